@@ -1,0 +1,145 @@
+"""Typed configuration: plain YAML in, pydantic models out, dotted overrides, and errors that name the key and what it accepts."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+
+from audiorec.errors import ConfigError, UserError
+
+
+class Config(BaseModel):
+    """Base of every configuration: no unknown keys, no change after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+
+C = TypeVar("C", bound=Config)
+T = TypeVar("T", bound=type)
+
+
+class Registry:
+    """The kinds of one sort of part ("encoder", "heads.…"), each a class whose inner ``Config`` has a literal ``kind``.
+
+    Installed packages add theirs through the entry-point group ``audiorec.plugins``: each entry point names a module
+    whose import registers. They are loaded only when a kind is not known; a model file can never name code.
+    """
+
+    def __init__(self, sort: str):
+        self.sort = sort
+        self.kinds: dict[str, type] = {}
+        self.plugins_loaded = False
+
+    def register(self, cls: T) -> T:
+        self.kinds[cls.Config.model_fields["kind"].default] = cls
+        return cls
+
+    def find(self, kind: str) -> type:
+        if kind not in self.kinds and not self.plugins_loaded:
+            self.plugins_loaded = True
+            for plugin in entry_points(group="audiorec.plugins"):
+                plugin.load()
+        if kind not in self.kinds:
+            raise ConfigError(f"{self.sort}.kind: unknown kind {kind!r}; it accepts {', '.join(sorted(self.kinds))}")
+        return self.kinds[kind]
+
+    def parse(self, value: Any) -> Config:
+        """A typed config from a config or a plain dict with ``kind``."""
+        if isinstance(value, Config):
+            return value
+        if not isinstance(value, Mapping) or "kind" not in value:
+            raise ConfigError(f"{self.sort}: needs a mapping with a key `kind`, one of {', '.join(sorted(self.kinds))}")
+        return parse(self.find(value["kind"]).Config, value, prefix=self.sort)
+
+    def build(self, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """The part itself: its class called with the typed config first."""
+        config = self.parse(config)
+        return self.find(config.kind)(config, *args, **kwargs)
+
+    @property
+    def field(self) -> Any:
+        """The annotation of a config field that holds any registered kind."""
+        return Annotated[Config, PlainValidator(self.parse), PlainSerializer(lambda config: config.model_dump())]
+
+
+def parse(schema: type[C], value: Any, prefix: str = "", source: str = "") -> C:
+    """``value`` as a ``schema``. Raises ConfigError: one line with every fault, the key, and what it accepts."""
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        faults = "; ".join(_explain(schema, fault, prefix) for fault in error.errors())
+        raise ConfigError(f"{source}: {faults}" if source else faults) from None
+    except ConfigError as error:
+        raise (ConfigError(f"{source}: {error}") if source else error) from None
+
+
+def read_yaml(path: Path | str) -> Any:
+    """The content of a YAML file. Raises UserError when it is missing or no YAML."""
+    path = Path(path)
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def load_config(schema: type[C], path: Path | str, overrides: Iterable[str] = ()) -> C:
+    """A YAML file with ``key.key=value`` overrides laid over it, as a ``schema``."""
+    value = read_yaml(path)
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: must hold a mapping of keys")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"override {override!r}: write it as key.key=value")
+        try:
+            _set(value, key.split("."), yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise ConfigError(f"override {override!r}: the value is not YAML") from None
+    return parse(schema, value, source=str(path))
+
+
+def dump_yaml(config: Config | Mapping) -> str:
+    value = config.model_dump(mode="json") if isinstance(config, Config) else dict(config)
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _set(tree: dict, keys: list[str], value: Any) -> None:
+    for depth, key in enumerate(keys[:-1], 1):
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"override {'.'.join(keys)}: {'.'.join(keys[:depth])} is a single value, not a mapping")
+    tree[keys[-1]] = value
+
+
+def _explain(schema: type[Config], fault: Mapping[str, Any], prefix: str) -> str:
+    keys = [str(part) for part in fault["loc"]]
+    where = ".".join([prefix, *keys] if prefix else keys) or "config"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown key; accepted here: {', '.join(_fields(schema, keys[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{where}: is required"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
+
+
+def _fields(schema: type[Config], keys: list[str]) -> list[str]:
+    """The keys a nested config accepts."""
+    for key in keys:
+        candidates = _models(schema.model_fields[key].annotation) if key in schema.model_fields else []
+        schema = candidates[0] if candidates else schema
+    return list(schema.model_fields)
+
+
+def _models(annotation: Any) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+

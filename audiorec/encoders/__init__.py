@@ -1,0 +1,13 @@
+"""Streaming encoders: feature frames in, encoder frames out. ``build`` makes any of them from its config."""
+
+from audiorec.config import Config
+from audiorec.encoders import rnn  # noqa: F401 (registers its kinds)
+from audiorec.encoders.registry import ENCODERS
+from audiorec.streaming import StreamingModule
+
+__all__ = ["ENCODERS", "build"]
+
+
+def build(config: Config | dict, input_dim: int) -> StreamingModule:
+    """The encoder of a typed config, or of a plain dict with ``kind``. Raises ConfigError naming the key at fault."""
+    return ENCODERS.build(config, input_dim)

@@ -1,0 +1,28 @@
+"""The law: what you measure offline is what you get live. State trees, streaming modules, and chains of them."""
+
+from audiorec.streaming.chain import Parallel, Residual, Sequential
+from audiorec.streaming.module import Pointwise, StreamingModule
+from audiorec.streaming.ragged import Carry, append, mask, valid, window
+from audiorec.streaming.state import State, batch_size, leaves, map_state, put, stack, state_bytes, take, unstack
+
+__all__ = [
+    "Carry",
+    "Parallel",
+    "Pointwise",
+    "Residual",
+    "Sequential",
+    "State",
+    "StreamingModule",
+    "append",
+    "batch_size",
+    "leaves",
+    "map_state",
+    "mask",
+    "put",
+    "stack",
+    "state_bytes",
+    "take",
+    "unstack",
+    "valid",
+    "window",
+]

@@ -1,0 +1,207 @@
+"""Chains and branches: ``Sequential``, ``Parallel``, ``Residual``. They keep every member in whole blocks and in step."""
+
+from collections.abc import Mapping
+from math import lcm
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiorec.streaming.module import Pointwise, StreamingModule
+from audiorec.streaming.ragged import Carry, append, mask
+from audiorec.streaming.state import State, batch_size
+
+
+def _named(modules: tuple, named: Mapping[str, StreamingModule]) -> dict[str, StreamingModule]:
+    return {**{str(i): module for i, module in enumerate(modules)}, **named}
+
+
+class Sequential(StreamingModule):
+    """One member after another: ``Sequential(a, b)`` or ``Sequential(features=a, encoder=b)``.
+
+    A member takes whole blocks; frames that fall short of the next member's block wait in a ``Carry`` and are handed on
+    in flush at the latest. State: each member's own under its name, and ``NAME_rest`` for what waits before it.
+    """
+
+    def __init__(self, *modules: StreamingModule, **named: StreamingModule):
+        members = _named(modules, named)
+        first, last = list(members.values())[0], list(members.values())[-1]
+        super().__init__(first.input_dim, last.output_dim)
+        self.names = tuple(members)
+        self.block = first.block
+        self.carries: dict[str, Carry] = {}
+        dim = first.input_dim
+        for name, member in members.items():
+            if member.input_dim != dim:
+                raise ValueError(f"Sequential: {name} takes {member.input_dim} channels, the member before gives {dim}")
+            if member is not first and member.block > 1:
+                self.carries[name] = Carry(member.block - 1, dim)
+            self.add_module(name, member)
+            self.stride = self.stride * member.stride
+            dim = member.output_dim
+
+    @property
+    def members(self) -> list[tuple[str, StreamingModule]]:
+        return [(name, self._modules[name]) for name in self.names]
+
+    def reach(self, t: int) -> int:
+        for _, member in reversed(self.members):
+            t = member.reach(t)
+        return t
+
+    def ready(self, frames: int) -> int:
+        for _, member in self.members:
+            frames = member.ready(frames // member.block * member.block)
+        return frames
+
+    @property
+    def period(self) -> int:
+        periods, stride = [], 1
+        for _, member in self.members:
+            periods.append(stride * member.period)
+            stride *= member.stride
+        return lcm(*periods, stride)
+
+    def initial_state(self, batch_size: int) -> State:
+        state: State = {}
+        for name, member in self.members:
+            if name in self.carries:
+                state[f"{name}_rest"] = self.carries[name].initial_state(batch_size, self.zeros(0))
+            state[name] = member.initial_state(batch_size)
+        return state
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        new: State = {}
+        for name, member in self.members:
+            if carry := self.carries.get(name):
+                rest = state[f"{name}_rest"]
+                frames, total = carry.join(rest, x, lengths)
+                lengths = total // member.block * member.block
+                x = mask(frames[:, : frames.shape[1] // member.block * member.block], lengths)
+                new[f"{name}_rest"] = carry.keep(rest, frames, lengths, total)
+            x, lengths, new[name] = member.step(x, lengths, state[name])
+        return x, lengths, new
+
+    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+        x, lengths = super().flush(state)
+        for name, member in self.members:
+            inner = state[name]
+            if carry := self.carries.get(name):
+                rest = state[f"{name}_rest"]
+                x, lengths = carry.join(rest, x, lengths) if x.shape[1] else (rest["frames"], rest["length"])
+            if x.shape[1] == 0:
+                x, lengths = member.flush(inner)
+                continue
+            padded = F.pad(x, (0, 0, 0, -x.shape[1] % member.block))
+            y, y_lengths, inner = member.step(padded, lengths, inner)
+            x, lengths = append(y, y_lengths, *member.flush(inner))
+        return x, lengths
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        # Member by member, which is the same as one big step and a flush of the chain (law 1) with half the calls.
+        for _, member in self.members:
+            x, lengths = member(x, lengths)
+        return x, lengths
+
+
+class Parallel(StreamingModule):
+    """Branches of equal stride on one input, summed or concatenated. Whichever is ahead waits for the others.
+
+    State: each branch's own under its name, and ``NAME_wait`` for the outputs that wait.
+    """
+
+    def __init__(self, *modules: StreamingModule, combine: str = "sum", **named: StreamingModule):
+        branches = _named(modules, named)
+        members = list(branches.values())
+        dims = [member.output_dim for member in members]
+        if combine not in ("sum", "concat"):
+            raise ValueError(f"Parallel: combine must be 'sum' or 'concat', got {combine!r}")
+        if len({member.stride for member in members}) > 1 or len({member.input_dim for member in members}) > 1:
+            raise ValueError("Parallel: branches must have one stride and one input size")
+        if combine == "sum" and len(set(dims)) > 1:
+            raise ValueError(f"Parallel: branches to be summed must have one output size, got {dims}")
+        super().__init__(members[0].input_dim, sum(dims) if combine == "concat" else dims[0])
+        self.names = tuple(branches)
+        self.combine = combine
+        self.stride = members[0].stride
+        self.block = lcm(*(member.block for member in members))
+        for name, member in branches.items():
+            self.add_module(name, member)
+        self.carries = {
+            name: Carry(wait, member.output_dim) for name, member in self.members if (wait := self._wait(member))
+        }
+
+    @property
+    def members(self) -> list[tuple[str, StreamingModule]]:
+        return [(name, self._modules[name]) for name in self.names]
+
+    def _wait(self, member: StreamingModule) -> int:
+        """The most output frames of ``member`` that ever wait for the slowest branch."""
+        longest = 0
+        for frames in range(self.period * 2 + self.lookahead + 1):
+            least = min(other.ready(frames // other.block * other.block) for _, other in self.members)
+            # A row that ends within a block may give that block's outputs at once.
+            most = min(member.ready(-(-frames // member.block) * member.block), -(-frames // self.stride))
+            longest = max(longest, most - least)
+        return longest
+
+    def reach(self, t: int) -> int:
+        return max(member.reach(t) for _, member in self.members)
+
+    def ready(self, frames: int) -> int:
+        return min(member.ready(frames) for _, member in self.members)
+
+    @property
+    def period(self) -> int:
+        return lcm(*(member.period for _, member in self.members))
+
+    def initial_state(self, batch_size: int) -> State:
+        states: State = {name: member.initial_state(batch_size) for name, member in self.members}
+        waits = {f"{name}_wait": c.initial_state(batch_size, self.zeros(0)) for name, c in self.carries.items()}
+        return states | waits
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        new: State = {}
+        outputs, totals = [], []
+        for name, member in self.members:
+            y, total, new[name] = member.step(x, lengths, state[name])
+            if name in self.carries:
+                y, total = self.carries[name].join(state[f"{name}_wait"], y, total)
+            outputs.append(y)
+            totals.append(total)
+        lengths = torch.stack(totals).amin(0)
+        for name, y, total in zip(self.names, outputs, totals, strict=True):
+            if name in self.carries:
+                new[f"{name}_wait"] = self.carries[name].keep(state[f"{name}_wait"], y, lengths, total)
+        return *self._join(outputs, lengths), new
+
+    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+        outputs, totals = [], []
+        for name, member in self.members:
+            y, total = member.flush(state[name])
+            if name in self.carries:
+                wait = state[f"{name}_wait"]
+                y, total = self.carries[name].join(wait, y, total) if y.shape[1] else (wait["frames"], wait["length"])
+            outputs.append(y)
+            totals.append(total)
+        if min(y.shape[1] for y in outputs) == 0:
+            rows = batch_size(state)
+            return self._anchor.new_zeros(rows, 0, self.output_dim), self._anchor.new_zeros(rows, dtype=torch.int64)
+        return self._join(outputs, totals[0])
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = [member(x, lengths) for _, member in self.members]
+        return self._join([y for y, _ in outputs], outputs[0][1])
+
+    def _join(self, outputs: list[Tensor], lengths: Tensor) -> tuple[Tensor, Tensor]:
+        size = min(y.shape[1] for y in outputs)
+        outputs = [y[:, :size] for y in outputs]
+        y = torch.cat(outputs, -1) if self.combine == "concat" else sum(outputs[1:], outputs[0])
+        return mask(y, lengths), lengths
+
+
+class Residual(Parallel):
+    """``x + module(x)``; the skip waits for the module's look-ahead."""
+
+    def __init__(self, module: StreamingModule):
+        super().__init__(module=module, skip=Pointwise(nn.Identity(), module.input_dim))

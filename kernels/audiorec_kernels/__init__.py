@@ -1,0 +1,1 @@
+"""Fused recurrences on plain tensors. Knows nothing of speech, configuration or audiorec."""

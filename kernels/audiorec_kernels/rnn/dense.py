@@ -1,0 +1,49 @@
+"""torch's own LSTM (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
+
+import torch
+from torch import Tensor
+
+# Gates saturate to exactly 0 and 1 in every dtype, bfloat16 included.
+_SHUT = 1e4
+
+
+def dense_lstm(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    initial_state: tuple[Tensor, Tensor] | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """One LSTM layer: ``x`` (B, T, C), T ≥ 1; weights as in ``torch.nn.LSTM`` (gates i, f, g, o); states h, c (B, D).
+
+    Returns y (B, T, D), zero past each row's length, and the state at each row's own length: a row of length 0 keeps its
+    state bit for bit. An extra 0/1 input channel marks padding; its fixed weights shut the input gate and open the
+    forget gate, which holds c exactly, and h is gathered. What ``x`` holds past a row's length reaches nothing.
+    """
+    batch, time, dim = x.shape[0], x.shape[1], weight_hh.shape[1]
+    if initial_state is None:
+        initial_state = x.new_zeros(batch, dim), x.new_zeros(batch, dim)
+    h0, c0 = (s.to(x.dtype) for s in initial_state)
+    if lengths is None:
+        y, h, c = _lstm(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        return y, (h, c)
+    padding = (torch.arange(time, device=x.device) >= lengths[:, None])[..., None]
+    zero = torch.zeros((), dtype=x.dtype, device=x.device)
+    shut = torch.cat([weight_ih.new_full((dim, 1), -_SHUT), weight_ih.new_full((dim, 1), _SHUT)])
+    shut = torch.cat([shut, weight_ih.new_zeros(2 * dim, 1)])
+    marked = torch.cat([torch.where(padding, zero, x), padding.to(x.dtype)], 2)
+    y, _, c = _lstm(marked, h0, c0, torch.cat([weight_ih, shut], 1), weight_hh, bias_ih, bias_hh)
+    y = torch.where(padding, zero, y)
+    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, dim)
+    h = torch.where(lengths[:, None] > 0, y.gather(1, last)[:, 0], h0)
+    return y, (h, c)
+
+
+def _lstm(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = [w_ih, w_hh, b_ih, b_hh]
+    y, h, c = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, False, False, True)
+    return y, h[0], c[0]

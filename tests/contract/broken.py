@@ -1,0 +1,90 @@
+"""Modules that each break one law, so that the laws are seen to fail."""
+
+import torch
+from torch import Tensor
+
+from audiorec.streaming import State, StreamingModule, mask
+
+from .lookahead import Ahead
+
+
+class KeepsPadding(StreamingModule):
+    """A running sum whose state takes in whatever stands past the row's length."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+
+    def initial_state(self, batch_size: int) -> State:
+        return {"sum": self.zeros(batch_size, 4)}
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        y = mask(state["sum"][:, None] + mask(x, lengths).cumsum(1), lengths)
+        return y, lengths, {"sum": state["sum"] + x.sum(1)}
+
+
+class Peeks(Ahead):
+    """Sees two frames ahead and says one."""
+
+    def __init__(self):
+        super().__init__(4, 2)
+
+    def reach(self, t: int) -> int:
+        return t + 1
+
+
+class DropsLast(Ahead):
+    """Its flush keeps the last frame for itself."""
+
+    def __init__(self):
+        super().__init__(4, 2)
+
+    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+        y, lengths = super().flush(state)
+        return mask(y, (lengths - 1).clamp(min=0)), (lengths - 1).clamp(min=0)
+
+
+class Grows(StreamingModule):
+    """Keeps every frame it ever saw."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+
+    def initial_state(self, batch_size: int) -> State:
+        return {"seen": self.zeros(batch_size, 1, 4)}
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        x = mask(x, lengths)
+        return x, lengths, {"seen": torch.cat([state["seen"], x.to(state["seen"].dtype)], 1)}
+
+
+class SkipsWrong(Ahead):
+    """A residual by hand: the skip is not delayed by the branch's look-ahead."""
+
+    def __init__(self):
+        super().__init__(4, 2)
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        y, given, new = super().step(x, lengths, state)
+        return mask(y + mask(x, lengths), given), given, new
+
+
+class MixesRows(StreamingModule):
+    """A batch statistic: each row sees the others."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        x = mask(x, lengths)
+        return mask(x - x.mean(0), lengths), lengths, state
+
+
+# What breaks, and every law it breaks: a state that grew cannot be put beside a fresh one, so rows cannot join either.
+BROKEN = {
+    "keeps padding in its state": (KeepsPadding, {"padding"}),
+    "peeks ahead": (Peeks, {"causality"}),
+    "drops a frame in flush": (DropsLast, {"flush"}),
+    "grows": (Grows, {"shape", "rows"}),
+    "aligns a residual wrongly": (SkipsWrong, {"grouping"}),
+    "mixes rows": (MixesRows, {"rows"}),
+}

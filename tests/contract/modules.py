@@ -1,0 +1,49 @@
+"""Every module, chain and whole model that the laws are checked on. Registering one is one line: name: how to make it."""
+
+from torch import nn
+
+from audiorec.audio.logmel import LogMel, LogMelConfig
+from audiorec.encoders import build
+from audiorec.encoders.rnn import Lstm
+from audiorec.encoders.subsampling import StridedConv, subsampling
+from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
+
+from .lookahead import Ahead, ChunkMean
+
+
+def linear(dim: int = 4, out: int = 4) -> Pointwise:
+    return Pointwise(nn.Linear(dim, out), dim, out)
+
+
+def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
+    return LogMel(LogMelConfig(sample_rate=rate, bins=bins))
+
+
+def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
+    return build({"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0.0, **options}, input_dim)
+
+
+MODULES = {
+    "pointwise": linear,
+    "ahead": lambda: Ahead(4, 2),
+    "chunk mean": lambda: ChunkMean(4, 3),
+    "strided conv 2": lambda: StridedConv(4, 5, stride=2, kernel=3),
+    "strided conv 3, no overlap": lambda: StridedConv(4, 5, stride=3, kernel=3),
+    "subsampling 6": lambda: subsampling(4, 5, [3, 2], kernel=5),
+    "lstm": lambda: Lstm(4, 3),
+    "log-mel 8 kHz": log_mel,
+    "log-mel 16 kHz": lambda: log_mel(16000, 5),
+    "chain with rests": lambda: Sequential(ChunkMean(4, 2), StridedConv(4, 4, 3, 4), ChunkMean(4, 2), linear()),
+    "chain of look-aheads": lambda: Sequential(Ahead(4, 3), StridedConv(4, 4, 2, 3), Ahead(4, 1), Lstm(4, 4)),
+    "chain in a chain": lambda: Sequential(linear(), Sequential(Ahead(4, 1), ChunkMean(4, 4)), StridedConv(4, 4, 2, 2)),
+    "residual of look-ahead": lambda: Residual(Ahead(4, 3)),
+    "residual of a chain": lambda: Residual(Sequential(Ahead(4, 2), ChunkMean(4, 3), linear())),
+    "residuals in a chain": lambda: Sequential(StridedConv(4, 4, 3, 5), Residual(Ahead(4, 2)), Residual(Ahead(4, 1))),
+    "parallel sum": lambda: Parallel(Ahead(4, 1), Ahead(4, 3), ChunkMean(4, 3)),
+    "parallel concat": lambda: Parallel(ahead=Ahead(4, 2), lstm=Lstm(4, 3), combine="concat"),
+    "parallel strided": lambda: Parallel(StridedConv(4, 4, 2, 3), Sequential(Ahead(4, 3), StridedConv(4, 4, 2, 2))),
+    "lstm encoder 4": lstm_encoder,
+    "lstm encoder 3": lambda: lstm_encoder(strides=[3], kernel=4),
+    "samples to look-aheads": lambda: Sequential(log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)),
+    "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
+}

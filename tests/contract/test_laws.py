@@ -1,0 +1,15 @@
+"""Every law on every registered module, in both precisions."""
+
+import pytest
+import torch
+
+from .laws import LAWS, Case
+from .modules import MODULES
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", MODULES)
+def test_law(name, law, dtype):
+    torch.manual_seed(0)
+    LAWS[law](Case(MODULES[name](), dtype))
