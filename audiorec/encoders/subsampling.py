@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, window
+from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite, window
 
 
 class StridedConv(StreamingModule):
@@ -30,7 +30,7 @@ class StridedConv(StreamingModule):
         y = self.conv(frames.transpose(1, 2)).transpose(1, 2)
         y_lengths = -(-lengths // self.stride)
         left = window(frames, lengths, self.kernel - self.stride).to(state["left"].dtype)
-        return mask(y, y_lengths), y_lengths, {"left": left}
+        return mask_finite(y, y_lengths), y_lengths, {"left": left}
 
 
 def subsampling(input_dim: int, output_dim: int, strides: list[int], kernel: int) -> Sequential:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiorec.streaming.module import Pointwise, StreamingModule
-from audiorec.streaming.ragged import Carry, append, mask
+from audiorec.streaming.ragged import Carry, append, mask_finite
 from audiorec.streaming.state import State, batch_size
 
 
@@ -77,7 +77,7 @@ class Sequential(StreamingModule):
                 rest = state[f"{name}_rest"]
                 frames, total = carry.join(rest, x, lengths)
                 lengths = total // member.block * member.block
-                x = mask(frames[:, : frames.shape[1] // member.block * member.block], lengths)
+                x = mask_finite(frames[:, : frames.shape[1] // member.block * member.block], lengths)
                 new[f"{name}_rest"] = carry.keep(rest, frames, lengths, total)
             x, lengths, new[name] = member.step(x, lengths, state[name])
         return x, lengths, new
@@ -197,7 +197,7 @@ class Parallel(StreamingModule):
         size = min(y.shape[1] for y in outputs)
         outputs = [y[:, :size] for y in outputs]
         y = torch.cat(outputs, -1) if self.combine == "concat" else sum(outputs[1:], outputs[0])
-        return mask(y, lengths), lengths
+        return mask_finite(y, lengths), lengths
 
 
 class Residual(Parallel):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiorec.streaming.ragged import append, mask
+from audiorec.streaming.ragged import append, mask, mask_finite
 from audiorec.streaming.state import State, batch_size, leaves
 
 
@@ -118,4 +118,4 @@ class Pointwise(StreamingModule):
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         self.check(x, lengths, state)
         # Masked on entry too: a NaN in the padding would otherwise reach the gradient of the weights.
-        return mask(self.module(mask(x, lengths)), lengths), lengths, state
+        return mask_finite(self.module(mask(x, lengths)), lengths), lengths, state

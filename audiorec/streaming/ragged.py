@@ -16,7 +16,12 @@ def valid(lengths: Tensor, size: int) -> Tensor:
 
 def mask(x: Tensor, lengths: Tensor) -> Tensor:
     """``x`` (B, T, C) with zeros past each row's length; what stood there, NaN too, reaches neither value nor gradient."""
-    return torch.where(valid(lengths, x.shape[1])[..., None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+    return x.masked_fill(~valid(lengths, x.shape[1])[..., None], 0)
+
+
+def mask_finite(x: Tensor, lengths: Tensor) -> Tensor:
+    """As ``mask`` for a module's own output, which holds no NaN past the length: a product, several times as fast."""
+    return x * valid(lengths, x.shape[1])[..., None]
 
 
 def window(x: Tensor, start: Tensor, size: int) -> Tensor:

@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format constraints clean
+
+# Corpora that lie beside the clone are used where the user has not said otherwise (docs/design.md, section 5).
+CORPORA := $(shell cd ../shared/data 2>/dev/null && pwd)
+ifneq ($(CORPORA),)
+export AUDIOREC_DATA ?= $(CORPORA)
+endif
+
+PYTHON_ENV := .venv/bin
+# One thread per process: the processes share the cores, and results do not depend on their number.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_ENV)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with all a developer needs (PYTHON=python3.12 chooses the interpreter)
+	@tools/setup.sh
+
+demo: setup ## train a small streaming recogniser on real speech, stream it, print its WER
+	PATH="$(CURDIR)/$(PYTHON_ENV):$$PATH" egs/digits/run.sh --demo
+
+test: setup ## run the tests that take seconds
+	$(PYTEST) -m "not slow"
+
+test-all: setup ## run every test
+	$(PYTEST)
+
+lint: setup ## check style and the direction of imports
+	$(PYTHON_ENV)/ruff check
+	$(PYTHON_ENV)/ruff format --check
+	$(PYTHON_ENV)/lint-imports
+
+format: setup ## mend what can be mended by itself
+	$(PYTHON_ENV)/ruff check --fix
+	$(PYTHON_ENV)/ruff format
+
+constraints: ## pin the development dependencies anew (UPGRADE=--upgrade moves them on)
+	UV_PYTHON_DOWNLOADS=never $(or $(wildcard $(PYTHON_ENV)/uv),uv) pip compile --quiet --no-cache --universal $(UPGRADE) \
+	  --python-version 3.10 --extra dev --no-annotate --no-emit-index-url --custom-compile-command "make constraints" \
+	  --output-file tools/constraints.txt pyproject.toml tools/constraints.in
+
+clean: ## remove .venv, caches and builds; data and experiments stay
+	rm -rf .venv .cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
+	find audiorec kernels tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Audio: reading, resampling, log-mel features, augmentation."""

@@ -1,0 +1,60 @@
+"""Training augmentation of samples: speed, level, gain and noise. Every draw comes from the generator it is given."""
+
+import numpy as np
+import soxr
+from pydantic import Field
+
+from audiorec.config import Config
+
+Range = tuple[float, float]
+LEVEL = 0.05  # root mean square that clips are brought to before the random gain; −26 dB of full scale
+
+
+class AugmentConfig(Config):
+    """What may happen to an utterance in training; each key is off unless given."""
+
+    speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
+    level: bool = Field(False, description="bring every clip to one level first")
+    gain_db: Range | None = Field(None, description="decibels, drawn evenly")
+    noise_snr_db: Range | None = Field(None, description="signal to noise of added noise, drawn evenly")
+    noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
+
+
+def augment(samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    """Samples (T,) → augmented samples (T',), float32; T' differs where the speed does."""
+    if config.speed:
+        samples = change_speed(samples, random.uniform(*config.speed), sample_rate)
+    if config.noise_snr_db and random.random() < config.noise_probability:
+        samples = add_noise(samples, random.uniform(*config.noise_snr_db), random)
+    if config.gain_db:
+        samples = samples * np.float32(10 ** (random.uniform(*config.gain_db) / 20))
+    return samples
+
+
+def change_speed(samples: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:
+    """Play ``factor`` times as fast, pitch included."""
+    # Resampling from a rate that is `factor` too high and reading the result at the true rate.
+    return soxr.resample(samples, sample_rate * factor, sample_rate, quality="MQ")
+
+
+def even_level(samples: np.ndarray) -> np.ndarray:
+    """Bring the clip to one root mean square; silence stays silence."""
+    return samples * np.float32(LEVEL / max(_rms(samples), 1e-4))
+
+
+def add_noise(samples: np.ndarray, snr_db: float, random: np.random.Generator) -> np.ndarray:
+    """Add noise between white and brown, its colour drawn too, at this ratio to the whole utterance."""
+    noise = coloured_noise(len(samples), random.uniform(0, 2), random)
+    return samples + noise * np.float32(_rms(samples) * 10 ** (-snr_db / 20))
+
+
+def coloured_noise(size: int, exponent: float, random: np.random.Generator) -> np.ndarray:
+    """Noise (size,) of root mean square 1 whose power falls as frequency to the ``exponent``: 0 white, 1 pink, 2 brown."""
+    spectrum = np.fft.rfft(random.standard_normal(size, dtype=np.float32))
+    shape = np.maximum(np.arange(len(spectrum)), 1 + len(spectrum) // 200) ** (-exponent / 2)
+    noise = np.fft.irfft(spectrum * shape, size).astype(np.float32)
+    return noise / np.float32(max(_rms(noise), 1e-9))
+
+
+def _rms(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(samples), dtype=np.float64))) if len(samples) else 0.0

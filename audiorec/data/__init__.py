@@ -1,0 +1,1 @@
+"""Data: Kaldi directories, cuts, batches."""

@@ -1,0 +1,120 @@
+"""Batches of samples and tokens from a data directory: augmented and shuffled to train on, or as recorded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from audiorec.audio.augment import AugmentConfig, augment, even_level
+from audiorec.config import Config
+from audiorec.data.cuts import append_cuts, bucket, clip_ids, make_cuts
+from audiorec.data.draws import generator, seed_of
+from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.data.strings import StringsConfig, draw_strings, join_clips
+from audiorec.errors import UserError
+from audiorec.text import Normalizer, Tokenizer
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut, CutSet
+
+
+class DataConfig(Config):
+    batch_seconds: PositiveFloat = Field(120.0, description="most audio in a batch")
+    buckets: PositiveInt = Field(8, description="batches are drawn from this many classes of like duration")
+    min_seconds: float = Field(0.1, description="shorter training utterances are left out")
+    max_seconds: float = Field(30.0, description="longer training utterances are left out")
+    workers: int = Field(0, ge=0, description="processes that prepare batches beside the training")
+    strings: StringsConfig | None = Field(None, description="join short utterances of a speaker; off unless given")
+
+
+@dataclass
+class Batch:
+    """samples (B, T) float32 with lengths (B,); tokens (B, S) with token_lengths (B,); seeds (B,) for random draws."""
+
+    samples: Tensor
+    lengths: Tensor
+    tokens: Tensor
+    token_lengths: Tensor
+    seeds: Tensor
+    ids: list[str]
+    texts: list[str]
+
+
+class SpeechData:
+    """The utterances of a data directory, at one sample rate, as batches."""
+
+    def __init__(
+        self, folder: Path | str, sample_rate: int, tokenizer: Tokenizer, normalize: Normalizer, config: DataConfig
+    ):
+        self.sample_rate = sample_rate
+        self.tokenizer = tokenizer
+        self.normalize = normalize
+        self.config = config
+        self.utterances = {utterance.id: utterance for utterance in read_data_dir(folder)}
+        self.cuts = make_cuts(self.utterances.values())
+        self.recordings = Recordings()
+        if not any(self._fits(cut) for cut in self.cuts.values()):
+            raise UserError(f"{folder}: no utterance lasts from {config.min_seconds} to {config.max_seconds} s")
+
+    def training(self, changes: AugmentConfig, seed: int, epoch: int) -> DataLoader:
+        """The batches of one epoch, a function of seed and epoch alone."""
+        cuts = [cut for cut in self.cuts.values() if self._fits(cut)]
+        if self.config.strings:
+            known = [self.utterances[cut.id] for cut in cuts]
+            cuts = [
+                append_cuts(name, [self.cuts[clip.id] for clip in clips])
+                for name, clips in draw_strings(known, self.config.strings, seed, epoch)
+            ]
+        sampler = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
+        return self._loader(_Items(self, changes, seed, epoch), sampler)
+
+    def as_recorded(self) -> DataLoader:
+        """Every utterance once, nothing changed, nothing left out."""
+        sampler = bucket(self.cuts.values(), self.config.batch_seconds, self.config.buckets, False, 0)
+        return self._loader(_Items(self, None, 0, 0), sampler)
+
+    def samples(self, cut: "Cut", changes: AugmentConfig | None, random: np.random.Generator) -> np.ndarray:
+        """The samples (T,) of a cut: as recorded where ``changes`` is None."""
+        clips = [self.recordings.samples(self.utterances[name], self.sample_rate) for name in clip_ids(cut)]
+        if changes is None:
+            return np.concatenate(clips)
+        if changes.level:
+            clips = [even_level(clip) for clip in clips]
+        strings = self.config.strings
+        joined = join_clips(clips, self.sample_rate, strings, random) if strings else np.concatenate(clips)
+        return augment(joined, self.sample_rate, changes, random)
+
+    def _fits(self, cut: "Cut") -> bool:
+        return self.config.min_seconds <= cut.duration <= self.config.max_seconds
+
+    def _loader(self, items: Dataset, sampler: object) -> DataLoader:
+        return DataLoader(items, sampler=sampler, batch_size=None, num_workers=self.config.workers)
+
+
+class _Items(Dataset):
+    """A set of cuts → its batch."""
+
+    def __init__(self, data: SpeechData, changes: AugmentConfig | None, seed: int, epoch: int):
+        self.data, self.changes, self.seed, self.epoch = data, changes, seed, epoch
+
+    def __getitem__(self, cuts: "CutSet") -> Batch:
+        data, samples, tokens, texts = self.data, [], [], []
+        for cut in cuts:
+            random = generator(self.seed, self.epoch, cut.id)
+            samples.append(torch.from_numpy(data.samples(cut, self.changes, random)))
+            texts.append(data.normalize(" ".join(data.utterances[name].text for name in clip_ids(cut))))
+            tokens.append(torch.tensor(data.tokenizer.encode(texts[-1]), dtype=torch.int64))
+        return Batch(
+            samples=torch.nn.utils.rnn.pad_sequence(samples, batch_first=True),
+            lengths=torch.tensor([len(row) for row in samples]),
+            tokens=torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
+            token_lengths=torch.tensor([len(row) for row in tokens]),
+            seeds=torch.tensor([seed_of(self.seed, self.epoch, f"features of {cut.id}") for cut in cuts]),
+            ids=[cut.id for cut in cuts],
+            texts=texts,
+        )

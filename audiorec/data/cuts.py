@@ -1,0 +1,80 @@
+"""lhotse inside: utterances as cuts, and cuts in batches of like duration."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from audiorec.audio.read import header, read
+from audiorec.data.kaldi import Utterance
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+    from lhotse.dataset.sampling.base import CutSampler
+
+
+def make_cuts(utterances: Iterable[Utterance]) -> dict[str, "Cut"]:
+    """Utterance id → lhotse cut. Looks once at every recording for its rate and length."""
+    from lhotse import MonoCut, Recording, SupervisionSegment
+    from lhotse.audio import AudioSource
+
+    recordings: dict[str, Recording] = {}
+    cuts = {}
+    for utterance in utterances:
+        path = str(utterance.path)
+        if path not in recordings:
+            about = header(path)
+            frames = about.frames if about.frames is not None else len(read(path)[0])
+            recordings[path] = Recording(
+                id=utterance.recording,
+                sources=[AudioSource(type="file", channels=[0], source=path)],
+                sampling_rate=about.sample_rate,
+                num_samples=frames,
+                duration=frames / about.sample_rate,
+            )
+        recording = recordings[path]
+        end = recording.duration if utterance.end is None else utterance.end
+        supervision = SupervisionSegment(
+            id=utterance.id,
+            recording_id=recording.id,
+            start=0.0,
+            duration=end - utterance.start,
+            text=utterance.text,
+            speaker=utterance.speaker,
+        )
+        cuts[utterance.id] = MonoCut(
+            id=utterance.id,
+            start=utterance.start,
+            duration=end - utterance.start,
+            channel=0,
+            recording=recording,
+            supervisions=[supervision],
+        )
+    return cuts
+
+
+def append_cuts(name: str, cuts: Sequence["Cut"]) -> "Cut":
+    """One cut that plays these one after another."""
+    whole = cuts[0]
+    for cut in cuts[1:]:
+        whole = whole.append(cut)
+    return whole.with_id(name)
+
+
+def clip_ids(cut: "Cut") -> list[str]:
+    """The utterances that a cut plays, in order."""
+    return [supervision.id for supervision in cut.supervisions]
+
+
+def bucket(cuts: Iterable["Cut"], batch_seconds: float, buckets: int, shuffle: bool, seed: int) -> "CutSampler":
+    """Batches of cuts of like duration, at most ``batch_seconds`` of audio each. The same seed gives the same batches."""
+    from lhotse import CutSet
+    from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
+
+    cuts = CutSet.from_cuts(cuts)
+    # One process trains on the whole set: world size and rank are given, so that lhotse does not look for a cluster.
+    options = {"max_duration": batch_seconds, "shuffle": shuffle, "seed": seed, "world_size": 1, "rank": 0}
+    if len(cuts) < 2 * buckets:
+        return SimpleCutSampler(cuts, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*eagerly read CutSet")  # the cuts of an epoch fit in memory
+        return DynamicBucketingSampler(cuts, num_buckets=buckets, **options)

@@ -1,0 +1,51 @@
+"""Strings: several short utterances of one speaker joined to a longer one, drawn anew each epoch."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+from pydantic import Field
+
+from audiorec.config import Config
+from audiorec.data.draws import generator
+from audiorec.data.kaldi import Utterance
+
+
+class StringsConfig(Config):
+    clips: tuple[int, int] = Field((1, 7), description="utterances in a string, drawn evenly")
+    gap: tuple[float, float] = Field((0.0, 0.4), description="seconds between, before and after them, drawn evenly")
+    noise_db: tuple[float, float] = Field((-75.0, -50.0), description="level of the faint noise in the gaps")
+
+
+def draw_strings(
+    utterances: Iterable[Utterance], config: StringsConfig, seed: int, epoch: int
+) -> list[tuple[str, list[Utterance]]]:
+    """(id, clips) of every string of an epoch: each utterance stands in exactly one, beside others of its speaker."""
+    speakers: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        speakers[utterance.speaker].append(utterance)
+    strings = []
+    for speaker, clips in sorted(speakers.items()):
+        random = generator(seed, epoch, f"strings of {speaker}")
+        order = random.permutation(len(clips))
+        while len(order):
+            count = random.integers(config.clips[0], config.clips[1] + 1)
+            chosen, order = order[:count], order[count:]
+            strings.append((f"{speaker}-{epoch}-{len(strings):05d}", [clips[i] for i in chosen]))
+    return strings
+
+
+def join_clips(
+    clips: list[np.ndarray], sample_rate: int, config: StringsConfig, random: np.random.Generator
+) -> np.ndarray:
+    """Clips (T,) joined to one string, with random gaps of faint noise before, between and after them; float32."""
+    noise = 10 ** (random.uniform(*config.noise_db) / 20)
+    parts = [_gap(sample_rate, config, noise, random)]
+    for clip in clips:
+        parts += [clip, _gap(sample_rate, config, noise, random)]
+    return np.concatenate(parts)
+
+
+def _gap(sample_rate: int, config: StringsConfig, noise: float, random: np.random.Generator) -> np.ndarray:
+    size = round(random.uniform(*config.gap) * sample_rate)
+    return random.standard_normal(size, dtype=np.float32) * np.float32(noise)

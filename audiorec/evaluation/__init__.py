@@ -1,0 +1,16 @@
+"""Evaluation: word error rates with their uncertainty, and the page of results."""
+
+from audiorec.evaluation.report import read_rows, render, write_results
+from audiorec.evaluation.wer import Score, alignments, confidence_interval, differences, read_text, score
+
+__all__ = [
+    "Score",
+    "alignments",
+    "confidence_interval",
+    "differences",
+    "read_rows",
+    "read_text",
+    "render",
+    "score",
+    "write_results",
+]

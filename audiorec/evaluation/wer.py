@@ -1,0 +1,158 @@
+"""Word error rate with its uncertainty, alignments a person can read, and which utterances two decodings differ on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audiorec.errors import UserError
+
+if TYPE_CHECKING:
+    from jiwer import CharacterOutput, WordOutput
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of a test set. Rates are fractions of the reference: 0.05 is 5 %, and insertions can lead past 1."""
+
+    utterances: int
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    wer: float
+    cer: float
+    sentence_error_rate: float
+    interval: tuple[float, float]
+    """95 % confidence interval of the word error rate"""
+
+    def __str__(self) -> str:
+        errors = self.substitutions + self.deletions + self.insertions
+        low, high = (f"{100 * bound:.2f}" for bound in self.interval)
+        return (
+            f"WER {100 * self.wer:.2f} % [{low}, {high}] ({errors} errors in {self.words} words: "
+            f"{self.substitutions} sub, {self.deletions} del, {self.insertions} ins), CER {100 * self.cer:.2f} %, "
+            f"{100 * self.sentence_error_rate:.2f} % of {self.utterances} utterances wrong"
+        )
+
+
+def score(ref: dict[str, str], hyp: dict[str, str]) -> Score:
+    """Score hypotheses against references, both utterance id → text.
+
+    Raises UserError when the two do not hold the same utterances, or the references hold no word.
+    """
+    from jiwer import process_characters, process_words
+
+    references, hypotheses = _paired(ref, hyp)
+    words = _edits(process_words(references, hypotheses))
+    characters = _edits(process_characters(references, hypotheses))
+    count, substitutions, deletions, insertions = (int(total) for total in words.sum(axis=0))
+    if count == 0:
+        raise UserError(f"the references of all {len(references)} utterances are empty: no word error rate exists")
+    errors = words[:, 1:].sum(axis=1)
+    return Score(
+        utterances=len(references),
+        words=count,
+        substitutions=substitutions,
+        deletions=deletions,
+        insertions=insertions,
+        wer=int(errors.sum()) / count,
+        cer=int(characters[:, 1:].sum()) / int(characters[:, 0].sum()),
+        sentence_error_rate=float((errors > 0).mean()),
+        interval=confidence_interval(errors, words[:, 0]),
+    )
+
+
+def confidence_interval(errors: np.ndarray, words: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap (percentile) interval of sum(errors) / sum(words), utterances drawn with replacement.
+
+    Both (utterances,), integers. The same counts in any order give the same interval.
+    """
+    # Drawing utterances is drawing how often each distinct (errors, words) pair occurs: far fewer numbers, same law.
+    pairs, counts = np.unique(np.stack([errors, words], axis=1), axis=0, return_counts=True)
+    draws = np.random.default_rng(0).multinomial(len(errors), counts / len(errors), size=RESAMPLES)
+    resampled = draws @ pairs
+    resampled = resampled[resampled[:, 1] > 0]
+    low, high = np.percentile(resampled[:, 0] / resampled[:, 1], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def alignments(ref: dict[str, str], hyp: dict[str, str], worst_first: bool = False) -> Iterator[str]:
+    """One block of lines an utterance: its id and error count, then REF, HYP and the operations (S, D, I) below them.
+
+    In the order of ``ref``, or the most errors first. Raises UserError as ``score`` does.
+    """
+    from jiwer import process_words, visualize_alignment
+
+    references, hypotheses = _paired(ref, hyp)
+    blocks = []
+    for utterance, reference, hypothesis in zip(ref, references, hypotheses, strict=True):
+        output = process_words(reference, hypothesis)
+        errors = output.substitutions + output.deletions + output.insertions
+        _, _, picture = visualize_alignment(output, show_measures=False, skip_correct=False).partition("\n\n")
+        lines = [line.rstrip() for line in picture.rstrip().splitlines()]
+        blocks.append((errors, "\n".join([f"{utterance}: {errors} errors in {len(reference.split())} words", *lines])))
+    if worst_first:
+        blocks.sort(key=lambda block: -block[0])
+    return (block for _, block in blocks)
+
+
+def differences(a: dict[str, str], b: dict[str, str]) -> list[str]:
+    """The ids of the utterances whose words differ, in the order of ``a``. Raises UserError as ``score`` does."""
+    first, second = _paired(a, b)
+    return [utterance for utterance, one, other in zip(a, first, second, strict=True) if one != other]
+
+
+def read_text(path: Path | str) -> dict[str, str]:
+    """A Kaldi ``text`` file, lines ``utterance words…`` (no words: an empty text). Raises UserError naming the line."""
+    path = Path(path)
+    texts: dict[str, str] = {}
+    try:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            utterance, *words = line.decode().split()
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: line {number}: not UTF-8; convert the file") from None
+        except ValueError:
+            raise UserError(f"{path}: line {number}: empty; expected an utterance id, then its words") from None
+        if utterance in texts:
+            raise UserError(f"{path}: line {number}: utterance {utterance} stands twice; keep one")
+        texts[utterance] = " ".join(words)
+    return texts
+
+
+def _paired(a: dict[str, str], b: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Both texts of each utterance, in the order of ``a``, their words single-spaced."""
+    faults = [
+        f"{len(ids)} {what} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
+        for what, ids in (
+            ("without a hypothesis", [utterance for utterance in a if utterance not in b]),
+            ("without a reference", [utterance for utterance in b if utterance not in a]),
+        )
+        if ids
+    ]
+    if faults:
+        raise UserError(f"the two texts must hold the same utterances, but there are {' and '.join(faults)}")
+    if not a:
+        raise UserError("there are no utterances to compare")
+    return [" ".join(text.split()) for text in a.values()], [" ".join(b[utterance].split()) for utterance in a]
+
+
+def _edits(output: "WordOutput | CharacterOutput") -> np.ndarray:
+    """(utterances, 4): length of the reference, substitutions, deletions, insertions."""
+    columns = {"substitute": 1, "delete": 2, "insert": 3}
+    counts = np.zeros((len(output.references), 4), dtype=np.int64)
+    for row, reference, chunks in zip(counts, output.references, output.alignments, strict=True):
+        row[0] = len(reference)
+        for chunk in chunks:
+            if chunk.type in columns:
+                length = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+                row[columns[chunk.type]] += length
+    return counts

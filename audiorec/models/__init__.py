@@ -1,0 +1,7 @@
+"""Models: features, encoder and heads as one streaming module, their configuration, and their directory on disk."""
+
+from audiorec.models.asr import AsrModel, parameter_count
+from audiorec.models.config import ModelConfig, TokenizerConfig
+from audiorec.models.directory import find_model, load_model, save_model
+
+__all__ = ["AsrModel", "ModelConfig", "TokenizerConfig", "find_model", "load_model", "parameter_count", "save_model"]

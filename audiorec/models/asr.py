@@ -1,0 +1,47 @@
+"""``AsrModel``: features, encoder and heads, from samples to the frames that heads and searches read."""
+
+from torch import Tensor, nn
+
+from audiorec.audio.logmel import LogMel
+from audiorec.encoders import build
+from audiorec.models.config import ModelConfig
+from audiorec.models.heads import HEADS
+from audiorec.streaming import Sequential
+
+
+class AsrModel(Sequential):
+    """A chain from samples (B, T, 1), float32 in [−1, 1] at ``sample_rate``, to encoder frames (B, T', dim).
+
+    It is a StreamingModule like any other: ``model(samples, lengths)`` for whole utterances, ``model.step`` for pieces.
+    ``heads`` read its output; each has ``losses`` and ``search``.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: int):
+        features = LogMel(config.features)
+        encoder = build(config.encoder, features.output_dim)
+        super().__init__(features=features, encoder=encoder)
+        heads = {kind: HEADS.build(head, encoder.output_dim, vocabulary) for kind, head in config.heads.items()}
+        self.heads = nn.ModuleDict(heads)
+        self.sample_rate = config.features.sample_rate
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds of audio that one output frame covers."""
+        return self.stride / self.sample_rate
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds from the start of an output frame until it can be given: features and subsampling included."""
+        return 1000 * (self.lookahead + 1) / self.sample_rate
+
+    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """samples (B, T) or (B, T, 1), lengths (B,) → encoder frames (B, ceil(T / stride), dim) and their lengths."""
+        return super().forward(samples[..., None] if samples.ndim == 2 else samples, lengths)
+
+    def head(self, kind: str | None = None) -> nn.Module:
+        """The head of this kind, or the first one."""
+        return self.heads[kind] if kind else next(iter(self.heads.values()))
+
+
+def parameter_count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,91 @@
+"""A model on disk: ``config.yaml``, ``model.safetensors``, the tokeniser and a model card. Loading runs no code from it."""
+
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from audiorec.config import dump_yaml, parse, read_yaml
+from audiorec.errors import UserError
+from audiorec.models.asr import AsrModel
+from audiorec.models.config import FORMAT, ModelConfig
+from audiorec.text import Tokenizer, load_tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+def save_model(folder: Path | str, model: AsrModel, config: ModelConfig, tokenizer: Tokenizer, card: str) -> None:
+    """Write a model directory, whole or not at all, in place of an older one."""
+    folder = Path(folder)
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    (part / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
+    (part / "README.md").write_text(card, encoding="utf-8")
+    tokenizer.save(part)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, part / WEIGHTS)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find_model(path: Path | str) -> Path:
+    """The model directory at ``path``, which may also be a run directory that holds one as ``model/``."""
+    path = Path(path)
+    for folder in (path / "model", path):
+        if (folder / "config.yaml").is_file() and ((folder / WEIGHTS).exists() or folder.name == "model"):
+            return folder
+    if not path.is_dir():
+        raise UserError(f"{path}: no such model directory")
+    if (path / "checkpoints").is_dir():
+        raise UserError(f"{path}: a run without a model yet; finish `audiorec train`, or run `audiorec average {path}`")
+    missing = "config.yaml" if not (path / "config.yaml").is_file() else WEIGHTS
+    raise UserError(f"{path / missing}: missing{_foreign_weights(path)}; a model directory needs it")
+
+
+def load_model(path: Path | str) -> tuple[AsrModel, Tokenizer, ModelConfig]:
+    """The model of a model or run directory, in evaluation mode, with its tokeniser and configuration.
+
+    Raises UserError naming the file that is missing, damaged, foreign or of an unknown format.
+    """
+    folder = find_model(path)
+    content = read_yaml(folder / "config.yaml")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else None
+        raise UserError(f"{folder / 'config.yaml'}: format {found!r} is not known; this version reads format {FORMAT}")
+    config = parse(ModelConfig, content, source=str(folder / "config.yaml"))
+    tokenizer = load_tokenizer(folder)
+    model = AsrModel(config, tokenizer.size)
+    weights = _read_weights(folder / WEIGHTS)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | given.keys()):
+        if expected.get(name) != given.get(name):
+            raise UserError(
+                f"{folder / WEIGHTS}: {name} is {given.get(name, 'missing')}, config.yaml and the tokenizer make it "
+                f"{expected.get(name, 'nothing')}; the files are not of one model"
+            )
+    model.load_state_dict(weights)
+    return model.eval(), tokenizer, config
+
+
+def _read_weights(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"{path}: missing{_foreign_weights(path.parent)}; a model directory needs it")
+    with path.open("rb") as file:
+        magic = file.read(2)
+    if magic in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise UserError(f"{path}: this is a pickle, refused unread: it could run code; write it with safetensors")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged or not safetensors ({error}); write the model again") from None
+
+
+def _foreign_weights(folder: Path) -> str:
+    """A hint where the weights lie there in a form that is not read."""
+    foreign = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
+    return f" ({', '.join(foreign)} is not read: a pickle could run code)" if foreign else ""

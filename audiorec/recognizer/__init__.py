@@ -1,0 +1,7 @@
+"""Recognition: ``load`` a model, ``transcribe`` recordings, ``stream`` live audio."""
+
+from audiorec.recognizer.recognizer import Recognizer, load
+from audiorec.recognizer.result import Piece, Result, Segment
+from audiorec.recognizer.stream import Stream
+
+__all__ = ["Piece", "Recognizer", "Result", "Segment", "Stream", "load"]

@@ -1,0 +1,92 @@
+"""``Recognizer``: a trained model that transcribes files, arrays and live streams."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiorec.audio.read import blocks, check
+from audiorec.errors import UserError
+from audiorec.models import AsrModel, load_model
+from audiorec.recognizer.result import Result, make_segment
+from audiorec.recognizer.stream import Stream
+from audiorec.text import Tokenizer
+
+Audio = str | Path | np.ndarray | Tensor
+
+
+class Recognizer:
+    """A model with its tokeniser. Offline and live use give the same words (docs/design.md, section 2)."""
+
+    def __init__(self, model: AsrModel, tokenizer: Tokenizer, head: str | None = None):
+        self.model = model.float().eval()
+        self.tokenizer = tokenizer
+        self.head = head
+        self.device = next(model.parameters()).device
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate of the model's features, Hz; other rates are resampled."""
+        return self.model.sample_rate
+
+    def search(self) -> Any:
+        return self.model.head(self.head).search()
+
+    def stream(self, sample_rate: int | None = None) -> Stream:
+        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given)."""
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if rate < 1:
+            raise UserError(f"stream: sample_rate must be positive, got {rate}")
+        return Stream(self, rate)
+
+    @overload
+    def transcribe(self, audio: Audio, sample_rate: int | None = None) -> Result: ...
+    @overload
+    def transcribe(self, audio: list[Audio], sample_rate: int | None = None) -> list[Result]: ...
+    def transcribe(self, audio: Any, sample_rate: int | None = None) -> Any:
+        """The words of a file, of an array or tensor (T,) at ``sample_rate`` Hz, or of a list of these.
+
+        A file is read, and any audio stepped, in long pieces, so that hours take no more memory than a minute.
+        """
+        if isinstance(audio, list | tuple):
+            return [self.transcribe(one, sample_rate) for one in audio]
+        stream = None
+        if isinstance(audio, str | Path):
+            for samples, rate in blocks(audio):
+                stream = stream or self.stream(rate)
+                stream.accept(samples)
+        else:
+            stream = self.stream(sample_rate)
+            if not len(audio):
+                raise UserError("transcribe: the array holds no samples")
+            stream.accept(audio)
+        return stream.finish()
+
+    @torch.inference_mode()
+    def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:
+        """Offline: whole utterances (T,) at the model's rate in one forward pass."""
+        lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
+        samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
+        for row, utterance in zip(samples, utterances, strict=True):
+            row[: len(utterance)] = torch.from_numpy(check(utterance, "utterance"))
+        x, frame_counts = self.model(samples, lengths)
+        search = self.search()
+        tokens, state = search.step(x, frame_counts, search.initial_state(len(utterances), self.device))
+        last = search.flush(state)
+        results = []
+        for i in range(len(utterances)):
+            (ids, frames), (more, more_frames) = tokens.row(i), last.row(i)
+            segment = make_segment(self.tokenizer, ids + more, frames + more_frames, self.model.frame_seconds)
+            results.append(Result([segment] if segment.text else [], float(state["margin"][i])))
+        return results
+
+
+def load(path: str | Path, device: str | torch.device = "cpu", head: str | None = None) -> Recognizer:
+    """The recogniser of a model directory or of a run (``exp/…``). Raises UserError naming what is wrong with it."""
+    model, tokenizer, config = load_model(path)
+    if head is not None and head not in config.heads:
+        raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
+    return Recognizer(model.to(device), tokenizer, head)

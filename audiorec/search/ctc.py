@@ -1,0 +1,64 @@
+"""Greedy CTC search: the best symbol of each frame, repeats merged, blanks dropped (Graves et al. 2006)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audiorec.search.tokens import Tokens
+from audiorec.streaming import State, valid
+
+BLANK = 0
+
+
+class CtcGreedySearch:
+    """``scores`` maps encoder frames (B, T, C) to log-probabilities (B, T, V), blank 0.
+
+    State: ``last`` (B,), the best symbol of the row's last frame; ``frame`` (B,), frames seen; ``margin`` (B,), the
+    smallest gap so far between the two best scores of a frame: below 1e-4 a difference in words is a tie, not a bug.
+    """
+
+    def __init__(self, scores: Callable[[Tensor], Tensor]):
+        self.scores = scores
+
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
+        zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        return {"last": zeros, "frame": zeros.clone(), "margin": torch.full_like(zeros, torch.inf, dtype=torch.float32)}
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
+        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
+        batch, time = x.shape[:2]
+        if time == 0:
+            empty = x.new_zeros(batch, 0, dtype=torch.int64)
+            return Tokens(empty, empty, torch.zeros_like(lengths)), state
+        live = valid(lengths, time)
+        best, symbols = self.scores(x).float().topk(2, dim=-1)
+        best_symbol = symbols[..., 0]
+        before = torch.cat([state["last"][:, None], best_symbol[:, :-1]], 1)
+        new = (best_symbol != BLANK) & (best_symbol != before) & live
+        # The new ones move to the front of their row, in order.
+        order = (~new).to(torch.uint8).argsort(dim=1, stable=True)
+        kept = valid(new.sum(1), time)
+        zero = torch.zeros_like(best_symbol)
+        frames = state["frame"][:, None] + torch.arange(time, device=x.device)
+        tokens = Tokens(
+            torch.where(kept, best_symbol.gather(1, order), zero),
+            torch.where(kept, frames.gather(1, order), zero),
+            new.sum(1),
+        )
+        last = best_symbol.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
+        margin = torch.where(live, best[..., 0] - best[..., 1], torch.inf).amin(1)
+        return tokens, {
+            "last": torch.where(lengths > 0, last, state["last"]),
+            "frame": state["frame"] + lengths,
+            "margin": torch.minimum(state["margin"], margin),
+        }
+
+    def partial(self, state: State) -> Tokens:
+        """Tokens not yet committed: none, greedy search never takes a token back."""
+        empty = state["last"].new_zeros(len(state["last"]), 0)
+        return Tokens(empty, empty, torch.zeros_like(state["last"]))
+
+    def flush(self, state: State) -> Tokens:
+        """The tokens that the end of the stream brings: none."""
+        return self.partial(state)

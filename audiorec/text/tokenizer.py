@@ -1,0 +1,101 @@
+"""What every tokeniser is: text to ids and back. Blank is 0, unknown is 1, "▁" marks where a word starts."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+BLANK, UNKNOWN = 0, 1
+BLANK_PIECE, UNKNOWN_PIECE = "<blk>", "<unk>"
+MARK = "\u2581"  # "▁", sentencepiece's sign for the space before a word
+
+# sentencepiece reserves this character and never learns it, so it always encodes to the unknown id.
+UNKNOWN_CHARACTER = "\u2585"
+
+
+class Word(NamedTuple):
+    """A word and the tokens that spell it: indices ``start`` to ``end - 1`` of the token sequence."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. The laws, for text of single-spaced words that the pieces can spell:
+
+    ``decode(encode(text)) == text`` and ``encode(a + " " + b) == encode(a) + encode(b)``.
+    """
+
+    kind: str
+    """char, word, bpe or unigram"""
+    file: str
+    """the name of the file that ``save`` writes"""
+    pieces: list[str]
+    """id → piece; 0 is ``<blk>``, 1 is ``<unk>``, and a piece that starts a word starts with "▁", for every kind"""
+
+    @property
+    def size(self) -> int:
+        """Number of pieces, blank included."""
+        return len(self.pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text. What no piece spells, ``<unk>`` itself too, becomes ``UNKNOWN``; blank never appears."""
+        return self._encode(text.replace(MARK, " ").replace(UNKNOWN_PIECE, UNKNOWN_CHARACTER).split())
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words of a token sequence, single-spaced; blanks are skipped."""
+        return " ".join(word.text for word in words(self, ids))
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``tokenizer.model`` or ``tokens.txt`` into a folder, whole or not at all, in place of any other."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{self.file}.{os.getpid()}"
+        try:
+            partial.write_bytes(self._content())
+            os.replace(partial, folder / self.file)
+        finally:
+            partial.unlink(missing_ok=True)
+        for other in {"tokenizer.model", "tokens.txt"} - {self.file}:
+            (folder / other).unlink(missing_ok=True)
+
+    @abstractmethod
+    def _encode(self, words: list[str]) -> list[int]: ...
+
+    @abstractmethod
+    def _content(self) -> bytes: ...
+
+
+def words(tokenizer: Tokenizer, ids: Iterable[int]) -> list[Word]:
+    """Token sequence → its words, each with the span of its tokens; ``decode`` is their texts joined by spaces.
+
+    A word's span begins at its "▁". Any sequence will do: at the very start a piece without "▁" opens a word too, and
+    a "▁" that nothing follows makes none.
+    """
+    found: list[Word] = []
+    for index, token in enumerate(ids):
+        if token == BLANK:
+            continue
+        piece = tokenizer.pieces[token]
+        if token == UNKNOWN and tokenizer.kind == "word":
+            piece = MARK + piece
+        tail, *starts = piece.split(MARK)
+        if tail:
+            text, start, _ = found.pop() if found else Word("", index, index)
+            found.append(Word(text + tail, start, index + 1))
+        found += [Word(text, index, index + 1) for text in starts]
+    return [word for word in found if word.text]
+
+
+def training_words(texts: Iterable[str]) -> list[list[str]]:
+    """The words of each text that a tokeniser may learn from: no special pieces, and no text without words."""
+    specials = (MARK, UNKNOWN_CHARACTER, BLANK_PIECE, UNKNOWN_PIECE)
+    lines = []
+    for text in texts:
+        for special in specials:
+            text = text.replace(special, " ")
+        if line := text.split():
+            lines.append(line)
+    return lines

@@ -1,0 +1,1 @@
+"""Training by Lightning: needs ``pip install audiorec[train]``."""

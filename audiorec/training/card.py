@@ -1,0 +1,35 @@
+"""The model card that lies beside a model's weights."""
+
+from pathlib import Path
+
+from audiorec import __version__
+from audiorec.models import AsrModel, parameter_count
+from audiorec.training.config import RunConfig
+
+
+def model_card(
+    model: AsrModel, config: RunConfig, checkpoints: list[str], out: Path, data: tuple[Path, Path] | None
+) -> str:
+    """Markdown: what the model is, what it was trained on, its size and latency, and which checkpoints made it."""
+    heads = ", ".join(config.heads)
+    trained = f"| trained on | {data[0]}, validated on {data[1]} |\n" if data else ""
+    return f"""# {out.name}
+
+A streaming speech recogniser made by audiorec {__version__}: encoder {config.encoder.kind}, heads {heads}.
+
+| | |
+|---|---|
+| parameters | {parameter_count(model):,} |
+| sample rate | {model.sample_rate} Hz |
+| tokens | {config.tokenizer.kind} |
+| output frame | {1000 * model.frame_seconds:.0f} ms |
+| latency, features and subsampling included | {model.latency_ms:.0f} ms |
+{trained}| checkpoints averaged | {", ".join(checkpoints)} |
+
+Offline and streamed use give the same words. Word error rates: `audiorec decode` and `audiorec score`.
+
+```python
+import audiorec
+print(audiorec.load("{out.name}").transcribe("hello.wav").text)
+```
+"""

@@ -1,0 +1,73 @@
+"""Checkpoints: written whole or not at all, read without running code, averaged."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
+
+from audiorec.errors import UserError
+
+LAST = "last.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old checkpoint and renames: a full disk or a kill leaves the old one as it was."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            raise UserError(
+                f"{path}: the checkpoint cannot be written ({_first_line(error)}); the one before it is kept: "
+                "make room and run the same command again"
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content; tensors and plain values only, no code is run."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a checkpoint of `audiorec train`, or damaged ({_first_line(error)})") from error
+
+
+def model_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The model's own weights out of a training checkpoint."""
+    prefix = "model."
+    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+
+
+def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the models' weights, summed in float64."""
+    total: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    for path in paths:
+        for name, tensor in model_weights(read_checkpoint(path)).items():
+            total[name] = total.get(name, 0) + tensor.double()
+            dtypes[name] = tensor.dtype
+    return {name: (tensor / len(paths)).to(dtypes[name]) for name, tensor in total.items()}
+
+
+def best_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, best first; their names carry the value that ranks them."""
+    found = [path for path in folder.glob("epoch*.ckpt")]
+    return sorted(found, key=lambda path: (float(path.stem.rsplit("=", 1)[1].split("-v")[0]), path.stem))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

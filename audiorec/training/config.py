@@ -1,0 +1,42 @@
+"""A recipe: the model and how it is trained. ``recipes/*.yaml`` are these."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from audiorec.audio.augment import AugmentConfig
+from audiorec.audio.spec_augment import SpecAugmentConfig
+from audiorec.config import Config
+from audiorec.data.batches import DataConfig
+from audiorec.models import ModelConfig
+
+
+class OptimizerConfig(Config):
+    lr: PositiveFloat = Field(2e-3, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none")
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup_steps: NonNegativeInt = 100
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
+
+
+class TrainerConfig(Config):
+    max_epochs: PositiveInt = 30
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
+    seed: NonNegativeInt = 1
+    monitor: Literal["valid_wer", "valid_loss"] = "valid_wer"
+    keep_best: PositiveInt = Field(3, description="checkpoints kept beside the last")
+    patience: PositiveInt | None = Field(None, description="epochs without a better monitor before training stops")
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+
+
+class RunConfig(ModelConfig):
+    spec_augment: SpecAugmentConfig = SpecAugmentConfig()
+    augment: AugmentConfig = AugmentConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    trainer: TrainerConfig = TrainerConfig()
+
+    def model_config_only(self) -> ModelConfig:
+        """The part that stays with the model."""
+        return ModelConfig(**{name: getattr(self, name) for name in ModelConfig.model_fields})

@@ -1,0 +1,109 @@
+"""The LightningModule: losses of the heads, validation by greedy search, and the optimiser."""
+
+from typing import Any
+
+import jiwer
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from audiorec.audio.spec_augment import spec_augment
+from audiorec.data.batches import Batch, SpeechData
+from audiorec.data.draws import seed_of
+from audiorec.losses import mean_per_token
+from audiorec.models import AsrModel
+from audiorec.text import Tokenizer
+from audiorec.training.config import RunConfig
+from audiorec.training.schedule import learning_rate_factor
+
+
+class Training(lightning.LightningModule):
+    """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance)."""
+
+    def __init__(
+        self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData
+    ):
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config = config
+        self.train_data = train
+        self.valid_data = valid
+        self.batches_per_epoch = self._count_batches()
+        self.metrics: dict[str, float] = {}  # of the epoch under way
+
+    def _count_batches(self) -> int:
+        """An epoch's number of batches, which differs a little from epoch to epoch: that of the first."""
+        loader = self.train_data.training(self.config.augment, self.config.trainer.seed, 0)
+        return sum(1 for _ in loader.sampler)
+
+    def train_dataloader(self) -> DataLoader:
+        return self.train_data.training(self.config.augment, self.config.trainer.seed, self.current_epoch)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.valid_data.as_recorded()
+
+    def on_train_epoch_start(self) -> None:
+        # What layers draw for themselves (dropout) must not depend on the epochs before it.
+        torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, "dropout"))
+        self.totals = {"loss": 0.0, "batches": 0, "dropped": 0}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        options = self.config.optimizer
+        done = (self.current_epoch + batch_idx / self.batches_per_epoch) / self.config.trainer.max_epochs
+        factor = learning_rate_factor(options.schedule, options.warmup_steps, self.global_step, done)
+        for group in self.optimizers().param_groups:
+            group["lr"] = options.lr * factor
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x, lengths = self.model.features(batch.samples[..., None], batch.lengths)
+        x = spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
+        loss, dropped = self._loss(*self.model.encoder(x, lengths), batch)
+        self.totals["loss"] += float(loss.detach())
+        self.totals["batches"] += 1
+        self.totals["dropped"] += dropped
+        self.log("train_loss", loss, batch_size=len(batch.ids))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.metrics["train_loss"] = self.totals["loss"] / max(self.totals["batches"], 1)
+        self.metrics["dropped"] = self.totals["dropped"]
+
+    def on_validation_epoch_start(self) -> None:
+        self.loss_sum, self.references, self.hypotheses = 0.0, [], []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        x, lengths = self.model(batch.samples, batch.lengths)
+        loss, _ = self._loss(x, lengths, batch)
+        self.loss_sum += float(loss) * len(batch.ids)
+        search = self.model.head().search()
+        tokens, state = search.step(x, lengths, search.initial_state(len(x), x.device))
+        last = search.flush(state)
+        self.references += batch.texts
+        self.hypotheses += [self.tokenizer.decode(tokens.row(i)[0] + last.row(i)[0]) for i in range(len(x))]
+
+    def on_validation_epoch_end(self) -> None:
+        words = jiwer.process_words(self.references, self.hypotheses)
+        self.metrics["valid_loss"] = self.loss_sum / len(self.references)
+        self.metrics["valid_wer"] = words.wer
+        self.log_dict({name: self.metrics[name] for name in ("valid_loss", "valid_wer")})
+
+    def _loss(self, x: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """The heads' losses, weighted, and the number of rows that none of them could place on a path."""
+        total, dropped = x.new_zeros(()), 0
+        for head in self.model.heads.values():
+            losses = head.losses(x, lengths, batch.tokens, batch.token_lengths)
+            loss, left_out = mean_per_token(losses, batch.token_lengths)
+            total = total + head.weight * loss
+            dropped += int(left_out)
+        return total, dropped
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        options = self.config.optimizer
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)

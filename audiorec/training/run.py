@@ -1,0 +1,194 @@
+"""``audiorec train`` and ``audiorec average``: a run folder from a recipe and data, and a model from its checkpoints."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from audiorec.config import dump_yaml, load_config
+from audiorec.data.batches import SpeechData
+from audiorec.data.kaldi import read_data_dir
+from audiorec.errors import ConfigError, UserError
+from audiorec.models import AsrModel, parameter_count, save_model
+from audiorec.text import Tokenizer, load_tokenizer, train_tokenizer
+from audiorec.training.callbacks import Reporter
+from audiorec.training.card import model_card
+from audiorec.training.checkpoints import (
+    LAST,
+    AtomicCheckpointIO,
+    average_weights,
+    best_checkpoints,
+    model_weights,
+    read_checkpoint,
+)
+from audiorec.training.config import RunConfig
+from audiorec.training.module import Training
+
+STATISTICS_BATCHES = 8
+# What may differ between a run and its continuation.
+MAY_CHANGE = {"trainer.max_epochs", "data.workers", "trainer.accelerator"}
+
+
+def train(
+    config: RunConfig, train_dir: Path, valid_dir: Path, out: Path, tokenizer_dir: Path | None = None, quiet: bool = False
+) -> Path:
+    """Train ``config`` into the run folder ``out``; returns the model directory in it.
+
+    The same call again goes on from the last finished epoch, and ends with the same weights as an uninterrupted run.
+    Raises UserError for data that cannot be used, or a folder that holds another run.
+    """
+    begun = _claim(out, config)
+    last = out / "checkpoints" / LAST
+    if begun and (out / "model").is_dir() and _finished_epochs(last) >= config.trainer.max_epochs:
+        _say(quiet, f"{out}: already trained for {config.trainer.max_epochs} epochs")
+        return out / "model"
+    tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir)
+    rate, normalize = config.features.sample_rate, config.tokenizer.normalize
+    data = SpeechData(train_dir, rate, tokenizer, normalize, config.data)
+    valid = SpeechData(valid_dir, rate, tokenizer, normalize, config.data)
+    torch.manual_seed(config.trainer.seed)
+    model = AsrModel(config, tokenizer.size)
+    training = Training(model, tokenizer, config, data, valid)
+    _say(
+        quiet,
+        f"training {config.encoder.kind} with {parameter_count(model) / 1e6:.2f} M parameters on {train_dir}: "
+        f"{len(data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch",
+    )
+    resume = last if last.exists() else None
+    if resume:
+        _say(quiet, f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
+    else:
+        _set_statistics(model, training)
+    trainer = _trainer(config, out, quiet)
+    with warnings.catch_warnings():
+        # Two processes prepare batches of two cores' time; Lightning would have as many workers as cores.
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
+        trainer.fit(training, ckpt_path=resume, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return average(out, 1, data=(train_dir, valid_dir))
+
+
+def average(out: Path, count: int, data: tuple[Path, Path] | None = None) -> Path:
+    """Write the run's model directory from the mean of its ``count`` best checkpoints; returns the directory."""
+    config = load_config(RunConfig, out / "config.yaml")
+    checkpoints = best_checkpoints(out / "checkpoints")[:count]
+    if len(checkpoints) < count:
+        raise UserError(f"{out / 'checkpoints'}: holds {len(checkpoints)} checkpoints, {count} were asked for")
+    tokenizer = load_tokenizer(out / "tokenizer")
+    model = AsrModel(config, tokenizer.size)
+    model.load_state_dict(average_weights(checkpoints))
+    card = model_card(model, config, [path.stem for path in checkpoints], out, data)
+    save_model(out / "model", model, config.model_config_only(), tokenizer, card)
+    return out / "model"
+
+
+def _claim(out: Path, config: RunConfig) -> bool:
+    """Make the run folder this configuration's. True where it already was; raises UserError where it is another's."""
+    path = out / "config.yaml"
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        part = out / ".config.yaml"
+        part.write_text(dump_yaml(config), encoding="utf-8")
+        os.replace(part, path)
+        return False
+    before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if refused := [key for key in changed if key not in MAY_CHANGE]:
+        key = refused[0]
+        raise ConfigError(
+            f"{path}: this run was begun with {key}={before.get(key)}, now it is {now.get(key)}; "
+            "choose another --out, or remove the folder to begin anew"
+        )
+    if changed:
+        path.write_text(dump_yaml(config), encoding="utf-8")
+    return True
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _finished_epochs(checkpoint: Path) -> int:
+    return read_checkpoint(checkpoint)["epoch"] + 1 if checkpoint.exists() else 0
+
+
+def _tokenizer(config: RunConfig, train_dir: Path, out: Path, given: Path | None) -> Tokenizer:
+    """The run's tokeniser: kept in the run, or copied from ``given``, or trained on the training texts."""
+    home = out / "tokenizer"
+    if home.is_dir():
+        return load_tokenizer(home)
+    if given:
+        tokenizer = load_tokenizer(given)
+        if tokenizer.kind != config.tokenizer.kind:
+            raise ConfigError(
+                f"{given}: holds a {tokenizer.kind} tokenizer, the recipe's tokenizer.kind is {config.tokenizer.kind}"
+            )
+    else:
+        texts = [config.tokenizer.normalize(utterance.text) for utterance in read_data_dir(train_dir)]
+        tokenizer = train_tokenizer(config.tokenizer.kind, texts, config.tokenizer.size)
+    tokenizer.save(home)
+    return tokenizer
+
+
+@torch.no_grad()
+def _set_statistics(model: AsrModel, training: Training) -> None:
+    """Mean and deviation of the features over the first training batches, augmented as in training."""
+    total = square = count = 0
+    for i, batch in enumerate(training.train_data.training(training.config.augment, training.config.trainer.seed, 0)):
+        x, lengths = model.features(batch.samples[..., None], batch.lengths)
+        rows = torch.cat([row[:n] for row, n in zip(x, lengths.tolist(), strict=True)]).double()
+        total, square, count = total + rows.sum(0), square + rows.square().sum(0), count + len(rows)
+        if i + 1 == STATISTICS_BATCHES:
+            break
+    mean = total / count
+    model.features.set_statistics(mean, (square / count - mean.square()).clamp(min=0).sqrt())
+
+
+def _trainer(config: RunConfig, out: Path, quiet: bool) -> lightning.Trainer:
+    options = config.trainer
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    checkpoints = ModelCheckpoint(
+        dirpath=out / "checkpoints",
+        filename="epoch={epoch:03d}-" + options.monitor + "={" + options.monitor + ":.5f}",
+        auto_insert_metric_name=False,
+        monitor=options.monitor,
+        save_top_k=options.keep_best,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks = [Reporter(out, quiet), checkpoints]  # the reporter first: its history goes into the checkpoint
+    if options.patience:
+        callbacks.append(EarlyStopping(options.monitor, patience=options.patience, check_on_train_epoch_end=True))
+    return lightning.Trainer(
+        accelerator=options.accelerator,
+        devices=1,
+        precision={"fp32": "32-true", "bf16": "bf16-mixed"}[options.precision],
+        max_epochs=options.max_epochs,
+        gradient_clip_val=options.gradient_clip,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(out, name=None, version="tensorboard"),
+        plugins=[AtomicCheckpointIO()],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _say(quiet: bool, line: str) -> None:
+    if not quiet:
+        print(line, flush=True)

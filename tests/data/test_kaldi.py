@@ -1,0 +1,192 @@
+"""Kaldi data directories: what is written reads back, and utterances are slices of fully decoded recordings."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiorec.audio import read as audio
+from audiorec.data import kaldi
+from audiorec.data.kaldi import Recordings, Utterance, read_data_dir, write_data_dir
+from audiorec.errors import UserError
+
+DIGITS = Path(__file__).parents[2] / "egs" / "digits" / "recordings"
+
+
+def utterance(id: str = "a", recording: str = "a", path: str = "a.wav", start=0.0, end=None, text="one", speaker="s"):
+    return Utterance(id, recording, Path(path), start, end, text, speaker)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_the_digits_read_as_they_are_written():
+    utterances = read_data_dir(DIGITS)
+    assert len(utterances) == 3000
+    assert utterances[1] == Utterance(
+        "george-0-01", "george", DIGITS / "george.opus", 0.348, 0.938875, "zero", "george"
+    )
+
+
+def test_what_is_written_reads_back(tmp_path):
+    utterances = [
+        utterance("é-1", "r2", str(tmp_path / "audio" / "r2.opus"), 0.5, 1.25, "naïve 你好", "é"),
+        utterance("b", "r1", str(tmp_path / "data" / "wav" / "r 1.wav"), 0.0, 3.0, "two words", "b"),
+        utterance("a-10", "r2", str(tmp_path / "audio" / "r2.opus"), 1.25, None, "", "a"),
+        utterance("a", "r2", str(tmp_path / "audio" / "r2.opus"), 1.3, 1.4, "x", "a"),
+    ]
+    write_data_dir(tmp_path / "data", utterances)
+    assert read_data_dir(tmp_path / "data", require_text=False) == sorted(utterances, key=lambda u: u.id)
+    assert files(tmp_path / "data") == {
+        "wav.scp": f"r1 wav/r 1.wav\nr2 {tmp_path}/audio/r2.opus\n",
+        "segments": "a r2 1.300000 1.400000\na-10 r2 1.250000 -1\nb r1 0.000000 3.000000\né-1 r2 0.500000 1.250000\n",
+        "text": "a x\na-10\nb two words\né-1 naïve 你好\n",
+        "utt2spk": "a a\na-10 a\nb b\né-1 é\n",
+    }
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_whole_recordings_need_no_segments_and_no_text(tmp_path):
+    write_data_dir(tmp_path / "data", [utterance(text="")])
+    assert sorted(files(tmp_path / "data")) == ["utt2spk", "wav.scp"]
+    with pytest.raises(UserError, match=r"text: no such file .*audiorec data validate"):
+        read_data_dir(tmp_path / "data")
+    (found,) = read_data_dir(tmp_path / "data", require_text=False)
+    assert (found.id, found.recording, found.start, found.end, found.text) == ("a", "a", 0.0, None, "")
+    (tmp_path / "data" / "utt2spk").unlink()
+    assert read_data_dir(tmp_path / "data", require_text=False)[0].speaker == "a"
+
+
+def test_a_relative_path_is_looked_for_in_the_directory_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "wav.scp").write_text("a both.wav\nb here.wav\nc nowhere.wav\n")
+    for path in ("data/both.wav", "both.wav", "here.wav"):
+        (tmp_path / path).touch()
+    paths = [found.path for found in read_data_dir("data", require_text=False)]
+    assert paths == [Path("data/both.wav"), Path("here.wav"), Path("data/nowhere.wav")]
+
+
+def test_rewriting_a_directory_keeps_its_audio_and_leaves_nothing_stale(tmp_path):
+    folder = tmp_path / "data"
+    write_data_dir(folder, [utterance(path=str(folder / "a.wav"), end=1.0)])
+    (folder / "a.wav").write_text("audio")
+    write_data_dir(folder, [utterance(path=str(folder / "a.wav"))])
+    assert files(folder) == {"a.wav": "audio", "wav.scp": "a a.wav\n", "text": "a one\n", "utt2spk": "a s\n"}
+
+
+@pytest.mark.parametrize(
+    ("utterances", "complaint"),
+    [
+        ([], "wav.scp: is empty"),
+        ([utterance(), utterance()], "'a' appears twice"),
+        ([utterance(id="a b")], "'a b' is empty or has spaces"),
+        ([utterance(speaker="")], "'' is empty or has spaces"),
+        ([utterance(), utterance("b", path="b.wav", end=1.0)], "'a' is two files"),
+        ([utterance(start=2.0, end=1.0)], "segments:1: utterance 'a': starts at 2 s, not before its end"),
+        ([utterance(path="sox a.wav |")], "wav.scp:1: recording 'a' is a command"),
+    ],
+    ids=["nothing", "twins", "spaces", "no speaker", "two files", "times", "command"],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, utterances, complaint):
+    write_data_dir(tmp_path / "data", [utterance(text="before")])
+    with pytest.raises(UserError) as caught:
+        write_data_dir(tmp_path / "data", utterances)
+    assert complaint in str(caught.value) and "data" in str(caught.value)
+    assert os.listdir(tmp_path) == ["data"]
+    assert read_data_dir(tmp_path / "data")[0].text == "before"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("wav.scp", b"a ffmpeg -i a.mp3 - |\n", "wav.scp:1: recording 'a' is a command: run it"),
+        ("text", b"a caf\xe9\n", "text:1: byte 6 is not UTF-8"),
+        ("segments", b"a a 0 x\n", "segments:1: expected 'a RECORDING START END'"),
+    ],
+)
+def test_the_first_problem_is_the_error(tmp_path, name, content, complaint):
+    write_data_dir(tmp_path, [utterance()])
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_data_dir(tmp_path)
+    assert f"{tmp_path}/{complaint}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for place, complaint in [("file", "a file, so no data directory"), ("file/data", "cannot be written")]:
+        with pytest.raises(UserError, match=complaint):
+            write_data_dir(tmp_path / place, [utterance()])
+
+
+# Recordings
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_utterances_are_slices_of_the_full_decode(rate):
+    utterances = [found for found in read_data_dir(DIGITS) if found.recording in ("theo", "lucas")]
+    recordings = Recordings()
+    whole = {name: audio.read(DIGITS / f"{name}.opus", rate)[0] for name in ("theo", "lucas")}
+    for found in utterances[::7]:
+        samples = recordings.samples(found, rate)
+        assert np.array_equal(samples, whole[found.recording][round(found.start * rate) : round(found.end * rate)])
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch) -> tuple[list[Utterance], list[str]]:
+    """Three recordings of 1 s (64 kB as float32) and a list that grows by a name whenever one is decoded."""
+    utterances, decoded = [], []
+    for number, name in enumerate("abc"):
+        path = tmp_path / f"{name}.wav"
+        audio.write(path, np.full(16000, number / 4), 16000)
+        utterances += [utterance(f"{name}-{i}", name, path, i / 10, (i + 1) / 10) for i in range(10)]
+
+    def counting_read(path, rate):
+        decoded.append(path.stem)
+        return audio.read(path, rate)
+
+    monkeypatch.setattr(kaldi, "read", counting_read)
+    return utterances, decoded
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "expected"), [(10**6, "abc"), (130_000, "abcabc"), (0, "abcabc")], ids=["all", "two", "last"]
+)
+def test_recordings_are_decoded_once_and_forgotten_when_room_is_short(shelf, max_bytes, expected):
+    utterances, decoded = shelf
+    recordings = Recordings(max_bytes)
+    for found in utterances * 2:
+        recordings.samples(found, 16000)
+    assert "".join(decoded) == expected
+
+
+def test_the_recording_used_longest_ago_is_forgotten_first(shelf):
+    utterances, decoded = shelf
+    recordings = Recordings(130_000)  # room for two
+    a, b, c = utterances[::10]
+    for found in (a, b, a, c, a, b):
+        recordings.samples(found, 16000)
+    assert "".join(decoded) == "abcb"
+
+
+def test_samples_belong_to_the_caller(shelf):
+    found, recordings = shelf[0][15], Recordings()
+    recordings.samples(found, 16000)[:] = 9
+    assert recordings.samples(found, 16000).max() < 1
+
+
+@pytest.mark.parametrize(("start", "end", "length"), [(0.0, None, 16000), (0.5, 1.05, 8000), (0.9, None, 1600)])
+def test_segments_may_end_with_or_just_after_the_recording(shelf, start, end, length):
+    found = utterance(path=shelf[0][0].path, start=start, end=end)
+    assert len(Recordings().samples(found, 16000)) == length
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.5, 1.2), (1.0, None), (1.01, 1.05), (0.5, 0.5)])
+def test_a_segment_outside_its_recording_is_refused(shelf, start, end):
+    found = utterance(path=shelf[0][0].path, start=start, end=end)
+    with pytest.raises(UserError, match=r"a\.wav: utterance 'a', .* is not within the recording's 1\.000 s"):
+        Recordings().samples(found, 16000)

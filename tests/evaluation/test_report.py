@@ -1,0 +1,124 @@
+"""The page of results: every number in its cell, the same page from any order, and rows that cannot be shown."""
+
+import json
+import random
+
+import pytest
+
+from audiorec.errors import UserError
+from audiorec.evaluation import read_rows, render, write_results
+
+
+def row(recipe="lstm_ctc", split="test", mode="offline", wer=0.05, **more) -> dict:
+    common = {"parameters": 1234567, "algorithmic_latency_ms": 125.0, "audio_seconds": 100.0, "state_bytes": 4096}
+    return {"recipe": recipe, "split": split, "mode": mode, "wer": wer, **common, **more}
+
+
+ROWS = [
+    row(wer=0.0321, interval=[0.02, 0.0456], utterances=300, words=1500, decode_seconds=1.0, commit="abc", command="x"),
+    row(mode="streamed", chunk_ms=80, wer=0.0321, differences=0, decode_seconds=4.0, commit="abc", command="y"),
+    row(mode="streamed", chunk_ms=160.0, wer=0.033, differences=2, decode_seconds=3.0, commit="abc", command="y"),
+    row("blstm_ctc", wer=0.021, commit="0de", command="z"),
+    row("conformer", latency_ms=480, mode="streamed", chunk_ms=160, wer=1.25),
+    row("conformer", latency_ms=80, mode="streamed", chunk_ms=160, wer=0.041, differences=1),
+    row("conformer", latency_ms=80, wer=0.04, search="beam"),
+    row(split="dev"),
+]
+
+
+def tables(page: str) -> dict[str, list[dict[str, str]]]:
+    """Markdown → test set → lines, each column → cell."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for section in page.split("\n## ")[1:]:
+        rows = [line for line in section.splitlines() if "|" in line]
+        lines = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+        found[section.split()[0]] = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+    return found
+
+
+def test_every_number_is_in_its_cell():
+    found = tables(render("Digits", ROWS, ["eight kHz"]))
+    assert list(found) == ["dev", "test", "Notes", "Commands"]
+    assert [(line["recipe"], line["look-ahead, ms"], line["search"]) for line in found["test"]] == [
+        ("blstm_ctc", "–", "–"),
+        ("conformer", "80", "–"),
+        ("conformer", "80", "beam"),
+        ("conformer", "480", "–"),
+        ("lstm_ctc", "–", "–"),
+    ]
+    assert found["test"][-1] == {
+        "recipe": "lstm_ctc",
+        "look-ahead, ms": "–",
+        "search": "–",
+        "parameters": "1,234,567",
+        "WER offline": "3.21 [2.00, 4.56]",
+        "streamed, 80 ms": "3.21",
+        "streamed, 160 ms": "3.30",
+        "differ": "2",
+        "latency, ms": "125",
+        "RTF offline": "0.01",
+        "RTF streamed": "0.04",
+    }
+    blstm = found["test"][0]
+    assert (blstm["WER offline"], blstm["streamed, 80 ms"], blstm["differ"]) == ("2.10", "–", "–")
+    assert found["test"][3]["differ"] == "–", "a decoding that was not compared is not called equal"
+    assert set(found["dev"][0]) == {"recipe", "parameters", "WER offline", "differ", "latency, ms"}
+
+
+def test_what_made_the_numbers_is_told_once():
+    page = render("Digits", ROWS, ["eight kHz"])
+    assert "## test (300 utterances, 1,500 words)" in page
+    assert "- eight kHz" in page
+    assert "At commit 0de:\n\n```\nz\n```\n\nAt commit abc:\n\n```\nx\ny\n```\n" in page
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path):
+    path = tmp_path / "egs" / "RESULTS.md"
+    for seed in range(5):
+        write_results(path, "Digits", random.Random(seed).sample(ROWS, len(ROWS)))
+        assert path.read_text(encoding="utf-8") == render("Digits", ROWS)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"recipe": "a", "split": "test", "mode": "offline"}], "row 1: wer: is required"),
+        ([row(), row(mode="live")], "row 2: mode: .*'offline' or 'streamed', got 'live'"),
+        ([row(mode="streamed")], "row 1: chunk_ms: "),
+        ([row(), row(wer=0.06)], "lstm_ctc on test: two rows offline"),
+        ([row(mode="streamed", chunk_ms=80)] * 2, "two rows streamed by 80 ms"),
+        ([row(utterances=2, words=9), row("b", utterances=3, words=9)], r"different test sets .* in b, lstm_ctc"),
+    ],
+)
+def test_rows_that_cannot_be_shown(rows, message, tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text("before")
+    with pytest.raises(UserError, match=message):
+        write_results(path, "Digits", rows)
+    assert path.read_text() == "before"
+
+
+def test_rows_come_from_files(tmp_path):
+    paths = [tmp_path / f"{number}.json" for number in range(len(ROWS))]
+    for path, value in zip(paths, ROWS, strict=True):
+        path.write_text(json.dumps(value))
+    assert read_rows(paths) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "dictionary"),
+        (b"{}", "recipe: is required"),
+        (b"\xff", "not JSON"),
+        (None, "cannot"),
+    ],
+)
+def test_damaged_row_files(content, message, tmp_path):
+    path = tmp_path / "decode.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{path}: .*{message}"):
+        read_rows([path])
