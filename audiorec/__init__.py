@@ -12,7 +12,7 @@ _HOMES = {
     "Stream": "audiorec.recognizer",
     "UserError": "audiorec.errors",
 }
-__all__ = ["Recognizer", "Stream", "UserError", "__version__", "load"]  # noqa: F822 (lazy, see _HOMES)
+__all__ = ["Recognizer", "Stream", "UserError", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -141,5 +141,3 @@ def _models(annotation: Any) -> list[type[Config]]:
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]
-
-

@@ -50,9 +50,9 @@ def add_noise(samples: np.ndarray, snr_db: float, random: np.random.Generator) -
 
 def coloured_noise(size: int, exponent: float, random: np.random.Generator) -> np.ndarray:
     """Noise (size,) of root mean square 1 whose power falls as frequency to the ``exponent``: 0 white, 1 pink, 2 brown."""
-    spectrum = np.fft.rfft(random.standard_normal(size, dtype=np.float32))
+    spectrum = np.fft.rfft(random.standard_normal(1 << (size - 1).bit_length(), dtype=np.float32))
     shape = np.maximum(np.arange(len(spectrum)), 1 + len(spectrum) // 200) ** (-exponent / 2)
-    noise = np.fft.irfft(spectrum * shape, size).astype(np.float32)
+    noise = np.fft.irfft(spectrum * shape)[:size].astype(np.float32)
     return noise / np.float32(max(_rms(noise), 1e-9))
 
 

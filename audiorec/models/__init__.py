@@ -2,6 +2,16 @@
 
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig, TokenizerConfig
+from audiorec.models.describe import describe
 from audiorec.models.directory import find_model, load_model, save_model
 
-__all__ = ["AsrModel", "ModelConfig", "TokenizerConfig", "find_model", "load_model", "parameter_count", "save_model"]
+__all__ = [
+    "AsrModel",
+    "ModelConfig",
+    "TokenizerConfig",
+    "describe",
+    "find_model",
+    "load_model",
+    "parameter_count",
+    "save_model",
+]

@@ -25,7 +25,9 @@ def _name_kinds(heads: Any) -> Any:
         heads = {heads: {}}
     if not isinstance(heads, dict):
         return heads
-    return {kind: {"kind": kind, **(head or {})} if isinstance(head, dict | None) else head for kind, head in heads.items()}
+    return {
+        kind: {"kind": kind, **(head or {})} if isinstance(head, dict | None) else head for kind, head in heads.items()
+    }
 
 
 class ModelConfig(Config):

@@ -25,7 +25,7 @@ class Sequential(StreamingModule):
 
     def __init__(self, *modules: StreamingModule, **named: StreamingModule):
         members = _named(modules, named)
-        first, last = list(members.values())[0], list(members.values())[-1]
+        first, last = next(iter(members.values())), next(reversed(members.values()))
         super().__init__(first.input_dim, last.output_dim)
         self.names = tuple(members)
         self.block = first.block

@@ -96,7 +96,9 @@ class StreamingModule(nn.Module):
         if x.ndim != 3 or x.shape[2] != self.input_dim:
             raise ValueError(f"{name}: x must be (B, T, {self.input_dim}), got {tuple(x.shape)}")
         if x.shape[1] % self.block:
-            raise ValueError(f"{name}: step takes multiples of {self.block} frames, got {x.shape[1]}; pad to a whole block")
+            raise ValueError(
+                f"{name}: step takes multiples of {self.block} frames, got {x.shape[1]}; pad to a whole block"
+            )
         if lengths.shape != x.shape[:1]:
             raise ValueError(f"{name}: lengths must be ({x.shape[0]},), got {tuple(lengths.shape)}")
         if torch.compiler.is_compiling():

@@ -31,7 +31,9 @@ def window(x: Tensor, start: Tensor, size: int) -> Tensor:
     return mask(frames, x.shape[1] - start)
 
 
-def append(a: Tensor, a_lengths: Tensor, b: Tensor, b_lengths: Tensor, size: int | None = None) -> tuple[Tensor, Tensor]:
+def append(
+    a: Tensor, a_lengths: Tensor, b: Tensor, b_lengths: Tensor, size: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Each row's valid frames of ``a`` followed by those of ``b``: (B, size, C), zeros past the end, and their lengths.
 
     ``size`` is the sum of both time sizes unless the caller knows that no row needs so much.

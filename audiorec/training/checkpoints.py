@@ -65,8 +65,9 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
 
 def best_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, best first; their names carry the value that ranks them."""
-    found = [path for path in folder.glob("epoch*.ckpt")]
-    return sorted(found, key=lambda path: (float(path.stem.rsplit("=", 1)[1].split("-v")[0]), path.stem))
+    return sorted(
+        folder.glob("epoch*.ckpt"), key=lambda path: (float(path.stem.rsplit("=", 1)[1].split("-v")[0]), path.stem)
+    )
 
 
 def _first_line(error: BaseException) -> str:

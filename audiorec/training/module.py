@@ -21,9 +21,7 @@ from audiorec.training.schedule import learning_rate_factor
 class Training(lightning.LightningModule):
     """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance)."""
 
-    def __init__(
-        self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData
-    ):
+    def __init__(self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
@@ -47,7 +45,7 @@ class Training(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         # What layers draw for themselves (dropout) must not depend on the epochs before it.
         torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, "dropout"))
-        self.totals = {"loss": 0.0, "batches": 0, "dropped": 0}
+        self.seen: list[tuple[Tensor, Tensor]] = []  # (loss, rows left out) of every batch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         options = self.config.optimizer
@@ -60,15 +58,9 @@ class Training(lightning.LightningModule):
         x, lengths = self.model.features(batch.samples[..., None], batch.lengths)
         x = spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
         loss, dropped = self._loss(*self.model.encoder(x, lengths), batch)
-        self.totals["loss"] += float(loss.detach())
-        self.totals["batches"] += 1
-        self.totals["dropped"] += dropped
+        self.seen.append((loss.detach(), dropped))
         self.log("train_loss", loss, batch_size=len(batch.ids))
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        self.metrics["train_loss"] = self.totals["loss"] / max(self.totals["batches"], 1)
-        self.metrics["dropped"] = self.totals["dropped"]
 
     def on_validation_epoch_start(self) -> None:
         self.loss_sum, self.references, self.hypotheses = 0.0, [], []
@@ -85,18 +77,20 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         words = jiwer.process_words(self.references, self.hypotheses)
+        losses, dropped = (torch.stack(values) for values in zip(*self.seen, strict=True))
+        self.metrics["train_loss"], self.metrics["dropped"] = float(losses.mean()), int(dropped.sum())
         self.metrics["valid_loss"] = self.loss_sum / len(self.references)
         self.metrics["valid_wer"] = words.wer
         self.log_dict({name: self.metrics[name] for name in ("valid_loss", "valid_wer")})
 
-    def _loss(self, x: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, int]:
+    def _loss(self, x: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The heads' losses, weighted, and the number of rows that none of them could place on a path."""
-        total, dropped = x.new_zeros(()), 0
+        total, dropped = x.new_zeros(()), torch.zeros_like(lengths[0])
         for head in self.model.heads.values():
             losses = head.losses(x, lengths, batch.tokens, batch.token_lengths)
             loss, left_out = mean_per_token(losses, batch.token_lengths)
             total = total + head.weight * loss
-            dropped += int(left_out)
+            dropped = dropped + left_out
         return total, dropped
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -23,7 +23,6 @@ from audiorec.training.checkpoints import (
     AtomicCheckpointIO,
     average_weights,
     best_checkpoints,
-    model_weights,
     read_checkpoint,
 )
 from audiorec.training.config import RunConfig
@@ -35,7 +34,12 @@ MAY_CHANGE = {"trainer.max_epochs", "data.workers", "trainer.accelerator"}
 
 
 def train(
-    config: RunConfig, train_dir: Path, valid_dir: Path, out: Path, tokenizer_dir: Path | None = None, quiet: bool = False
+    config: RunConfig,
+    train_dir: Path,
+    valid_dir: Path,
+    out: Path,
+    tokenizer_dir: Path | None = None,
+    quiet: bool = False,
 ) -> Path:
     """Train ``config`` into the run folder ``out``; returns the model directory in it.
 
@@ -66,8 +70,8 @@ def train(
         _set_statistics(model, training)
     trainer = _trainer(config, out, quiet)
     with warnings.catch_warnings():
-        # Two processes prepare batches of two cores' time; Lightning would have as many workers as cores.
-        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
         trainer.fit(training, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:

@@ -139,6 +139,15 @@ def test_a_file_that_lacks_its_last_byte_is_refused(tmp_path, suffix):
     assert f"{path}: cut short" in error_of(read, cut(path, 1.0))
 
 
+@pytest.mark.parametrize("suffix", [".ogg", ".opus"])
+def test_an_ogg_file_cut_between_two_pages_is_refused(tmp_path, suffix):
+    path = tmp_path / f"tone{suffix}"
+    write(path, tone(20), 16000)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rfind(b"OggS")])
+    assert "cut short" in error_of(header, path)
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".ogg", ".opus"])
 def test_the_header_alone_shows_truncation(tmp_path, suffix):
     path = tmp_path / f"tone{suffix}"

@@ -31,7 +31,9 @@ class Case:
         self.x = mask(self.draw(len(ends), self.size), self.lengths)
 
     def draw(self, rows: int, size: int) -> Tensor:
-        return torch.randn(rows, size, self.module.input_dim, dtype=torch.float64, generator=self.generator).to(self.dtype)
+        return torch.randn(rows, size, self.module.input_dim, dtype=torch.float64, generator=self.generator).to(
+            self.dtype
+        )
 
     def cuts(self) -> list[int]:
         """A random split of the batch into whole blocks."""
@@ -161,7 +163,11 @@ def rows_law(case: Case) -> None:
                 seats[seat] = None
     for i, (cuts, given) in enumerate(zip(pieces, outputs, strict=True)):
         whole_blocks = [-(-cut // block) * block for cut in cuts if cut]
-        alone = case.stream(case.x[i : i + 1, : sum(cuts)], case.lengths[i : i + 1], whole_blocks) if whole_blocks else [whole[i]]
+        alone = (
+            case.stream(case.x[i : i + 1, : sum(cuts)], case.lengths[i : i + 1], whole_blocks)
+            if whole_blocks
+            else [whole[i]]
+        )
         case.close(alone[0], torch.cat(given), f"row {i} among rows that come and go")
 
 

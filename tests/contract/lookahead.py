@@ -27,7 +27,11 @@ class Ahead(StreamingModule):
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         frames, total = self.carry.join(state["ahead"], mask(x, lengths), lengths)
         given = (total - self.right).clamp(min=0)
-        return mask(self.convolve(frames), given), given, {"ahead": self.carry.keep(state["ahead"], frames, given, total)}
+        return (
+            mask(self.convolve(frames), given),
+            given,
+            {"ahead": self.carry.keep(state["ahead"], frames, given, total)},
+        )
 
     def flush(self, state: State) -> tuple[Tensor, Tensor]:
         frames, length = state["ahead"]["frames"], state["ahead"]["length"]

@@ -44,6 +44,8 @@ MODULES = {
     "parallel strided": lambda: Parallel(StridedConv(4, 4, 2, 3), Sequential(Ahead(4, 3), StridedConv(4, 4, 2, 2))),
     "lstm encoder 4": lstm_encoder,
     "lstm encoder 3": lambda: lstm_encoder(strides=[3], kernel=4),
-    "samples to look-aheads": lambda: Sequential(log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)),
+    "samples to look-aheads": lambda: Sequential(
+        log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
+    ),
     "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
 }

@@ -38,7 +38,7 @@ def test_ready_counts_what_step_gives(name):
     module = MODULES[name]()
     state, given, fed = module.initial_state(1), 0, 0
     for _ in range(3 * max(1, module.first_feed // module.block)):
-        y, n, state = module.step(torch.randn(1, module.block, module.input_dim), torch.tensor([module.block]), state)
+        _, n, state = module.step(torch.randn(1, module.block, module.input_dim), torch.tensor([module.block]), state)
         given, fed = given + n.item(), fed + module.block
         assert given == module.ready(fed)
 

@@ -30,12 +30,11 @@ def dense_lstm(
         y, h, c = _lstm(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
         return y, (h, c)
     padding = (torch.arange(time, device=x.device) >= lengths[:, None])[..., None]
-    zero = torch.zeros((), dtype=x.dtype, device=x.device)
     shut = torch.cat([weight_ih.new_full((dim, 1), -_SHUT), weight_ih.new_full((dim, 1), _SHUT)])
     shut = torch.cat([shut, weight_ih.new_zeros(2 * dim, 1)])
-    marked = torch.cat([torch.where(padding, zero, x), padding.to(x.dtype)], 2)
+    marked = torch.cat([x.masked_fill(padding, 0), padding.to(x.dtype)], 2)
     y, _, c = _lstm(marked, h0, c0, torch.cat([weight_ih, shut], 1), weight_hh, bias_ih, bias_hh)
-    y = torch.where(padding, zero, y)
+    y = y * ~padding
     last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, dim)
     h = torch.where(lengths[:, None] > 0, y.gather(1, last)[:, 0], h0)
     return y, (h, c)

@@ -1,0 +1,245 @@
+"""The ``audiorec`` command: a thin face over the library. Nothing heavy is imported before a command needs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from audiorec.errors import ConfigError, UserError
+
+app = typer.Typer(
+    name="audiorec",
+    help="Streaming speech recognition: what you measure offline is what you get live.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Kaldi data directories.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Model = Annotated[Path, typer.Argument(help="A model directory, or a run that holds one.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, …")]
+
+
+def main() -> None:
+    """Run a command; what a user can mend is one line on standard error. Exit code 1: failed, 2: wrong use."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(error, 2)
+    except UserError as error:
+        _fail(error, 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: object, code: int) -> None:
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/lstm_ctc.yaml.")],
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="Settings as key.key=value.")] = None,  # noqa: UP045
+    *,
+    train: Annotated[Path, typer.Option(help="Data directory to train on.")],
+    valid: Annotated[Path, typer.Option(help="Data directory to choose checkpoints by.")],
+    out: Annotated[Path, typer.Option(help="Run folder; the same command again goes on where it stopped.")],
+    tokenizer: Annotated[Optional[Path], typer.Option(help="Trained tokenizer; else one is trained.")] = None,  # noqa: UP045
+) -> None:
+    """Train a model; the run folder holds checkpoints, logs, curves.png and model/."""
+    from audiorec.config import load_config
+    from audiorec.training.config import RunConfig
+    from audiorec.training.run import train as run
+
+    print(run(load_config(RunConfig, recipe, overrides or []), train, valid, out, tokenizer))
+
+
+@app.command()
+def average(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    best: Annotated[int, typer.Option(min=1, help="How many of the best checkpoints.")] = 3,
+) -> None:
+    """Average the best checkpoints of a run into its model directory."""
+    from audiorec.training.run import average
+
+    print(average(run, best))
+
+
+@app.command()
+def tokenizer(
+    data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
+    kind: Annotated[str, typer.Option(help="char, word, bpe or unigram.")] = "bpe",
+    size: Annotated[Optional[int], typer.Option(help="Number of pieces, blank included.")] = None,  # noqa: UP045
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write it to.")],
+) -> None:
+    """Train a tokenizer on transcripts."""
+    from audiorec.data.kaldi import read_data_dir
+    from audiorec.text import train_tokenizer
+
+    if data.is_dir():
+        texts = [utterance.text for utterance in read_data_dir(data)]
+    else:
+        try:
+            texts = data.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
+    made = train_tokenizer(kind, texts, size)
+    made.save(out)
+    print(f"{out}: {made.kind}, {made.size} pieces")
+
+
+@app.command()
+def decode(
+    model: Model,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory to decode.")],
+    out: Annotated[Path, typer.Option(help="Folder for text, words.ctm and decode.json.")],
+    streaming: Annotated[bool, typer.Option(help="Feed each utterance in pieces, as if live.")] = False,
+    chunk_ms: Annotated[float, typer.Option(min=1, help="Size of the pieces.")] = 160.0,
+    head: Annotated[Optional[str], typer.Option(help="The head that decodes; else the first.")] = None,  # noqa: UP045
+    threads: Annotated[Optional[int], typer.Option(min=1, help="Threads to compute with.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+) -> None:
+    """Decode a data directory, offline or streamed."""
+    import torch
+
+    from audiorec.evaluation.decode import decode
+    from audiorec.recognizer import load
+
+    if threads:
+        torch.set_num_threads(threads)
+    summary = decode(load(model, device, head), data, out, chunk_ms if streaming else None)
+    factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
+    print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
+
+
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(help="Kaldi text, or a data directory.")],
+    hypothesis: Annotated[Path, typer.Argument(help="Kaldi text, or a folder that `audiorec decode` wrote.")],
+    same_as: Annotated[Optional[Path], typer.Option(help="Count utterances that differ from these.")] = None,  # noqa: UP045
+    label: Annotated[Optional[list[str]], typer.Option(help="key=value to keep in score.json.")] = None,  # noqa: UP045
+) -> None:
+    """Word error rate with its 95 % interval; beside a decoding it leaves score.json and alignments.txt."""
+    from audiorec.evaluation import alignments, differences
+    from audiorec.evaluation import score as score_texts
+
+    ref, hyp = _texts(reference), _texts(hypothesis)
+    result = score_texts(ref, hyp)
+    print(result)
+    row = {name: getattr(result, name) for name in ("wer", "cer", "interval", "utterances", "words")}
+    if same_as:
+        differ = differences(_texts(same_as), hyp)
+        row["differences"] = len(differ)
+        print(f"{len(differ)} utterances differ from {same_as}" + "".join(f"\n  {name}" for name in differ[:10]))
+    if (hypothesis / "decode.json").exists():
+        labels = dict(pair.split("=", 1) for pair in label or [])
+        row = json.loads((hypothesis / "decode.json").read_text()) | row | labels
+        (hypothesis / "alignments.txt").write_text("\n".join(alignments(ref, hyp, worst_first=True)), encoding="utf-8")
+        (hypothesis / "score.json").write_text(json.dumps(row, indent=1) + "\n")
+
+
+def _texts(path: Path) -> dict[str, str]:
+    from audiorec.evaluation import read_text
+
+    return read_text(path / "text" if path.is_dir() else path)
+
+
+@app.command()
+def report(
+    scores: Annotated[list[Path], typer.Argument(help="score.json files.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The Markdown page to write.")],
+    title: Annotated[str, typer.Option()] = "Results",
+    note: Annotated[Optional[list[str]], typer.Option(help="Lines for the end of the page.")] = None,  # noqa: UP045
+) -> None:
+    """Write the page of results from score.json files."""
+    from audiorec.evaluation import read_rows, write_results
+
+    write_results(out, title, read_rows(scores), note or [])
+    print(out)
+
+
+@app.command()
+def transcribe(
+    model: Model, files: Annotated[list[Path], typer.Argument(help="Audio files.")], device: Device = "cpu"
+) -> None:
+    """Print the words of recordings, a line each."""
+    from audiorec.recognizer import load
+
+    recognizer = load(model, device)
+    for file in files:
+        text = recognizer.transcribe(file).text
+        print(text if len(files) == 1 else f"{file}\t{text}", flush=True)
+
+
+@app.command()
+def mic(
+    model: Model,
+    file: Annotated[Optional[Path], typer.Option(help="Play this recording as if it were live.")] = None,  # noqa: UP045
+    speed: Annotated[float, typer.Option(min=0, help="With --file: 1 is live, 0 as fast as can be.")] = 1.0,
+    device: Annotated[Optional[str], typer.Option(help="Microphone: its number or part of its name.")] = None,  # noqa: UP045
+) -> None:
+    """Words of the microphone as they are spoken; Ctrl-C ends."""
+    from itertools import chain
+
+    from audiorec.recognizer import load
+    from audiorec.serving.mic import as_if_live, microphone, show
+
+    recognizer = load(model)
+    if file:
+        pieces = as_if_live(file, speed)
+        first, rate = next(pieces)
+        show(recognizer, chain([first], (samples for samples, _ in pieces)), rate)
+    else:
+        rate = recognizer.sample_rate
+        print("listening, Ctrl-C ends", file=sys.stderr)
+        show(recognizer, microphone(rate, int(device) if device and device.isdigit() else device), rate)
+
+
+@app.command()
+def info(model: Model) -> None:
+    """What a model is: sizes, latency, state."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from audiorec.models import describe, load_model
+
+    table = Table(show_header=False, box=None)
+    for name, value in describe(*load_model(model)).items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+@data_app.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="A data directory.")],
+    deep: Annotated[bool, typer.Option(help="Decode every recording to its end.")] = False,
+) -> None:
+    """Report every problem of a data directory."""
+    from audiorec.data.validate import validate
+
+    problems = validate(folder, deep=deep)
+    for problem in problems:
+        print(f"{folder}/{problem}")
+    if problems:
+        raise UserError(f"{folder}: {len(problems)} problems")
+    print(f"{folder}: no problems")
+
+
+@data_app.command()
+def find(
+    name: Annotated[str, typer.Argument(help="A corpus.")],
+    cache: Annotated[Path, typer.Option(help="Where an archive is unpacked.")] = Path(".cache"),
+) -> None:
+    """Print the folder of a corpus under $AUDIOREC_DATA."""
+    from audiorec.data.corpora import find_corpus
+
+    print(find_corpus(name, cache).resolve())

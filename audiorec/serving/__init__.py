@@ -1,0 +1,1 @@
+"""Live use: the microphone."""

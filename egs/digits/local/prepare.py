@@ -1,0 +1,80 @@
+"""Data directories of connected digits: local/prepare.py RECORDINGS OUT.
+
+RECORDINGS is the Kaldi data directory of this folder, or the dataset's own folder of FLAC files. Training sets are
+single clips, which training joins to strings; the other sets are strings of 1 to 7 clips of one speaker at their recorded
+levels, joined by gaps of faint noise and written to disk, fixed by seed.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from audiorec.audio.read import write
+from audiorec.data.draws import generator
+from audiorec.data.kaldi import Recordings, Utterance, read_data_dir, write_data_dir
+from audiorec.data.strings import StringsConfig, draw_strings, join_clips
+from audiorec.errors import UserError
+
+RATE = 8000
+SEED = 20
+STRINGS = {"dev": 150, "test": 300}  # at least
+TEST_INDEX = range(0, 5)  # the dataset's own test set
+DEV_INDEX = range(5, 7)  # left out of training to choose checkpoints by
+UNSEEN = "theo"
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def main(recordings: Path, out: Path) -> None:
+    clips = read_data_dir(recordings) if (recordings / "wav.scp").exists() else read_flac(recordings)
+    seen = [clip for clip in clips if clip.speaker != UNSEEN]
+    kept = [clip for clip in clips if clip not in seen]
+    write_split(out / "official", clips, [clip for clip in clips if index(clip) in TEST_INDEX], TEST_INDEX)
+    write_split(out / "unseen", seen, kept, range(0))
+
+
+def write_split(out: Path, clips: list[Utterance], test: list[Utterance], not_trained: range) -> None:
+    """train, dev and test of one way to divide the clips; ``not_trained`` are indices kept out of training."""
+    train = [clip for clip in clips if index(clip) not in not_trained and index(clip) not in DEV_INDEX]
+    write_data_dir(out / "train", train)
+    write_strings(out / "dev", [clip for clip in clips if index(clip) in DEV_INDEX], STRINGS["dev"])
+    write_strings(out / "test", test, STRINGS["test"])
+
+
+def write_strings(out: Path, clips: list[Utterance], least: int) -> None:
+    """A data directory of at least ``least`` strings: every clip as often as every other, give or take one."""
+    config, recordings, strings = StringsConfig(), Recordings(), []
+    for times in range(1000):
+        if len(strings) >= least:
+            break
+        for name, chosen in draw_strings(clips, config, SEED, times):
+            samples = [recordings.samples(clip, RATE) for clip in chosen]
+            path = out / "audio" / f"{name}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, join_clips(samples, RATE, config, generator(SEED, times, name)), RATE)
+            text = " ".join(clip.text for clip in chosen)
+            strings.append(Utterance(name, name, path, 0.0, None, text, chosen[0].speaker))
+    write_data_dir(out, strings)
+
+
+def read_flac(folder: Path) -> list[Utterance]:
+    """The dataset as it is published: {digit}_{speaker}_{index}.flac or .wav."""
+    clips = []
+    for path in folder.iterdir():
+        if match := re.fullmatch(r"(\d)_(\w+)_(\d+)\.(flac|wav)", path.name):
+            digit, speaker, number = match[1], match[2], int(match[3])
+            name = f"{speaker}-{digit}-{number:02d}"
+            clips.append(Utterance(name, name, path, 0.0, None, WORDS[int(digit)], speaker))
+    if len(clips) != 3000:
+        raise UserError(f"{folder}: holds {len(clips)} recordings of digits, the dataset has 3000")
+    return sorted(clips, key=lambda clip: clip.id)
+
+
+def index(clip: Utterance) -> int:
+    return int(clip.id.rsplit("-", 1)[1])
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except UserError as error:
+        sys.exit(f"error: {error}")

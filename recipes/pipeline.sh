@@ -1,0 +1,98 @@
+# The stages that all corpora share; egs/<corpus>/run.sh sources this. A corpus says, before:
+#   corpus    its name, the title of its results
+#   splits    its ways to divide the data, each with a training of its own; the first one is the corpus's main one
+#   options   settings of the recipe that the corpus needs, key=value
+#   prepare   a function: prepare DIR writes DIR/<split>/{train,dev,test}
+#   demo      a function: what to show at the end of --demo
+#
+#   0 data   1 check   2 text   3 train   4 average   5 decode   6 score
+#
+# A stage that is done is skipped. One that was cut off starts clean, but training, which goes on.
+
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--demo] [key=value ...]"
+stage=0 stop_stage=6 recipe=lstm_ctc demo=false
+data=data exp=exp chunks="40 160 640" best=3
+settings=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --stage) stage=$2 && shift 2 ;;
+    --stop-stage) stop_stage=$2 && shift 2 ;;
+    --recipe) recipe=$2 && shift 2 ;;
+    --demo) demo=true && shift ;;
+    --help | -h) echo "$usage" && exit 0 ;;
+    *=*) settings+=("$1") && shift ;;
+    *) echo "$usage" >&2 && exit 2 ;;
+  esac
+done
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+[ -x "$root/.venv/bin/audiorec" ] && PATH="$root/.venv/bin:$PATH"
+[ -f "$root/recipes/$recipe.yaml" ] || { echo "error: recipes/$recipe.yaml: no such recipe" >&2 && exit 2; }
+command="egs/$corpus/run.sh --recipe $recipe"
+if $demo; then
+  data=exp/demo/data exp=exp/demo chunks=100 splits=${splits%% *}
+  command="egs/$corpus/run.sh --demo"
+  settings=("${demo_options[@]}" "${settings[@]}")
+fi
+
+wanted() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
+
+# once MARK COMMAND...: run the command unless the file MARK says that it has been done.
+once() {
+  local mark=$1 && shift
+  [ -e "$mark" ] && return
+  "$@"
+  mkdir -p "$(dirname "$mark")" && touch "$mark"
+}
+
+run_of() { [ "$1" = "${splits%% *}" ] && echo "$exp/$recipe" || echo "$exp/${recipe}_$1"; }
+
+prepare_clean() { rm -rf "$data" && prepare "$data"; }
+
+check() { for part in train dev test; do audiorec data validate "$data/$1/$part"; done; }
+
+train() {
+  audiorec train "$root/recipes/$recipe.yaml" "${options[@]}" "${settings[@]}" \
+    --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$data/$1/tokenizer" --out "$(run_of "$1")"
+}
+
+decode() { # decode SPLIT NAME OPTIONS...
+  local run && run=$(run_of "$1") && local out=$run/decode/$2
+  audiorec decode "$run" --data "$data/$1/test" --out "$out" "${@:3}"
+}
+
+score() { # score SPLIT NAME
+  local out && out=$(run_of "$1")/decode
+  echo -n "$recipe on $1, $2: "
+  audiorec score "$data/$1/test" "$out/$2" --same-as "$out/offline" --label "recipe=$recipe" --label "split=$1" \
+    --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
+}
+
+if wanted 0; then once "$data/.done" prepare_clean; fi
+for split in $splits; do
+  run=$(run_of "$split")
+  kind=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.kind=//p')
+  size=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.size=//p')
+  if wanted 1; then once "$data/$split/.checked" check "$split"; fi
+  if wanted 2; then
+    once "$data/$split/tokenizer/.done" \
+      audiorec tokenizer "$data/$split/train" --kind "${kind:-bpe}" ${size:+--size "$size"} --out "$data/$split/tokenizer"
+  fi
+  if wanted 3; then once "$run/.trained" train "$split"; fi
+  if wanted 4; then once "$run/.averaged" audiorec average "$run" --best "$best"; fi
+  if wanted 5; then
+    once "$run/decode/.offline" decode "$split" offline
+    for ms in $chunks; do
+      once "$run/decode/.streamed-$ms" decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1
+    done
+  fi
+  if wanted 6; then
+    score "$split" offline
+    for ms in $chunks; do score "$split" "streamed-$ms"; done
+  fi
+done
+if $demo; then
+  demo
+elif wanted 6; then
+  audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" "${notes[@]/#/--note=}"
+fi
