@@ -70,13 +70,13 @@ class SpeechData:
                 append_cuts(name, [self.cuts[clip.id] for clip in clips])
                 for name, clips in draw_strings(known, self.config.strings, seed, epoch)
             ]
-        sampler = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
-        return self._loader(_Items(self, changes, seed, epoch), sampler)
+        batches = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
+        return self._loader(_Items(self, changes, seed, epoch), batches)
 
     def as_recorded(self) -> DataLoader:
         """Every utterance once, nothing changed, nothing left out."""
-        sampler = bucket(self.cuts.values(), self.config.batch_seconds, self.config.buckets, False, 0)
-        return self._loader(_Items(self, None, 0, 0), sampler)
+        batches = bucket(self.cuts.values(), self.config.batch_seconds, self.config.buckets, False, 0)
+        return self._loader(_Items(self, None, 0, 0), batches)
 
     def samples(self, cut: "Cut", changes: AugmentConfig | None, random: np.random.Generator) -> np.ndarray:
         """The samples (T,) of a cut: as recorded where ``changes`` is None."""
@@ -92,8 +92,10 @@ class SpeechData:
     def _fits(self, cut: "Cut") -> bool:
         return self.config.min_seconds <= cut.duration <= self.config.max_seconds
 
-    def _loader(self, items: Dataset, sampler: object) -> DataLoader:
-        return DataLoader(items, sampler=sampler, batch_size=None, num_workers=self.config.workers)
+    def _loader(self, items: Dataset, batches: "list[CutSet]") -> DataLoader:
+        # The loader's own generator: what it draws for its workers must not move the draws of the model.
+        random = torch.Generator()
+        return DataLoader(items, sampler=batches, batch_size=None, num_workers=self.config.workers, generator=random)
 
 
 class _Items(Dataset):

@@ -8,8 +8,8 @@ from audiorec.audio.read import header, read
 from audiorec.data.kaldi import Utterance
 
 if TYPE_CHECKING:
+    from lhotse import CutSet
     from lhotse.cut import Cut
-    from lhotse.dataset.sampling.base import CutSampler
 
 
 def make_cuts(utterances: Iterable[Utterance]) -> dict[str, "Cut"]:
@@ -65,16 +65,17 @@ def clip_ids(cut: "Cut") -> list[str]:
     return [supervision.id for supervision in cut.supervisions]
 
 
-def bucket(cuts: Iterable["Cut"], batch_seconds: float, buckets: int, shuffle: bool, seed: int) -> "CutSampler":
+def bucket(cuts: Iterable["Cut"], batch_seconds: float, buckets: int, shuffle: bool, seed: int) -> "list[CutSet]":
     """Batches of cuts of like duration, at most ``batch_seconds`` of audio each. The same seed gives the same batches."""
     from lhotse import CutSet
     from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
 
+    # A list and not a sampler: Lightning would set a sampler's epoch, and in another way when a run is resumed.
     cuts = CutSet.from_cuts(cuts)
     # One process trains on the whole set: world size and rank are given, so that lhotse does not look for a cluster.
     options = {"max_duration": batch_seconds, "shuffle": shuffle, "seed": seed, "world_size": 1, "rank": 0}
     if len(cuts) < 2 * buckets:
-        return SimpleCutSampler(cuts, **options)
+        return list(SimpleCutSampler(cuts, **options))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*eagerly read CutSet")  # the cuts of an epoch fit in memory
-        return DynamicBucketingSampler(cuts, num_buckets=buckets, **options)
+        return list(DynamicBucketingSampler(cuts, num_buckets=buckets, **options))

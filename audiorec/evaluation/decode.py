@@ -42,7 +42,9 @@ def decode(
     source = _each if chunk_ms is not None else _batches
     for names, samples in source(utterances, recordings, recognizer.sample_rate):
         began = time.perf_counter()
-        given = recognizer.transcribe_batch(samples) if chunk_ms is None else [_stream(recognizer, samples[0], chunk_ms)]
+        given = (
+            recognizer.transcribe_batch(samples) if chunk_ms is None else [_stream(recognizer, samples[0], chunk_ms)]
+        )
         decode_seconds += time.perf_counter() - began
         audio_seconds += sum(map(len, samples)) / recognizer.sample_rate
         results |= dict(zip(names, given, strict=True))

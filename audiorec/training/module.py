@@ -34,7 +34,7 @@ class Training(lightning.LightningModule):
     def _count_batches(self) -> int:
         """An epoch's number of batches, which differs a little from epoch to epoch: that of the first."""
         loader = self.train_data.training(self.config.augment, self.config.trainer.seed, 0)
-        return sum(1 for _ in loader.sampler)
+        return len(loader)
 
     def train_dataloader(self) -> DataLoader:
         return self.train_data.training(self.config.augment, self.config.trainer.seed, self.current_epoch)

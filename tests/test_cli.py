@@ -1,0 +1,95 @@
+"""The command line as a person meets it: exit codes, one-line errors, and a whole path from data to score."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from audiorec.audio.read import write
+from audiorec.data.kaldi import Utterance, write_data_dir
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    code = "from audiorec.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, speech):
+    folder = tmp_path_factory.mktemp("data") / "test"
+    audio = folder.parent / "audio"
+    audio.mkdir()
+    utterances = []
+    for i, size in enumerate([8000, 20003, 3001, 500]):
+        path = audio / f"u{i}.wav"
+        write(path, speech[i * 8000 : i * 8000 + size], 8000)
+        utterances.append(Utterance(f"u{i}", f"u{i}", path, 0.0, None, "one two", "theo"))
+    write_data_dir(folder, utterances)
+    return folder
+
+
+def test_decode_offline_and_streamed_score_and_report(model_dir, data, tmp_path):
+    offline, streamed = tmp_path / "offline", tmp_path / "streamed"
+    assert run("decode", model_dir, "--data", data, "--out", offline).returncode == 0
+    done = run("decode", model_dir, "--data", data, "--out", streamed, "--streaming", "--chunk-ms", 40, "--threads", 1)
+    assert done.returncode == 0 and "real-time factor" in done.stdout, done.stderr
+    assert (offline / "text").read_text() == (streamed / "text").read_text()
+    assert (offline / "words.ctm").read_text() == (streamed / "words.ctm").read_text() != ""
+    for folder in (offline, streamed):
+        labels = ["--label", "recipe=tiny", "--label", "split=test"]
+        done = run("score", data, folder, "--same-as", offline, *labels)
+        assert done.returncode == 0 and "WER" in done.stdout and "0 utterances differ" in done.stdout, done.stderr
+        assert "u1" in (folder / "alignments.txt").read_text()
+    assert json.loads((streamed / "score.json").read_text())["chunk_ms"] == 40
+    done = run("report", offline / "score.json", streamed / "score.json", "--out", tmp_path / "RESULTS.md")
+    assert done.returncode == 0 and "tiny" in (tmp_path / "RESULTS.md").read_text(), done.stderr
+
+
+def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
+    audio = data.parent / "audio"
+    one, two = run("transcribe", model_dir, audio / "u1.wav"), run("transcribe", model_dir, *sorted(audio.glob("*")))
+    assert one.stdout.strip() and f"u1.wav\t{one.stdout}" in two.stdout and two.stdout.count("\n") == 4
+    about = run("info", model_dir)
+    assert "37.5 ms" in about.stdout and "8000 Hz" in about.stdout and "bytes a stream" in about.stdout
+    made = run("tokenizer", data, "--kind", "char", "--out", tmp_path / "tokens")
+    assert made.returncode == 0 and (tmp_path / "tokens/tokens.txt").exists(), made.stderr
+    assert "no problems" in run("data", "validate", data).stdout
+
+
+def broken_data(tmp_path):
+    (tmp_path / "wav.scp").write_text("a a.wav\n")
+    (tmp_path / "text").write_text("a one\nb two\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "code, message, arguments",
+    [
+        (1, "none.wav: no such file", lambda m, d, t: ["transcribe", m, t / "none.wav"]),
+        (1, "no such model directory", lambda m, d, t: ["info", t / "none"]),
+        (1, "problems", lambda m, d, t: ["data", "validate", broken_data(t)]),
+        (1, "no such folder", lambda m, d, t: ["decode", m, "--data", t / "none", "--out", t / "out"]),
+        (1, "holds other files", lambda m, d, t: ["decode", m, "--data", d, "--out", d]),
+        (1, "cannot be read", lambda m, d, t: ["score", d, t / "none"]),
+        (2, "unknown kind", lambda m, d, t: ["tokenizer", d, "--kind", "letters", "--out", t]),
+        (2, "No such option", lambda m, d, t: ["info", m, "--colour"]),
+        (2, "Missing option", lambda m, d, t: ["decode", m]),
+        (2, "unknown key", lambda m, d, t: train(d, t, "encoder.dmi=3")),
+        (2, "integer", lambda m, d, t: train(d, t, "encoder.dim=wide")),
+        (1, "no such file", lambda m, d, t: ["train", t / "none.yaml", "--train", d, "--valid", d, "--out", t / "out"]),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(model_dir, data, tmp_path, code, message, arguments):
+    done = run(*arguments(model_dir, data, tmp_path))
+    assert done.returncode == code and message in done.stderr and "Traceback" not in done.stderr
+    if done.stderr.startswith("error:"):
+        assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("out*")), "something half-written was left"
+
+
+def train(data, out, *settings):
+    from tests.conftest import ROOT
+
+    where = ["--train", data, "--valid", data, "--out", out / "out"]
+    return ["train", ROOT / "recipes/lstm_ctc.yaml", *settings, *where]

@@ -1,0 +1,119 @@
+"""Training killed in its middle and started again ends with the weights of one that was never disturbed, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from audiorec.config import load_config
+from audiorec.data.kaldi import read_data_dir, write_data_dir
+from audiorec.errors import ConfigError, UserError
+from audiorec.training.config import RunConfig
+from audiorec.training.run import average, train
+from tests.conftest import RECORDINGS, ROOT
+
+SETTINGS = [
+    "features.sample_rate=8000",
+    "features.bins=20",
+    "encoder.dim=16",
+    "encoder.layers=1",
+    "tokenizer.kind=word",
+    "data.batch_seconds=8",
+    "data.strings.clips=[1,3]",
+    "augment.speed=[0.9,1.1]",
+    "augment.noise_snr_db=[5,20]",
+    "trainer.max_epochs=4",
+    "trainer.accelerator=cpu",
+]
+SLOWLY = "import time, audiorec.training.module as m; s = m.Training.training_step; \
+m.Training.training_step = lambda *a: (time.sleep(0.15), s(*a))[1]; "
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    clips = read_data_dir(RECORDINGS)
+    write_data_dir(folder / "train", clips[::60])
+    write_data_dir(folder / "dev", clips[1::200])
+    return folder
+
+
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    where = ["--train", str(data / "train"), "--valid", str(data / "dev"), "--out", str(out)]
+    return ["train", str(ROOT / "recipes/lstm_ctc.yaml"), *SETTINGS, *more, *where]
+
+
+def start(arguments: list[str], before: str = "") -> subprocess.Popen:
+    code = f"import sys; sys.argv[1:] = {arguments!r}; {before}from audiorec.cli import main; main()"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(start(command(data, out)))
+    return out
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    process = start(command(data, out), SLOWLY)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("checkpoints/epoch=001*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)  # into the epoch after the last checkpoint
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "model").exists(), "the run was over before it could be killed"
+    said = finish(start(command(data, out)))
+    assert "going on after epoch" in said and "epoch   1/4" not in said
+    for name in ("model/model.safetensors", "checkpoints/last.ckpt"):
+        a, b = (weights(run / name) for run in (undisturbed, out))
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name
+    assert (out / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def weights(path: Path) -> dict:
+    return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_finished_run_is_left_alone_and_may_be_averaged(data, undisturbed):
+    before = (undisturbed / "model/model.safetensors").read_bytes()
+    config = load_config(RunConfig, undisturbed / "config.yaml")
+    train(config, data / "train", data / "dev", undisturbed, quiet=True)
+    assert (undisturbed / "model/model.safetensors").read_bytes() == before
+    with pytest.raises(UserError, match="holds 3 checkpoints, 9 were asked for"):
+        average(undisturbed, 9)
+    average(undisturbed, 3)
+    paths = sorted((undisturbed / "checkpoints").glob("epoch*.ckpt"))
+    states = [torch.load(path, weights_only=True)["state_dict"]["model.encoder.norm.module.weight"] for path in paths]
+    mean = load_file(undisturbed / "model/model.safetensors")["encoder.norm.module.weight"]
+    torch.testing.assert_close(mean, torch.stack(states).mean(0))
+
+
+def test_a_folder_of_another_run_is_refused(data, undisturbed):
+    config = load_config(RunConfig, undisturbed / "config.yaml", ["encoder.dim=17"])
+    with pytest.raises(ConfigError, match=r"begun with encoder\.dim=16, now it is 17"):
+        train(config, data / "train", data / "dev", undisturbed, quiet=True)
+
+
+def test_data_that_cannot_be_trained_on_is_named(data, tmp_path):
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", [*SETTINGS, "data.min_seconds=25"])
+    with pytest.raises(UserError, match="no utterance lasts from 25"):
+        train(config, data / "train", data / "dev", tmp_path / "run", quiet=True)
+    with pytest.raises(UserError, match="no such folder"):
+        train(config, data / "none", data / "dev", tmp_path / "other", quiet=True)
