@@ -9,6 +9,9 @@ import typer
 
 from audiorec.errors import ConfigError, UserError
 
+# Packages that a plain install does not bring, and the extra that does.
+EXTRAS = {"lightning": "train", "lhotse": "train", "jiwer": "train", "matplotlib": "train", "tensorboard": "train"}
+
 app = typer.Typer(
     name="audiorec",
     help="Streaming speech recognition: what you measure offline is what you get live.",
@@ -31,6 +34,10 @@ def main() -> None:
         _fail(error, 2)
     except UserError as error:
         _fail(error, 1)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        _fail(f"{error.name} is not installed; pip install 'audiorec[{EXTRAS[error.name]}]'", 1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
