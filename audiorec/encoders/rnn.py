@@ -7,9 +7,8 @@ from audiorec_kernels.rnn import dense_lstm
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from audiorec.config import Config
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import subsampling
+from audiorec.encoders.subsampling import SubsampledConfig, subsampling
 from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule
 
 
@@ -37,12 +36,10 @@ class Lstm(StreamingModule):
         return y, lengths, {"h": h.to(state["h"].dtype), "c": c.to(state["c"].dtype)}
 
 
-class LstmConfig(Config):
+class LstmConfig(SubsampledConfig):
     kind: Literal["lstm"] = "lstm"
     dim: PositiveInt = Field(256, description="width of every layer")
     layers: PositiveInt = 4
-    strides: list[PositiveInt] = Field([2, 2], description="of the convolutions; their product is the subsampling")
-    kernel: PositiveInt = Field(5, description="frames seen by each convolution")
     dropout: float = Field(0.1, ge=0, lt=1)
 
 
@@ -59,7 +56,7 @@ class LstmEncoder(Sequential):
         dim = config.dim
         layers = {f"layer{i}": Residual(_layer(dim, config.dropout)) for i in range(config.layers)}
         super().__init__(
-            subsampling=subsampling(input_dim, dim, config.strides, config.kernel),
+            subsampling=subsampling(config, input_dim, dim),
             **layers,
             norm=Pointwise(nn.LayerNorm(dim), dim),
         )

@@ -5,7 +5,7 @@ from torch import nn
 from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.encoders import build
 from audiorec.encoders.rnn import Lstm
-from audiorec.encoders.subsampling import StridedConv, subsampling
+from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
 
 from .lookahead import Ahead, ChunkMean
@@ -29,7 +29,9 @@ MODULES = {
     "chunk mean": lambda: ChunkMean(4, 3),
     "strided conv 2": lambda: StridedConv(4, 5, stride=2, kernel=3),
     "strided conv 3, no overlap": lambda: StridedConv(4, 5, stride=3, kernel=3),
-    "subsampling 6": lambda: subsampling(4, 5, [3, 2], kernel=5),
+    "strided conv, separable": lambda: StridedConv(4, 5, stride=2, kernel=5, separable=True),
+    "subsampling 8": lambda: subsampling(SubsampledConfig(strides=[2, 2, 2]), 4, 5),
+    "subsampling 6": lambda: subsampling(SubsampledConfig(strides=[3, 2], separable=False), 4, 5),
     "lstm": lambda: Lstm(4, 3),
     "log-mel 8 kHz": log_mel,
     "log-mel 16 kHz": lambda: log_mel(16000, 5),
