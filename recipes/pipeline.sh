@@ -14,15 +14,17 @@ stage=0 stop_stage=6 recipe=lstm_ctc demo=false
 data=data exp=exp chunks="40 160 640" best=3
 settings=()
 while [ $# -gt 0 ]; do
-  case $1 in
-    --stage) stage=$2 && shift 2 ;;
-    --stop-stage) stop_stage=$2 && shift 2 ;;
-    --recipe) recipe=$2 && shift 2 ;;
-    --demo) demo=true && shift ;;
-    --help | -h) echo "$usage" && exit 0 ;;
-    *=*) settings+=("$1") && shift ;;
+  case $1:$# in
+    --stage:1 | --stop-stage:1 | --recipe:1) echo "$usage" >&2 && exit 2 ;;
+    --stage:*) stage=$2 && shift ;;
+    --stop-stage:*) stop_stage=$2 && shift ;;
+    --recipe:*) recipe=$2 && shift ;;
+    --demo:*) demo=true ;;
+    --help:* | -h:*) echo "$usage" && exit 0 ;;
+    *=*) settings+=("$1") ;;
     *) echo "$usage" >&2 && exit 2 ;;
   esac
+  shift
 done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

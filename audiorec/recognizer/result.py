@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from audiorec.text import Tokenizer, words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A token or a word, with the seconds from the start of the audio where it was recognised."""
 

@@ -1,7 +1,10 @@
 """Offline and live are one: any pieces, any rate, any type of samples give the words and times of the whole."""
 
 import random
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +111,24 @@ def test_long_audio_takes_no_more_memory(recognizer, speech, tmp_path):
         return top
 
     assert peak(6) < 1.3 * peak(2) + 2**20
+
+
+LONG = """
+import sys, audiorec
+recognizer = audiorec.load(sys.argv[1])
+recognizer.model.head().linear.bias.data[0] = 90  # seldom a word: a long text takes memory too
+recognizer.transcribe(sys.argv[2])
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_three_hours_stream_through_in_constant_memory(model_dir, speech, tmp_path):
+    peaks = []
+    for minutes in (5, 180):
+        path = tmp_path / f"{minutes}.flac"
+        write(path, np.tile(speech, 2 * minutes), 8000)
+        done = subprocess.run([sys.executable, "-c", LONG, model_dir, path], capture_output=True, text=True)
+        peaks.append(int(done.stdout))
+    assert peaks[1] < peaks[0] + 50_000  # kilobytes; the samples alone are 346 MB
