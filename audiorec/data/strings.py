@@ -13,7 +13,7 @@ from audiorec.data.kaldi import Utterance
 
 class StringsConfig(Config):
     clips: tuple[int, int] = Field((1, 7), description="utterances in a string, drawn evenly")
-    gap: tuple[float, float] = Field((0.0, 0.4), description="seconds between, before and after them, drawn evenly")
+    gap: tuple[float, float] = Field((0.1, 0.4), description="seconds between, before and after them, drawn evenly")
     noise_db: tuple[float, float] = Field((-75.0, -50.0), description="level of the faint noise in the gaps")
 
 
