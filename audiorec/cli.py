@@ -175,6 +175,14 @@ def report(
 
 
 @app.command()
+def card(model: Model, scores: Annotated[list[Path], typer.Argument(help="score.json files of this model.")]) -> None:
+    """Put measured word error rates into the model's card."""
+    from audiorec.evaluation import read_rows, write_card
+
+    print(write_card(model, read_rows(scores)))
+
+
+@app.command()
 def transcribe(
     model: Model, files: Annotated[list[Path], typer.Argument(help="Audio files.")], device: Device = "cpu"
 ) -> None:

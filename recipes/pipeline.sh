@@ -7,7 +7,8 @@
 #
 #   0 data   1 check   2 text   3 train   4 average   5 decode   6 score
 #
-# A stage that is done is skipped. One that was cut off starts clean, but training, which goes on.
+# A stage that is done is skipped, unless what it is made from is newer. One that was cut off starts clean, but training,
+# which goes on where it was.
 
 usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--demo] [key=value ...]"
 stage=0 stop_stage=6 recipe=lstm_ctc demo=false
@@ -39,10 +40,10 @@ fi
 
 wanted() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
 
-# once MARK COMMAND...: run the command unless the file MARK says that it has been done.
+# once MARK SOURCE COMMAND...: run the command unless the file MARK says that it was done after SOURCE was last made.
 once() {
-  local mark=$1 && shift
-  [ -e "$mark" ] && return
+  local mark=$1 source=$2 && shift 2
+  if [ -e "$mark" ] && ! [ "$source" -nt "$mark" ]; then return; fi
   "$@"
   mkdir -p "$(dirname "$mark")" && touch "$mark"
 }
@@ -63,34 +64,35 @@ decode() { # decode SPLIT NAME OPTIONS...
   audiorec decode "$run" --data "$data/$1/test" --out "$out" "${@:3}"
 }
 
-score() { # score SPLIT NAME
+score() { # score SPLIT NAME OPTIONS...
   local out && out=$(run_of "$1")/decode
   echo -n "$recipe on $1, $2: "
-  audiorec score "$data/$1/test" "$out/$2" --same-as "$out/offline" --label "recipe=$recipe" --label "split=$1" \
+  audiorec score "$data/$1/test" "$out/$2" "${@:3}" --label "recipe=$recipe" --label "split=$1" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 
-if wanted 0; then once "$data/.done" prepare_clean; fi
+if wanted 0; then once "$data/.done" local/prepare.py prepare_clean; fi
 for split in $splits; do
-  run=$(run_of "$split")
+  run=$(run_of "$split") model=$(run_of "$split")/model/model.safetensors
   kind=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.kind=//p')
   size=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.size=//p')
-  if wanted 1; then once "$data/$split/.checked" check "$split"; fi
+  if wanted 1; then once "$data/$split/.checked" "$data/.done" check "$split"; fi
   if wanted 2; then
-    once "$data/$split/tokenizer/.done" \
+    once "$data/$split/tokenizer/.done" "$data/.done" \
       audiorec tokenizer "$data/$split/train" --kind "${kind:-bpe}" ${size:+--size "$size"} --out "$data/$split/tokenizer"
   fi
-  if wanted 3; then once "$run/.trained" train "$split"; fi
-  if wanted 4; then once "$run/.averaged" audiorec average "$run" --best "$best"; fi
+  if wanted 3; then train "$split"; fi
+  if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" audiorec average "$run" --best "$best"; fi
   if wanted 5; then
-    once "$run/decode/.offline" decode "$split" offline
+    once "$run/decode/.offline" "$model" decode "$split" offline
     for ms in $chunks; do
-      once "$run/decode/.streamed-$ms" decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1
+      once "$run/decode/.streamed-$ms" "$model" decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1
     done
   fi
   if wanted 6; then
     score "$split" offline
-    for ms in $chunks; do score "$split" "streamed-$ms"; done
+    for ms in $chunks; do score "$split" "streamed-$ms" --same-as "$run/decode/offline"; done
+    audiorec card "$run" "$run"/decode/*/score.json
   fi
 done
 if $demo; then

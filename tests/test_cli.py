@@ -1,6 +1,7 @@
 """The command line as a person meets it: exit codes, one-line errors, and a whole path from data to score."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -44,6 +45,11 @@ def test_decode_offline_and_streamed_score_and_report(model_dir, data, tmp_path)
     assert json.loads((streamed / "score.json").read_text())["chunk_ms"] == 40
     done = run("report", offline / "score.json", streamed / "score.json", "--out", tmp_path / "RESULTS.md")
     assert done.returncode == 0 and "tiny" in (tmp_path / "RESULTS.md").read_text(), done.stderr
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    for _ in range(2):  # the second time replaces the first
+        assert run("card", model, offline / "score.json", streamed / "score.json").returncode == 0
+    card = (model / "README.md").read_text()
+    assert card.startswith("# tiny") and card.count("| test | whole |") == card.count("in pieces of 40 ms") == 1
 
 
 def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
@@ -86,6 +92,15 @@ def test_what_a_user_can_mend_is_one_line(model_dir, data, tmp_path, code, messa
     if done.stderr.startswith("error:"):
         assert done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("out*")), "something half-written was left"
+
+
+def test_what_is_not_installed_is_named_with_its_extra(tmp_path):
+    code = "import sys; sys.modules['lightning'] = None; from audiorec.cli import main; main()"
+    arguments = map(str, train(tmp_path, tmp_path))
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith(
+        "error: lightning is not installed; pip install 'audiorec[train]'"
+    )
 
 
 def train(data, out, *settings):

@@ -1,5 +1,6 @@
 """Evaluation: word error rates with their uncertainty, and the page of results."""
 
+from audiorec.evaluation.card import write_card
 from audiorec.evaluation.report import read_rows, render, write_results
 from audiorec.evaluation.wer import Score, alignments, confidence_interval, differences, read_text, score
 
@@ -12,5 +13,6 @@ __all__ = [
     "read_text",
     "render",
     "score",
+    "write_card",
     "write_results",
 ]

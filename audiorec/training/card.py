@@ -26,7 +26,7 @@ A streaming speech recogniser made by audiorec {__version__}: encoder {config.en
 | latency, features and subsampling included | {model.latency_ms:.0f} ms |
 {trained}| checkpoints averaged | {", ".join(checkpoints)} |
 
-Offline and streamed use give the same words. Word error rates: `audiorec decode` and `audiorec score`.
+Offline and streamed use give the same words.
 
 ```python
 import audiorec

@@ -48,8 +48,8 @@ def train(
     """
     begun = _claim(out, config)
     last = out / "checkpoints" / LAST
-    if begun and (out / "model").is_dir() and _finished_epochs(last) >= config.trainer.max_epochs:
-        _say(quiet, f"{out}: already trained for {config.trainer.max_epochs} epochs")
+    if begun and (out / "model").is_dir() and _is_over(last, config.trainer.max_epochs):
+        _say(quiet, f"{out}: already trained, {_finished_epochs(last)} epochs")
         return out / "model"
     tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir)
     rate, normalize = config.features.sample_rate, config.tokenizer.normalize
@@ -124,6 +124,14 @@ def _flat(tree: dict, prefix: str = "") -> dict:
 
 def _finished_epochs(checkpoint: Path) -> int:
     return read_checkpoint(checkpoint)["epoch"] + 1 if checkpoint.exists() else 0
+
+
+def _is_over(last: Path, max_epochs: int) -> bool:
+    """Whether the run has all its epochs, or was stopped early."""
+    if not last.exists():
+        return False
+    stopped = any(state.get("stopped_epoch") for state in read_checkpoint(last)["callbacks"].values())
+    return stopped or _finished_epochs(last) >= max_epochs
 
 
 def _tokenizer(config: RunConfig, train_dir: Path, out: Path, given: Path | None) -> Tokenizer:

@@ -3,9 +3,11 @@
 from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
+from audiorec.config import parse
 from audiorec.encoders import build
 from audiorec.encoders.rnn import Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
+from audiorec.models import AsrModel, ModelConfig
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
 
 from .lookahead import Ahead, ChunkMean
@@ -21,6 +23,15 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
 
 def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
     return build({"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0.0, **options}, input_dim)
+
+
+def whole_model() -> Sequential:
+    config = {
+        "features": {"sample_rate": 8000, "bins": 7},
+        "encoder": {"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0},
+    }
+    model = AsrModel(parse(ModelConfig, {**config, "heads": "ctc"}), vocabulary=9)
+    return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), 6, 9))
 
 
 MODULES = {
@@ -49,5 +60,5 @@ MODULES = {
     "samples to look-aheads": lambda: Sequential(
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
-    "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
+    "whole model": whole_model,
 }

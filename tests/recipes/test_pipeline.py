@@ -17,7 +17,9 @@ SMALL = ["trainer.max_epochs=3", "encoder.dim=24", "encoder.layers=1", "data.bat
 def clone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "recipes", folder / "recipes")
-    shutil.copytree(ROOT / "egs/digits", folder / "egs/digits", ignore=shutil.ignore_patterns("data", "exp", "RESULTS.md"))
+    shutil.copytree(
+        ROOT / "egs/digits", folder / "egs/digits", ignore=shutil.ignore_patterns("data", "exp", "RESULTS.md")
+    )
     return folder
 
 
@@ -38,11 +40,12 @@ def test_from_recordings_to_results(clone):
     assert not any("theo" in line for line in (home / "data/unseen/train/text").read_text().splitlines())
     assert all("theo" in line for line in (home / "data/unseen/test/text").read_text().splitlines())
     first = run(clone, *SMALL)
-    assert first.count("WER") >= 8 and first.count("0 utterances differ") == 8
+    assert first.count("WER") >= 8 and first.count("0 utterances differ") == 6
     results = (home / "RESULTS.md").read_text()
     assert "official" in results and "unseen" in results and "lstm_ctc" in results
     again = run(clone, *SMALL)
-    assert "epoch" not in again and "real-time factor" not in again, "a stage that was done was done again"
+    assert "already trained" in again
+    assert "epoch " not in again and "real-time factor" not in again, "a stage that was done was done again"
     (home / "exp/lstm_ctc/decode/.streamed-160").unlink()
     (home / "exp/lstm_ctc/decode/streamed-160.part").mkdir()  # as a decoding that was cut off leaves it
     assert run(clone, "--stage", "5", *SMALL).count("real-time factor") == 1

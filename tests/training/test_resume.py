@@ -105,6 +105,15 @@ def test_a_finished_run_is_left_alone_and_may_be_averaged(data, undisturbed):
     torch.testing.assert_close(mean, torch.stack(states).mean(0))
 
 
+def test_a_run_that_stopped_early_stays_stopped(data, tmp_path, capsys):
+    settings = [*SETTINGS, "trainer.patience=1", "optimizer.lr=1e-12", "trainer.monitor=valid_wer"]
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", settings)
+    train(config, data / "train", data / "dev", tmp_path)
+    assert "epoch   2/4" in (said := capsys.readouterr().out) and "epoch   3/4" not in said
+    train(config, data / "train", data / "dev", tmp_path)
+    assert capsys.readouterr().out == f"{tmp_path}: already trained, 2 epochs\n"
+
+
 def test_a_folder_of_another_run_is_refused(data, undisturbed):
     config = load_config(RunConfig, undisturbed / "config.yaml", ["encoder.dim=17"])
     with pytest.raises(ConfigError, match=r"begun with encoder\.dim=16, now it is 17"):

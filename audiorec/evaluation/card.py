@@ -1,0 +1,29 @@
+"""The word error rates of a model, written into the model card beside its weights."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from audiorec.models import find_model
+
+HEADING = "## Word error rates"
+
+
+def write_card(model: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Put measured rows (as ``read_rows`` gives) into the model's README.md, in place of older ones; returns its path.
+
+    Raises UserError where there is no model.
+    """
+    path = find_model(model) / "README.md"
+    card = path.read_text(encoding="utf-8").partition(HEADING)[0].rstrip() if path.exists() else f"# {Path(model).name}"
+    lines = [HEADING, "", "| test set | fed | WER, % | 95 % interval | utterances |", "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (row["split"], row.get("chunk_ms") or 0)):
+        fed = f"in pieces of {row['chunk_ms']:g} ms" if row["mode"] == "streamed" else "whole"
+        low, high = row["interval"]
+        rates = f"{100 * row['wer']:.2f} | {100 * low:.2f} to {100 * high:.2f}"
+        lines.append(f"| {row['split']} | {fed} | {rates} | {row['utterances']} |")
+    part = path.with_name(".README.md")
+    part.write_text("\n".join([card, "", *lines, ""]), encoding="utf-8")
+    os.replace(part, path)
+    return path
