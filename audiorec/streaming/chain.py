@@ -88,7 +88,7 @@ class Sequential(StreamingModule):
             inner = state[name]
             if carry := self.carries.get(name):
                 rest = state[f"{name}_rest"]
-                x, lengths = carry.join(rest, x, lengths) if x.shape[1] else (rest["frames"], rest["length"])
+                x, lengths = carry.join(rest, x, lengths) if x.shape[1] else carry.rest(rest, like=x)
             if x.shape[1] == 0:
                 x, lengths = member.flush(inner)
                 continue
@@ -181,7 +181,8 @@ class Parallel(StreamingModule):
             y, total = member.flush(state[name])
             if name in self.carries:
                 wait = state[f"{name}_wait"]
-                y, total = self.carries[name].join(wait, y, total) if y.shape[1] else (wait["frames"], wait["length"])
+                carry = self.carries[name]
+                y, total = carry.join(wait, y, total) if y.shape[1] else carry.rest(wait, like=y)
             outputs.append(y)
             totals.append(total)
         if min(y.shape[1] for y in outputs) == 0:

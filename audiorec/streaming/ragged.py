@@ -70,6 +70,10 @@ class Carry:
         """What was kept, then ``x``: (B, capacity + T, dim) in ``x``'s dtype, and their lengths."""
         return append(state["frames"].to(x.dtype), state["length"], x, lengths)
 
+    def rest(self, state: State, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What was kept, alone: (B, capacity, dim) in the dtype of ``like``, and the lengths."""
+        return state["frames"].to(like.dtype), state["length"]
+
     def keep(self, state: State, frames: Tensor, start: Tensor, lengths: Tensor) -> State:
         """The next state: each row's frames from ``start[b]`` to ``lengths[b]``, at most ``capacity`` of them."""
         kept = mask(window(frames, start, self.capacity), lengths - start)
