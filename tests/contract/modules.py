@@ -4,6 +4,7 @@ from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.encoders import build
+from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.rnn import Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
@@ -21,6 +22,20 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
 
 def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
     return build({"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0.0, **options}, input_dim)
+
+
+def attention(**context) -> SelfAttention:
+    return SelfAttention(8, 2, Context(**context))
+
+
+def conformer(*contexts: dict, input_dim: int = 5, **options) -> nn.Module:
+    tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "conv_kernel": 3, "strides": [2], "kernel": 3}
+    return build({"kind": "conformer", **tiny, "dropout": 0.0, "contexts": list(contexts), **options}, input_dim)
+
+
+def transformer(input_dim: int = 5, **options) -> nn.Module:
+    tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "strides": [2], "kernel": 3}
+    return build({"kind": "transformer", **tiny, "dropout": 0.0, **options}, input_dim)
 
 
 MODULES = {
@@ -50,4 +65,24 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
+    # attention
+    "attention, causal": lambda: attention(left=5),
+    "attention, regular": lambda: attention(left=4, right=3),
+    "attention, regular, no left": lambda: attention(left=0, right=2),
+    "attention, chunk": lambda: attention(left=5, chunk=3),
+    "attention, chunk, no left": lambda: attention(left=0, chunk=4),
+    "conformer causal": lambda: conformer({"left": 4}),
+    "conformer regular": lambda: conformer({"left": 4, "right": 2}),
+    "conformer chunk": lambda: conformer({"left": 4, "chunk": 3}),
+    "conformer chunk 4, subsampling 6": lambda: conformer({"left": 3, "chunk": 4}, strides=[3, 2], layers=1),
+    "conformer chunk 2, subsampling 8": lambda: conformer({"left": 3, "chunk": 2}, strides=[2, 2, 2], conv_kernel=1),
+    "conformer view at a latency": lambda: conformer({"left": 4}, {"left": 5, "chunk": 3}).at_latency(80, 40),
+    "conformer view with fewer cached frames": lambda: conformer({"left": 7, "chunk": 2}, {"chunk": None}).at_latency(
+        40, 40, left=3
+    ),
+    "transformer": lambda: transformer(left=4),
+    "transformer looking ahead": lambda: transformer(left=3, right=2, strides=[3]),
+    "samples to conformer": lambda: Sequential(
+        features=log_mel(), encoder=conformer({"left": 4, "chunk": 3}, input_dim=7, layers=1)
+    ),
 }
