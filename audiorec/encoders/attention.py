@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
 from audiorec.config import Config
@@ -205,7 +205,7 @@ class AttentionConfig(SubsampledConfig):
 
     @field_validator("heads")
     @classmethod
-    def _even_parts(cls, heads: int, info: Any) -> int:
+    def _even_parts(cls, heads: int, info: ValidationInfo) -> int:
         dim = info.data.get("dim", 0)
         if dim % (2 * heads):
             raise ValueError(f"must divide dim {dim} into even parts")

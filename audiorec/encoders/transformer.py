@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from torch import nn
 
 from audiorec.encoders.attention import AttentionConfig, Context, SelfAttention, without_bias
@@ -17,6 +17,13 @@ class TransformerConfig(AttentionConfig):
     dim: PositiveInt = Field(192, description="width of every layer")
     left: NonNegativeInt = Field(64, description="frames before its own that a frame sees in each layer")
     right: NonNegativeInt = Field(0, description="frames after its own that a frame sees in each layer; they add up")
+
+    @field_validator("right")
+    @classmethod
+    def _not_alone(cls, right: int, info: ValidationInfo) -> int:
+        if right == info.data.get("left") == 0:
+            raise ValueError("with left 0 too a frame sees itself alone")
+        return right
 
 
 @ENCODERS.register
