@@ -33,7 +33,8 @@ class TransformerEncoder(Sequential):
 
     Frame t sees [t − left, t + right] in each layer. Look-ahead, in output frames and beyond the strides':
     layers · right. State, floats per stream and layer: dim · (2 · (left + right) + right). Multiply-adds a frame and
-    layer: dim² · (4 + 2 · expansion) + 2 · dim · (left + right + 1).
+    layer: dim² · (4 + 2 · expansion) + 2 · dim · (left + right + 1). By default, at 80 features and 100 frames a second:
+    3.7 M parameters, 791 kB a stream, 99 M multiply-adds a second.
     """
 
     Config = TransformerConfig
