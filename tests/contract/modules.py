@@ -5,6 +5,7 @@ from torch import nn
 from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.config import parse
 from audiorec.encoders import build
+from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.rnn import Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
@@ -32,6 +33,18 @@ def whole_model() -> Sequential:
     }
     model = AsrModel(parse(ModelConfig, {**config, "heads": "ctc"}), vocabulary=9)
     return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), 6, 9))
+def attention(**context) -> SelfAttention:
+    return SelfAttention(8, 2, Context(**context))
+
+
+def conformer(*contexts: dict, input_dim: int = 5, **options) -> nn.Module:
+    tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "conv_kernel": 3, "strides": [2], "kernel": 3}
+    return build({"kind": "conformer", **tiny, "dropout": 0.0, "contexts": list(contexts), **options}, input_dim)
+
+
+def transformer(input_dim: int = 5, **options) -> nn.Module:
+    tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "strides": [2], "kernel": 3}
+    return build({"kind": "transformer", **tiny, "dropout": 0.0, **options}, input_dim)
 
 
 MODULES = {
@@ -61,4 +74,24 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "whole model": whole_model,
+    # attention
+    "attention, causal": lambda: attention(left=5),
+    "attention, regular": lambda: attention(left=4, right=3),
+    "attention, regular, no left": lambda: attention(left=0, right=2),
+    "attention, chunk": lambda: attention(left=5, chunk=3),
+    "attention, chunk, no left": lambda: attention(left=0, chunk=4),
+    "conformer causal": lambda: conformer({"left": 4}),
+    "conformer regular": lambda: conformer({"left": 4, "right": 2}),
+    "conformer chunk": lambda: conformer({"left": 4, "chunk": 3}),
+    "conformer chunk 4, subsampling 6": lambda: conformer({"left": 3, "chunk": 4}, strides=[3, 2], layers=1),
+    "conformer chunk 2, subsampling 8": lambda: conformer({"left": 3, "chunk": 2}, strides=[2, 2, 2], conv_kernel=1),
+    "conformer view at a latency": lambda: conformer({"left": 4}, {"left": 5, "chunk": 3}).at_latency(80, 40),
+    "conformer view with fewer cached frames": lambda: conformer({"left": 7, "chunk": 2}, {"chunk": None}).at_latency(
+        40, 40, left=3
+    ),
+    "transformer": lambda: transformer(left=4),
+    "transformer looking ahead": lambda: transformer(left=3, right=2, strides=[3]),
+    "samples to conformer": lambda: Sequential(
+        features=log_mel(), encoder=conformer({"left": 4, "chunk": 3}, input_dim=7, layers=1)
+    ),
 }

@@ -1,0 +1,232 @@
+"""Self-attention that streams: who sees whom, rotary positions, and projected keys and values kept between steps."""
+
+import copy
+import math
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
+from torch import Tensor, nn
+
+from audiorec.config import Config
+from audiorec.encoders.subsampling import SubsampledConfig
+from audiorec.streaming import State, StreamingModule, mask, mask_finite, window
+
+M = TypeVar("M", bound=nn.Module)
+# Queries that go together, at least: of a narrow context too.
+_LEAST_SPAN = 8
+
+
+class Context(Config):
+    """What a frame sees in every layer: ``left`` frames before its chunk, its chunk, ``right`` frames after.
+
+    ``chunk: 1`` alone is the *causal* style; ``right`` makes it *regular*, a look-ahead that adds up over layers;
+    a longer ``chunk`` shares one look-ahead of at most chunk − 1 frames among all layers.
+    """
+
+    left: NonNegativeInt = Field(64, description="frames seen before the chunk; their keys and values are the state")
+    chunk: PositiveInt | None = Field(1, description="frames that see one another; null: all of them (offline only)")
+    right: NonNegativeInt = Field(0, description="frames seen ahead in each layer, where the chunk is 1")
+    weight: PositiveFloat = Field(1.0, description="drawn in training in proportion to this, where there are several")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "Context":
+        if self.right and self.chunk != 1:
+            raise ValueError(f"right looks ahead frame by frame and needs chunk 1, not chunk {self.chunk}")
+        if self.left == self.right == 0 and self.chunk == 1:
+            raise ValueError("with left 0, right 0 and chunk 1 a frame sees itself alone")
+        return self
+
+    @property
+    def full(self) -> bool:
+        return self.chunk is None
+
+    def lookahead(self, layers: int) -> float:
+        """The most frames ahead of its own that a frame sees through so many layers."""
+        return math.inf if self.full else self.chunk - 1 + self.right * layers
+
+    def __str__(self) -> str:
+        return "full" if self.full else f"left {self.left}, chunk {self.chunk}, right {self.right}"
+
+
+def visible(context: Context, queries: Tensor, keys: Tensor) -> Tensor:
+    """(Q, K) bool: whether the frame at place ``queries[i]`` sees the one at ``keys[j]``; 0 is where some chunk starts.
+
+    The one mask of every style, in training and in streaming.
+    """
+    start = queries[:, None].div(context.chunk, rounding_mode="floor") * context.chunk
+    return (keys >= start - context.left) & (keys < start + context.chunk + context.right)
+
+
+def rotary_table(size: int, head_dim: int) -> Tensor:
+    """(2, size, head_dim / 2), float64: cosine and sine of place · 10000^(−2i / head_dim)."""
+    rates = 10000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.arange(size, dtype=torch.float64)[:, None] * rates
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """``x`` (…, T, head_dim), each pair of channels i and i + head_dim / 2 turned by the angle of its place."""
+    cos, sin = table.unbind()
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+class SelfAttention(StreamingModule):
+    """``x + W softmax(q kᵀ / √d) v`` with q, k, v from norm(x), (B, T, dim) → (B, T, dim): pre-norm, residual.
+
+    Positions are rotary (Su et al. 2021). Transformer-XL's would project a vector for every distance anew in each step,
+    several times the work of the layer itself where a step has few frames, and its bias keeps the fused kernels out.
+    Keys are kept unrotated and turned by their place in the window that is attended to, so that angles stay small and
+    exact however long the stream; only differences of places matter.
+
+    Offline too the cost is O(T · (left + chunk + right)): queries go in windows of ``span`` frames.
+
+    Look-ahead: chunk − 1, or ``right``: a frame that waits for it is held as it came, query and residual in one.
+    State: ``cache`` (B, left + right, 2 · dim), projected keys and values; ``length`` (B,), how many of them are frames
+    of the row; ``held`` (B, right, dim) where the context has ``right``. Whatever is kept stands at the leaf's end.
+    """
+
+    def __init__(self, dim: int, heads: int, context: Context, dropout: float = 0.0):
+        super().__init__(dim, dim)
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Sequential(nn.Linear(dim, dim), nn.Dropout(dropout))
+        self.use(context)
+
+    def use(self, context: Context) -> None:
+        """Attend in this context from now on; states of another one no longer fit."""
+        self.context = context
+        self.block = context.chunk
+        self.around = context.left + context.right
+        self.span = -(-max(self.around, _LEAST_SPAN) // self.block) * self.block
+        table = rotary_table(self.around + self.span, self.input_dim // self.heads)
+        self.register_buffer("rotary", table.to(self._anchor), persistent=False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "SelfAttention":
+        super()._apply(fn, recurse)
+        self.use(self.context)  # a cast from float32 to float64 would keep float32's rounding
+        return self
+
+    def reach(self, t: int) -> int:
+        return t // self.context.chunk * self.context.chunk + self.context.chunk - 1 + self.context.right
+
+    def initial_state(self, batch_size: int) -> State:
+        dim, right = self.input_dim, self.context.right
+        state = {
+            "cache": self.zeros(batch_size, self.around, 2 * dim),
+            "length": self.zeros(batch_size, dtype=torch.int64),
+        }
+        if right:
+            state["held"] = self.zeros(batch_size, right, dim)
+        return state
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        self.check(x, lengths, state)
+        right, time = self.context.right, x.shape[1]
+        x = mask(x, lengths)
+        x = torch.cat([state["held"].to(x.dtype), x], 1) if right else x
+        normed = self.norm(x)
+        projected = self.key_value(normed[:, right:])
+        cache = torch.cat([state["cache"].to(projected.dtype), projected], 1)
+        y = self._attend(self.query(normed[:, :time]), cache, state["length"], lengths)
+        y, y_lengths = self._emit(x[:, :time] + y, state["length"], lengths)
+        new = {
+            "cache": window(cache, lengths, self.around).to(state["cache"].dtype),
+            "length": (state["length"] + lengths).clamp(max=self.around),
+        }
+        if right:
+            new["held"] = window(x, lengths, right).to(state["held"].dtype)
+        return y, y_lengths, new
+
+    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+        right = self.context.right
+        if not right:
+            return super().flush(state)
+        held = state["held"].to(self.query.weight.dtype)
+        none = torch.zeros_like(state["length"])
+        cache = F.pad(state["cache"], (0, 0, 0, right))
+        y = held + self._attend(self.query(self.norm(held)), cache, state["length"], none)
+        return self._emit(y, state["length"], none + right)
+
+    def check(self, x: Tensor, lengths: Tensor, state: State) -> None:
+        super().check(x, lengths, state)
+        if state["cache"].shape[1] != self.around:
+            raise ValueError(
+                f"SelfAttention: the state keeps {state['cache'].shape[1]} frames, a context of {self.context} keeps "
+                f"{self.around}: the state of another latency or left context"
+            )
+
+    def _emit(self, y: Tensor, held: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Without the places, at the front, of frames before the row's first."""
+        right = self.context.right
+        if not right:
+            return mask_finite(y, lengths), lengths
+        held = held.clamp(max=right)
+        lengths = (held + lengths - right).clamp(min=0)
+        return mask_finite(window(y, right - held, y.shape[1]), lengths), lengths
+
+    def _attend(self, q: Tensor, cache: Tensor, kept: Tensor, lengths: Tensor) -> Tensor:
+        """Queries (B, T, dim) that begin ``left`` frames into ``cache`` (B, around + T, 2 · dim) → (B, T, dim).
+
+        Of a row's keys, the last ``kept[b]`` before ``around`` and the first ``lengths[b]`` after it are frames.
+        """
+        time, left = q.shape[1], self.context.left
+        span = min(self.span, time)
+        width = self.around + span
+        heads = self.heads, q.shape[2] // self.heads
+        short = -time % span
+        place = torch.arange(self.around + time + short, device=q.device)
+        exists = (place >= self.around - kept[:, None]) & (place < self.around + lengths[:, None])
+        exists = exists.unfold(1, width, span).reshape(-1, 1, width)
+        queries, keys = place[left : left + span], place[:width]
+        # A query past its row's end sees itself, so that no softmax is over nothing.
+        allowed = visible(self.context, queries - left, keys - left) & exists | (queries[:, None] == keys)
+
+        cache = F.pad(cache, (0, 0, 0, short)).unfold(1, width, span).transpose(2, 3)
+        k, v = cache.reshape(-1, width, 2, *heads).permute(2, 0, 3, 1, 4).to(q.dtype)
+        q = F.pad(q, (0, 0, 0, short)).reshape(-1, span, *heads).transpose(1, 2)
+        q, k = rotate(q, self.rotary[:, left : left + span]), rotate(k, self.rotary[:, :width])
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None])
+        return self.out(y.transpose(1, 2).reshape(kept.shape[0], -1, self.input_dim)[:, :time])
+
+
+class AttentionConfig(SubsampledConfig):
+    """What the configs of attention encoders have in common."""
+
+    dim: PositiveInt = Field(128, description="width of every layer")
+    layers: PositiveInt = 8
+    heads: PositiveInt = Field(4, description="of attention; each takes dim / heads channels, an even number")
+    expansion: PositiveInt = Field(4, description="of the feed-forwards' inner width")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @field_validator("heads")
+    @classmethod
+    def _even_parts(cls, heads: int, info: ValidationInfo) -> int:
+        dim = info.data.get("dim", 0)
+        if dim % (2 * heads):
+            raise ValueError(f"must divide dim {dim} into even parts")
+        return heads
+
+
+def without_bias(module: M) -> M:
+    """The module with all biases at zero.
+
+    Attention compares frames. What a bias adds to all of them, at torch's initial size, drowns what tells them apart:
+    through strided convolutions, gradients of the queries were left with half of float32's digits.
+    """
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+    return module
+
+
+def share(module: M) -> M:
+    """A copy of the tree of modules that has the very same parameters and buffers; changing one leaves the other."""
+    twin = copy.copy(module)
+    vars(twin).update({name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)})
+    twin._modules = {name: child and share(child) for name, child in module._modules.items()}
+    return twin

@@ -1,0 +1,22 @@
+"""Parts that encoders of several kinds share."""
+
+from torch import Tensor, nn
+
+
+class FeedForward(nn.Module):
+    """``x + scale · W₂ silu(W₁ norm(x))``: pre-norm, residual, frame by frame; Conformers take two with scale ½."""
+
+    def __init__(self, dim: int, expansion: int, dropout: float = 0.0, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+        self.net = nn.Sequential(
+            nn.LayerNorm(dim),
+            nn.Linear(dim, expansion * dim),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(expansion * dim, dim),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scale * self.net(x)
