@@ -4,7 +4,9 @@ from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.encoders import build
-from audiorec.encoders.rnn import Lstm
+from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
+from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
 
@@ -21,6 +23,14 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
 
 def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
     return build({"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0.0, **options}, input_dim)
+
+
+def recurrent_encoder(kind: str, **options) -> nn.Module:
+    return build({"kind": kind, "dim": 6, "layers": 2, "dropout": 0.0, **options}, 7)
+
+
+def windows(chunk: int, look_ahead: int, layers: int = 2) -> Windows:
+    return Windows([Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers)], 4, chunk, look_ahead)
 
 
 MODULES = {
@@ -50,4 +60,22 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
+    # recurrent
+    "gru": lambda: Gru(4, 3),
+    "min_gru": lambda: MinGru(4, 3),
+    "min_lstm": lambda: MinLstm(4, 3),
+    "min_rnn block": lambda: Block(4, MinGru(4, 5), kernel=3, mlp=6, dropout=0.0),
+    "windows 3 + 2": lambda: windows(3, 2),
+    "windows 2 + 5": lambda: windows(2, 5),
+    "windows 4 + 0": lambda: windows(4, 0),
+    "windows 1 + 0": lambda: windows(1, 0, layers=1),
+    "lstm encoder, projected, reduced": lambda: recurrent_encoder("lstm", strides=[2], hidden=5, reduce_after=[1]),
+    "gru encoder 4": lambda: recurrent_encoder("gru"),
+    "gru encoder 8, projected": lambda: recurrent_encoder("gru", strides=[2, 2, 2], hidden=8),
+    "gru encoder, reduced": lambda: recurrent_encoder("gru", strides=[3], layers=3, reduce_after=[1, 2]),
+    "blstm encoder 4": lambda: recurrent_encoder("blstm", chunk=2, look_ahead=1),
+    "blstm encoder 8": lambda: recurrent_encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
+    "min_gru encoder 4": lambda: recurrent_encoder("min_gru"),
+    "min_gru encoder 8, wide": lambda: recurrent_encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
+    "min_lstm encoder 4": lambda: recurrent_encoder("min_lstm"),
 }
