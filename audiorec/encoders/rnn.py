@@ -1,14 +1,14 @@
-"""The LSTM encoder: strided causal convolutions, then pre-norm residual LSTM layers."""
+"""The LSTM and GRU encoders: strided causal convolutions, then pre-norm residual recurrent layers."""
 
 from typing import Literal
 
 import torch
-from audiorec_kernels.rnn import dense_lstm
-from pydantic import Field, PositiveInt
+from audiorec_kernels.rnn import dense_gru, dense_lstm
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import SubsampledConfig, subsampling
+from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule
 
 
@@ -36,25 +36,63 @@ class Lstm(StreamingModule):
         return y, lengths, {"h": h.to(state["h"].dtype), "c": c.to(state["c"].dtype)}
 
 
-class LstmConfig(SubsampledConfig):
-    kind: Literal["lstm"] = "lstm"
-    dim: PositiveInt = Field(256, description="width of every layer")
-    layers: PositiveInt = 4
-    dropout: float = Field(0.1, ge=0, lt=1)
+class Gru(StreamingModule):
+    """One GRU layer (Cho et al. 2014; reset after the product, as in ``torch.nn.GRU``), (B, T, C) → (B, T, D).
 
-
-@ENCODERS.register
-class LstmEncoder(Sequential):
-    """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the convolutions only.
-
-    State, per stream: 2 · dim floats a layer, the convolutions' left frames, and what falls short of a block.
+    State: ``h`` (B, D), at each row's own length.
     """
 
-    Config = LstmConfig
+    def __init__(self, input_dim: int, output_dim: int):
+        super().__init__(input_dim, output_dim)
+        self.weights = nn.GRU(input_dim, output_dim)  # holds and initialises the weights; it is never called
 
-    def __init__(self, config: LstmConfig, input_dim: int):
+    def initial_state(self, batch_size: int) -> State:
+        return {"h": self.zeros(batch_size, self.output_dim)}
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        self.check(x, lengths, state)
+        w = self.weights
+        weights = w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0
+        y, h = dense_gru(x, *weights, initial_state=state["h"], lengths=lengths)
+        return y, lengths, {"h": h.to(state["h"].dtype)}
+
+
+class RnnConfig(SubsampledConfig):
+    """What the LSTM's and the GRU's configs share."""
+
+    kind: str
+    dim: PositiveInt = Field(256, description="width between the layers")
+    layers: PositiveInt = 4
+    hidden: PositiveInt | None = Field(
+        None, description="cells of a layer, projected back to dim; null: dim, unprojected"
+    )
+    reduce_after: list[PositiveInt] = Field([], description="layers, counted from 1, after which two frames become one")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @field_validator("reduce_after")
+    @classmethod
+    def _between_layers(cls, value: list[int], info: ValidationInfo) -> list[int]:
+        layers = info.data.get("layers", 0)
+        if len(set(value)) < len(value) or any(layer >= layers for layer in value):
+            raise ValueError(f"takes different layers from 1 to {layers - 1}, the last but one")
+        return value
+
+
+class RnnEncoder(Sequential):
+    """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the strided convolutions only.
+
+    Layers are x + dropout(rnn(norm(x))), with a projection after the rnn where ``hidden`` is given (as in LSTMP, Sak et
+    al. 2014, but outside the recurrence). ``reduce_after`` joins each two frames by a linear layer between two layers
+    (time reduction, He et al. 2019) and doubles the stride.
+    """
+
+    def __init__(self, config: RnnConfig, input_dim: int, rnn: type[StreamingModule]):
         dim = config.dim
-        layers = {f"layer{i}": Residual(_layer(dim, config.dropout)) for i in range(config.layers)}
+        layers: dict[str, StreamingModule] = {}
+        for i in range(config.layers):
+            layers[f"layer{i}"] = Residual(_layer(config, rnn))
+            if i + 1 in config.reduce_after:
+                layers[f"reduction{i}"] = StridedConv(dim, dim, stride=2, kernel=2)
         super().__init__(
             subsampling=subsampling(config, input_dim, dim),
             **layers,
@@ -62,9 +100,49 @@ class LstmEncoder(Sequential):
         )
 
 
-def _layer(dim: int, dropout: float) -> Sequential:
+def _layer(config: RnnConfig, rnn: type[StreamingModule]) -> Sequential:
+    dim, hidden = config.dim, config.hidden or config.dim
+    projection = {"projection": Pointwise(nn.Linear(hidden, dim), hidden, dim)} if config.hidden else {}
     return Sequential(
         norm=Pointwise(nn.LayerNorm(dim), dim),
-        lstm=Lstm(dim, dim),
-        dropout=Pointwise(nn.Dropout(dropout), dim),
+        **{rnn.__name__.lower(): rnn(dim, hidden)},
+        **projection,
+        dropout=Pointwise(nn.Dropout(config.dropout), dim),
     )
+
+
+class LstmConfig(RnnConfig):
+    kind: Literal["lstm"] = "lstm"
+
+
+@ENCODERS.register
+class LstmEncoder(RnnEncoder):
+    """An ``RnnEncoder`` of LSTM layers.
+
+    State, per stream: 2 · hidden floats a layer, the convolutions' left frames, and what falls short of a block; 13.3 kB
+    by default, with 2.34 M parameters and 61 M multiply-adds a second.
+    """
+
+    Config = LstmConfig
+
+    def __init__(self, config: LstmConfig, input_dim: int):
+        super().__init__(config, input_dim, Lstm)
+
+
+class GruConfig(RnnConfig):
+    kind: Literal["gru"] = "gru"
+    dim: PositiveInt = Field(288, description="width between the layers")
+
+
+@ENCODERS.register
+class GruEncoder(RnnEncoder):
+    """An ``RnnEncoder`` of GRU layers, 288 wide so that it is the size of the LSTM's.
+
+    State, per stream: hidden floats a layer, the convolutions' left frames, and what falls short of a block; 10.2 kB by
+    default, with 2.28 M parameters and 60 M multiply-adds a second.
+    """
+
+    Config = GruConfig
+
+    def __init__(self, config: GruConfig, input_dim: int):
+        super().__init__(config, input_dim, Gru)

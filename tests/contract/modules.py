@@ -6,7 +6,9 @@ from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.config import parse
 from audiorec.encoders import build
 from audiorec.encoders.attention import Context, SelfAttention
-from audiorec.encoders.rnn import Lstm
+from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
+from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
@@ -33,6 +35,8 @@ def whole_model() -> Sequential:
     }
     model = AsrModel(parse(ModelConfig, {**config, "heads": "ctc"}), vocabulary=9)
     return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), 6, 9))
+
+
 def attention(**context) -> SelfAttention:
     return SelfAttention(8, 2, Context(**context))
 
@@ -45,6 +49,14 @@ def conformer(*contexts: dict, input_dim: int = 5, **options) -> nn.Module:
 def transformer(input_dim: int = 5, **options) -> nn.Module:
     tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "strides": [2], "kernel": 3}
     return build({"kind": "transformer", **tiny, "dropout": 0.0, **options}, input_dim)
+
+
+def recurrent_encoder(kind: str, **options) -> nn.Module:
+    return build({"kind": kind, "dim": 6, "layers": 2, "dropout": 0.0, **options}, 7)
+
+
+def windows(chunk: int, look_ahead: int, layers: int = 2) -> Windows:
+    return Windows([Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers)], 4, chunk, look_ahead)
 
 
 MODULES = {
@@ -94,4 +106,22 @@ MODULES = {
     "samples to conformer": lambda: Sequential(
         features=log_mel(), encoder=conformer({"left": 4, "chunk": 3}, input_dim=7, layers=1)
     ),
+    # recurrent
+    "gru": lambda: Gru(4, 3),
+    "min_gru": lambda: MinGru(4, 3),
+    "min_lstm": lambda: MinLstm(4, 3),
+    "min_rnn block": lambda: Block(4, MinGru(4, 5), kernel=3, mlp=6, dropout=0.0),
+    "windows 3 + 2": lambda: windows(3, 2),
+    "windows 2 + 5": lambda: windows(2, 5),
+    "windows 4 + 0": lambda: windows(4, 0),
+    "windows 1 + 0": lambda: windows(1, 0, layers=1),
+    "lstm encoder, projected, reduced": lambda: recurrent_encoder("lstm", strides=[2], hidden=5, reduce_after=[1]),
+    "gru encoder 4": lambda: recurrent_encoder("gru"),
+    "gru encoder 8, projected": lambda: recurrent_encoder("gru", strides=[2, 2, 2], hidden=8),
+    "gru encoder, reduced": lambda: recurrent_encoder("gru", strides=[3], layers=3, reduce_after=[1, 2]),
+    "blstm encoder 4": lambda: recurrent_encoder("blstm", chunk=2, look_ahead=1),
+    "blstm encoder 8": lambda: recurrent_encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
+    "min_gru encoder 4": lambda: recurrent_encoder("min_gru"),
+    "min_gru encoder 8, wide": lambda: recurrent_encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
+    "min_lstm encoder 4": lambda: recurrent_encoder("min_lstm"),
 }

@@ -1,4 +1,4 @@
-"""torch's own LSTM (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
+"""torch's own LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
 
 import torch
 from torch import Tensor
@@ -41,17 +41,50 @@ def dense_lstm(
     marked = torch.cat([x, padding.to(x.dtype)], 2)
     y, _, c = _layer(marked, h0, c0, torch.cat([weight_ih, shut], 1), weight_hh, *biases)
     y = y * ~padding
-    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, dim)
-    h = torch.where(lengths[:, None] > 0, y.gather(1, last)[:, 0], h0)
-    return y, (h, c)
+    return y, (_last(y, lengths, h0), c)
+
+
+def dense_gru(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    initial_state: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One GRU layer: ``x`` (B, T, C), T ≥ 1; weights as in ``torch.nn.GRU`` (gates r, z, n); state h (B, D).
+
+    Returns y (B, T, D), zero past each row's length, and h at each row's own length: a row of length 0 keeps its state
+    bit for bit. The output is the whole state, so h is gathered from it; nothing has to hold the state over padding, and
+    what ``x`` holds past a row's length reaches nothing.
+    """
+    if initial_state is None:
+        initial_state = x.new_zeros(x.shape[0], weight_hh.shape[1])
+    if lengths is not None:
+        padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[..., None]
+        x = x.masked_fill(padding, 0)
+    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
+    y, _ = torch.gru(x, initial_state.to(x.dtype)[None], weights, True, 1, 0.0, False, False, True)
+    if lengths is None:
+        return y, y[:, -1]
+    y = y * ~padding
+    return y, _last(y, lengths, initial_state)
+
+
+def _last(y: Tensor, lengths: Tensor, initial_state: Tensor) -> Tensor:
+    """(B, D): each row's last valid frame, or its initial state where it has none."""
+    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, y.shape[2])
+    return torch.where(lengths[:, None] > 0, y.gather(1, last)[:, 0], initial_state)
 
 
 def _layer(
     x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     weights = [w_ih, w_hh, b_ih, b_hh]
-    y, h, c = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, False, False, True)
-    return y, h[0], c[0]
+    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, False, False, True)
+    # By shape, not [0]: while torch.export traces, torch gives them an axis more than they have.
+    return y, h_last.view_as(h), c_last.view_as(c)
 
 
 def _few_frames(
