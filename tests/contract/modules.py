@@ -4,6 +4,7 @@ from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.encoders import build
+from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.rnn import Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
@@ -21,6 +22,10 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
 
 def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
     return build({"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0.0, **options}, input_dim)
+
+
+def mamba_encoder(**options) -> nn.Module:
+    return build({"kind": "mamba", "dim": 6, "layers": 2, "state_size": 3, "dropout": 0.0, **options}, 7)
 
 
 MODULES = {
@@ -50,4 +55,9 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
+    # state-space models
+    "mamba": lambda: Mamba(5, state_size=3),
+    "mamba, other sizes": lambda: Mamba(4, state_size=2, expand=1, kernel=2, dt_rank=3),
+    "mamba encoder 4": mamba_encoder,
+    "mamba encoder 3": lambda: mamba_encoder(strides=[3], conv_kernel=1),
 }
