@@ -1,7 +1,7 @@
 """Streaming encoders: feature frames in, encoder frames out. ``build`` makes any of them from its config."""
 
 from audiorec.config import Config
-from audiorec.encoders import mamba, rnn  # noqa: F401 (register their kinds)
+from audiorec.encoders import lmu, mamba, rnn  # noqa: F401 (register their kinds)
 from audiorec.encoders.registry import ENCODERS
 from audiorec.streaming import StreamingModule
 

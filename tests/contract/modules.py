@@ -4,6 +4,7 @@ from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
 from audiorec.encoders import build
+from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.rnn import Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
@@ -26,6 +27,10 @@ def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
 
 def mamba_encoder(**options) -> nn.Module:
     return build({"kind": "mamba", "dim": 6, "layers": 2, "state_size": 3, "dropout": 0.0, **options}, 7)
+
+
+def lmu_encoder(**options) -> nn.Module:
+    return build({"kind": "lmu", "dim": 6, "layers": 2, "channels": 3, "order": 4, "dropout": 0.0, **options}, 7)
 
 
 MODULES = {
@@ -60,4 +65,12 @@ MODULES = {
     "mamba, other sizes": lambda: Mamba(4, state_size=2, expand=1, kernel=2, dt_rank=3),
     "mamba encoder 4": mamba_encoder,
     "mamba encoder 3": lambda: mamba_encoder(strides=[3], conv_kernel=1),
+    "lmu": lambda: Lmu(5, channels=2, order=3, theta=6.5),
+    "lmu, order above theta": lambda: Lmu(4, channels=2, order=8, theta=3.0),
+    "lmu encoder 4": lmu_encoder,
+    "lmu encoder 3": lambda: lmu_encoder(strides=[3], theta=[0.2, 0.6]),
+    "lmuformer 4": lambda: lmu_encoder(arrangement="lmuformer"),
+    "lmuformer 3": lambda: lmu_encoder(
+        arrangement="lmuformer", strides=[3], separable=False, embedding_layers=1, expand=1
+    ),
 }
