@@ -98,7 +98,8 @@ class LmuEncoder(Sequential):
     LMU and a residual channel mixer of two 1×1 convolutions. Theirs looks ahead by a frame at each convolution and
     normalises over the batch; here the convolutions see the past alone and the norms one frame.
 
-    State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block.
+    State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block;
+    23.5 kB by default, with 2.28 M parameters and 61 M multiply-adds a second (lmuformer: 27.6 kB, 4.00 M, 104 M).
     """
 
     Config = LmuConfig

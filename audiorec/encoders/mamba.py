@@ -19,9 +19,9 @@ _DT_MIN, _DT_MAX = 1e-3, 1e-1
 
 
 class Mamba(StreamingModule):
-    """The selective state-space block of Gu and Dao 2023 (section 3.4), (B, T, dim) → (B, T, dim).
+    """The selective state-space block of Gu and Dao 2023 (section 3.4), (B, T, input_dim) → (B, T, output_dim).
 
-    With E = expand · dim channels and N = ``state_size``:
+    With E = expand · output_dim channels and N = ``state_size``:
 
         x, z = W_in input                                   in-projection to E channels and their gate
         x = SiLU(conv(x))                                   causal, depthwise, ``kernel`` frames
@@ -35,17 +35,25 @@ class Mamba(StreamingModule):
     row's own length.
     """
 
-    def __init__(self, dim: int, state_size: int = 16, expand: int = 2, kernel: int = 4, dt_rank: int | None = None):
-        super().__init__(dim, dim)
-        inner = expand * dim
-        self.sizes = dt_rank or math.ceil(dim / 16), state_size, state_size
-        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        state_size: int = 16,
+        expand: int = 2,
+        kernel: int = 4,
+        dt_rank: int | None = None,
+    ):
+        super().__init__(input_dim, output_dim)
+        inner = expand * output_dim
+        self.sizes = dt_rank or math.ceil(input_dim / 16), state_size, state_size
+        self.in_proj = nn.Linear(input_dim, 2 * inner, bias=False)
         self.conv = nn.Conv1d(inner, inner, kernel, groups=inner)  # holds and initialises weights; it is never called
         self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
         self.dt_proj = nn.Linear(self.sizes[0], inner)
         self.A_log = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
-        self.out_proj = nn.Linear(inner, dim, bias=False)
+        self.out_proj = nn.Linear(inner, output_dim, bias=False)
         for parameter in (self.A_log, self.D, self.dt_proj.bias):
             parameter._no_weight_decay = True
         with torch.no_grad():
@@ -87,7 +95,7 @@ class MambaEncoder(Sequential):
     """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the convolutions only.
 
     State, per stream: expand · dim · (state_size + conv_kernel − 1) floats a layer, the strided convolutions' left
-    frames, and what falls short of a block.
+    frames, and what falls short of a block; 238.5 kB by default, with 2.87 M parameters and 78 M multiply-adds a second.
     """
 
     Config = MambaConfig
@@ -106,6 +114,6 @@ def _layer(config: MambaConfig) -> Sequential:
     dim = config.dim
     return Sequential(
         norm=Pointwise(nn.LayerNorm(dim), dim),
-        mamba=Mamba(dim, config.state_size, config.expand, config.conv_kernel, config.dt_rank),
+        mamba=Mamba(dim, dim, config.state_size, config.expand, config.conv_kernel, config.dt_rank),
         dropout=Pointwise(nn.Dropout(config.dropout), dim),
     )

@@ -61,8 +61,8 @@ MODULES = {
     ),
     "samples to lstm": lambda: Sequential(features=log_mel(), encoder=lstm_encoder(strides=[3]), head=linear(6, 9)),
     # state-space models
-    "mamba": lambda: Mamba(5, state_size=3),
-    "mamba, other sizes": lambda: Mamba(4, state_size=2, expand=1, kernel=2, dt_rank=3),
+    "mamba": lambda: Mamba(5, 3, state_size=2),
+    "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),
     "mamba encoder 4": mamba_encoder,
     "mamba encoder 3": lambda: mamba_encoder(strides=[3], conv_kernel=1),
     "lmu": lambda: Lmu(5, channels=2, order=3, theta=6.5),

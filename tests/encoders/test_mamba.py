@@ -12,7 +12,7 @@ from audiorec.errors import ConfigError
 
 
 def from_the_paper(block: Mamba, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gu and Dao 2023, section 3.4 and algorithm 2, frame by frame and channel by channel: x (T, dim) → y (T, dim), h."""
+    """Gu and Dao 2023, section 3.4 and algorithm 2, frame by frame and channel by channel: x (T, C) → y (T, D), h."""
     weights = {name: value.detach().numpy() for name, value in block.named_parameters()}
     rank, states, _ = block.sizes
     channels = len(weights["D"])
@@ -41,7 +41,7 @@ def from_the_paper(block: Mamba, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize("options", [{}, {"state_size": 5, "expand": 3, "kernel": 2, "dt_rank": 3}], ids=["", "other"])
 def test_the_block_is_the_papers(options):
     torch.manual_seed(0)
-    block = Mamba(6, **options).double()
+    block = Mamba(6, 4, **options).double()
     lengths = torch.tensor([12, 5])
     x = torch.randn(2, 12, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_the_block_is_the_papers(options):
 
 def test_it_begins_as_the_paper_says():
     torch.manual_seed(0)
-    block = Mamba(64)
+    block = Mamba(64, 64)
     a = -torch.exp(block.A_log)
     torch.testing.assert_close(a, -torch.arange(1.0, 17).expand(128, 16))
     dt = torch.nn.functional.softplus(block.dt_proj.bias)
@@ -63,7 +63,7 @@ def test_it_begins_as_the_paper_says():
 
 
 def test_the_decays_take_no_weight_decay():
-    marked = {name for name, p in Mamba(6).named_parameters() if getattr(p, "_no_weight_decay", False)}
+    marked = {name for name, p in Mamba(6, 6).named_parameters() if getattr(p, "_no_weight_decay", False)}
     assert marked == {"A_log", "D", "dt_proj.bias"}
 
 
