@@ -1,7 +1,7 @@
 """Streaming encoders: feature frames in, encoder frames out. ``build`` makes any of them from its config."""
 
 from audiorec.config import Config
-from audiorec.encoders import blstm, conformer, min_rnn, rnn, transformer  # noqa: F401 (they register their kinds)
+from audiorec.encoders import blstm, conformer, lmu, mamba, min_rnn, rnn, transformer  # noqa: F401 (register kinds)
 from audiorec.encoders.registry import ENCODERS
 from audiorec.streaming import StreamingModule
 

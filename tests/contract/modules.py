@@ -7,6 +7,8 @@ from audiorec.config import parse
 from audiorec.encoders import build
 from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.lmu import Lmu
+from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
@@ -57,6 +59,14 @@ def recurrent_encoder(kind: str, **options) -> nn.Module:
 
 def windows(chunk: int, look_ahead: int, layers: int = 2) -> Windows:
     return Windows([Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers)], 4, chunk, look_ahead)
+
+
+def mamba_encoder(**options) -> nn.Module:
+    return build({"kind": "mamba", "dim": 6, "layers": 2, "state_size": 3, "dropout": 0.0, **options}, 7)
+
+
+def lmu_encoder(**options) -> nn.Module:
+    return build({"kind": "lmu", "dim": 6, "layers": 2, "channels": 3, "order": 4, "dropout": 0.0, **options}, 7)
 
 
 MODULES = {
@@ -124,4 +134,17 @@ MODULES = {
     "min_gru encoder 4": lambda: recurrent_encoder("min_gru"),
     "min_gru encoder 8, wide": lambda: recurrent_encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
     "min_lstm encoder 4": lambda: recurrent_encoder("min_lstm"),
+    # state-space models
+    "mamba": lambda: Mamba(5, 3, state_size=2),
+    "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),
+    "mamba encoder 4": mamba_encoder,
+    "mamba encoder 3": lambda: mamba_encoder(strides=[3], conv_kernel=1),
+    "lmu": lambda: Lmu(5, channels=2, order=3, theta=6.5),
+    "lmu, order above theta": lambda: Lmu(4, channels=2, order=8, theta=3.0),
+    "lmu encoder 4": lmu_encoder,
+    "lmu encoder 3": lambda: lmu_encoder(strides=[3], theta=[0.2, 0.6]),
+    "lmuformer 4": lambda: lmu_encoder(arrangement="lmuformer"),
+    "lmuformer 3": lambda: lmu_encoder(
+        arrangement="lmuformer", strides=[3], separable=False, embedding_layers=1, expand=1
+    ),
 }

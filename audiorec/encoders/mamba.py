@@ -1,0 +1,119 @@
+"""The Mamba encoder: strided causal convolutions, then pre-norm residual selective state-space blocks."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from audiorec_kernels.conv import causal_conv1d
+from audiorec_kernels.selective_scan import selective_scan
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from audiorec.encoders.registry import ENCODERS
+from audiorec.encoders.subsampling import SubsampledConfig, subsampling
+from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule, mask
+
+# A channel's step before training lies between these, in frames (Gu and Dao 2023, section 3.6).
+_DT_MIN, _DT_MAX = 1e-3, 1e-1
+
+
+class Mamba(StreamingModule):
+    """The selective state-space block of Gu and Dao 2023 (section 3.4), (B, T, input_dim) → (B, T, output_dim).
+
+    With E = expand · output_dim channels and N = ``state_size``:
+
+        x, z = W_in input                                   in-projection to E channels and their gate
+        x = SiLU(conv(x))                                   causal, depthwise, ``kernel`` frames
+        dt, B, C = W_x x                                    of sizes ``dt_rank``, N and N
+        dt = softplus(W_dt dt + bias)                       (E,)
+        h = exp(dt A) h + dt B x,   A = −exp(A_log)         (E, N)
+        output = W_out ((C h + D x) · SiLU(z))
+
+    A starts at −1 … −N in every channel, and dt log-uniform between 0.001 and 0.1. ``A_log`` and ``D`` are read in
+    float32 under autocast too and take no weight decay. State: ``conv`` (B, kernel − 1, E) and ``ssm`` (B, E, N), at each
+    row's own length.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        state_size: int = 16,
+        expand: int = 2,
+        kernel: int = 4,
+        dt_rank: int | None = None,
+    ):
+        super().__init__(input_dim, output_dim)
+        inner = expand * output_dim
+        self.sizes = dt_rank or math.ceil(input_dim / 16), state_size, state_size
+        self.in_proj = nn.Linear(input_dim, 2 * inner, bias=False)
+        self.conv = nn.Conv1d(inner, inner, kernel, groups=inner)  # holds and initialises weights; it is never called
+        self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
+        self.dt_proj = nn.Linear(self.sizes[0], inner)
+        self.A_log = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, output_dim, bias=False)
+        for parameter in (self.A_log, self.D, self.dt_proj.bias):
+            parameter._no_weight_decay = True
+        with torch.no_grad():
+            dt = torch.empty(inner).uniform_(math.log(_DT_MIN), math.log(_DT_MAX)).exp()
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
+            self.dt_proj.weight.uniform_(-(self.sizes[0] ** -0.5), self.sizes[0] ** -0.5)
+
+    def initial_state(self, batch_size: int) -> State:
+        channels, _, kernel = self.conv.weight.shape
+        return {
+            "conv": self.zeros(batch_size, kernel - 1, channels),
+            "ssm": self.zeros(batch_size, *self.A_log.shape),
+        }
+
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        self.check(x, lengths, state)
+        x, z = self.in_proj(mask(x, lengths)).chunk(2, -1)
+        x, conv = causal_conv1d(x, self.conv.weight[:, 0], self.conv.bias, "silu", state["conv"], lengths)
+        dt, B, C = self.x_proj(x).split(self.sizes, -1)
+        dt = F.linear(dt, self.dt_proj.weight)  # its bias is added in the scan, in float32
+        A, bias = -torch.exp(self.A_log), self.dt_proj.bias
+        y, ssm = selective_scan(x, dt, A, B, C, self.D, z, bias, initial_state=state["ssm"], lengths=lengths)
+        return self.out_proj(y), lengths, {"conv": conv, "ssm": ssm}
+
+
+class MambaConfig(SubsampledConfig):
+    kind: Literal["mamba"] = "mamba"
+    dim: PositiveInt = Field(256, description="width between the blocks")
+    layers: PositiveInt = 6
+    state_size: PositiveInt = Field(16, description="states of each channel (N)")
+    expand: PositiveInt = Field(2, description="channels inside a block, as a multiple of dim")
+    conv_kernel: PositiveInt = Field(4, description="frames seen by the convolution in each block")
+    dt_rank: PositiveInt | None = Field(None, description="rank of the step's projection; dim / 16 if not given")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+@ENCODERS.register
+class MambaEncoder(Sequential):
+    """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the convolutions only.
+
+    State, per stream: expand · dim · (state_size + conv_kernel − 1) floats a layer, the strided convolutions' left
+    frames, and what falls short of a block; 238.5 kB by default, with 2.87 M parameters and 78 M multiply-adds a second.
+    """
+
+    Config = MambaConfig
+
+    def __init__(self, config: MambaConfig, input_dim: int):
+        dim = config.dim
+        layers = {f"layer{i}": Residual(_layer(config)) for i in range(config.layers)}
+        super().__init__(
+            subsampling=subsampling(config, input_dim, dim),
+            **layers,
+            norm=Pointwise(nn.LayerNorm(dim), dim),
+        )
+
+
+def _layer(config: MambaConfig) -> Sequential:
+    dim = config.dim
+    return Sequential(
+        norm=Pointwise(nn.LayerNorm(dim), dim),
+        mamba=Mamba(dim, dim, config.state_size, config.expand, config.conv_kernel, config.dt_rank),
+        dropout=Pointwise(nn.Dropout(config.dropout), dim),
+    )

@@ -1,0 +1,98 @@
+"""The definition of the linear time-invariant scan, in plain torch: step by step, and in chunks for many frames."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Frames of one chunk. The work per frame and channel is (_CHUNK + d) · d, the loop's length T / _CHUNK.
+_CHUNK = 16
+# Frames up to which single steps are faster (0.05 against 0.25 ms at one frame, 64 channels of order 16).
+_FEW = 4
+
+
+def lti_scan(
+    u: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor | None = None,
+    initial_state: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """m_t = A m_{t−1} + B u_t in each of K channels: ``u`` (B, T, K), T ≥ 1; ``A`` (d, d); ``B`` (d,); m (B, K, d).
+
+    Returns y (B, T, K, d), every m_t, or with a read-out ``C`` (K, q, d) of each channel its own y = C_k m_t (B, T, K, q),
+    for which chunks make no m_t. y is in u's dtype and zero past each row's length. The state is m at each row's own
+    length: a row of length 0 keeps its state bit for bit. The scan runs in float32, or in float64 for float64 inputs,
+    autocast or not. What ``u`` holds past a row's length reaches nothing.
+    """
+    given, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
+    batch, time, channels = u.shape
+    if lengths is None:
+        lengths = torch.full((batch,), time, device=u.device)
+    if initial_state is None:
+        initial_state = u.new_zeros(batch, channels, B.shape[0], dtype=dtype)
+    padding = (torch.arange(time, device=u.device) >= lengths[:, None])[..., None, None]
+    u, A, B, m = u.masked_fill(padding[..., 0], 0).to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
+    C = None if C is None else C.to(dtype)
+    scan = _in_steps if time <= _FEW else _in_chunks
+    with torch.autocast(u.device.type, enabled=False):
+        y, m = scan(u, A, B, C, m, lengths, padding)
+    return y.masked_fill(padding, 0).to(given), m
+
+
+def _in_steps(
+    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, padding: Tensor
+) -> tuple[Tensor, Tensor]:
+    memories = []
+    for u_t, past in zip(u.unbind(1), padding.unbind(1), strict=True):
+        m = torch.where(past, m, m @ A.T + u_t[..., None] * B)
+        memories.append(m)
+    y = torch.stack(memories, 1)
+    return (y if C is None else torch.einsum("btkd,kqd->btkq", y, C)), m
+
+
+def _in_chunks(
+    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, padding: Tensor
+) -> tuple[Tensor, Tensor]:
+    """In a chunk that begins from m, m_i = A^{i+1} m + Σ_{j ≤ i} A^{i−j} B u_j: products with two fixed matrices.
+
+    This is the convolution of Chilkuri and Eliasmith 2021, cut into chunks of L frames. Only the memories at the n starts
+    of chunks are made one after another.
+    """
+    time, size = u.shape[1], _CHUNK
+    chunks = F.pad(u, (0, 0, 0, -time % size)).unflatten(1, (-1, size))  # (B, n, L, K)
+    powers = _powers(A, size)  # (L + 1, d, d): A^0 … A^L
+    impulse = powers[:-1] @ B  # (L, d): B … A^{L−1} B
+    memories = [m]
+    for added in torch.einsum("bnjk,jd->bnkd", chunks, impulse.flip(0)).unbind(1):
+        memories.append(memories[-1] @ powers[-1].T + added)
+    starts = torch.stack(memories, 1)  # (B, n + 1, K, d): the last is the end of the last chunk
+
+    # What a frame's y takes from each input before it (L, k, q) and from the chunk's start (L, k, q, d): k is 1 and
+    # q is d without a read-out.
+    response, decay = impulse[:, None], powers[1:, None]
+    if C is not None:
+        response, decay = torch.einsum("kqd,id->ikq", C, impulse), torch.einsum("kqd,ide->ikqe", C, powers[1:])
+    lags = torch.arange(size, device=u.device)
+    toeplitz = _at_lags(response, lags[:, None] - lags)  # (L, L, k, q)
+    y = torch.einsum("bnjk,ijkq->bnikq", chunks, toeplitz) + torch.einsum("bnke,ikqe->bnikq", starts[:, :-1], decay)
+
+    # The memory at a row's own end: on from the start of the chunk that holds it.
+    rows, chunk, rest = torch.arange(lengths.shape[0], device=u.device), lengths // size, lengths % size
+    begun = chunks[rows, chunk.clamp(max=chunks.shape[1] - 1)]
+    weights = _at_lags(impulse, rest[:, None] - 1 - lags)
+    end = starts[rows, chunk] @ powers[rest].transpose(1, 2) + begun.transpose(1, 2) @ weights
+    return y.flatten(1, 2)[:, :time], torch.where(lengths[:, None, None] > 0, end, m)
+
+
+def _at_lags(response: Tensor, lags: Tensor) -> Tensor:
+    """``response`` (L, …) at these lags: zero before it begins."""
+    return response[lags.clamp(min=0)] * (lags >= 0).reshape(*lags.shape, *[1] * (response.ndim - 1))
+
+
+def _powers(A: Tensor, count: int) -> Tensor:
+    """(count + 1, d, d): A^0 … A^count, each product doubling how many there are."""
+    powers = torch.stack([torch.eye(len(A), dtype=A.dtype, device=A.device), A])
+    while len(powers) <= count:
+        powers = torch.cat([powers, powers[1:] @ powers[-1]])
+    return powers[: count + 1]

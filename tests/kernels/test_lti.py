@@ -1,0 +1,93 @@
+"""The time-invariant scan against a dense simulation frame by frame, cut or whole, rows of their own length."""
+
+import pytest
+import torch
+from audiorec_kernels.lti import lti_scan
+
+NAMES = ("u", "A", "B", "C", "initial_state")
+
+
+def inputs(batch: int, time: int, read_out: bool, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    channels, order, outputs = 3, 4, 2
+    sizes = (batch, time, channels), (order, order), (order,), (channels, outputs, order), (batch, channels, order)
+    values = {name: torch.randn(*size, dtype=dtype) for name, size in zip(NAMES, sizes, strict=True)}
+    values["A"] *= 0.3
+    return values if read_out else {name: value for name, value in values.items() if name != "C"}
+
+
+def simulate(u, A, B, initial_state, C=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """One row, u (T, K), channel by channel."""
+    outputs, m = [], list(initial_state)
+    for frame in u:
+        m = [A @ m_k + B * u_k for m_k, u_k in zip(m, frame, strict=True)]
+        outputs.append(torch.stack(m if C is None else [C_k @ m_k for C_k, m_k in zip(C, m, strict=True)]))
+    return torch.stack(outputs), torch.stack(m)
+
+
+@pytest.mark.parametrize("read_out", [False, True], ids=["memory", "read out"])
+@pytest.mark.parametrize("time", [1, 4, 5, 16, 17, 50])
+def test_each_row_is_the_simulation_of_its_own_length(time, read_out):
+    values = inputs(3, time, read_out)
+    lengths = torch.tensor([time, (time + 1) // 2, 0])
+    values["u"][torch.arange(time) >= lengths[:, None]] = torch.nan
+    leaves = [value.requires_grad_() for value in values.values()]
+    y, m = lti_scan(**values, lengths=lengths)
+    got = torch.autograd.grad(y.square().sum() + m.sum(), leaves)
+    assert torch.equal(m[2], values["initial_state"][2])
+    total = values["initial_state"][2].sum()
+    for row, n in enumerate(lengths[:2].tolist()):
+        assert not y[row, n:].any()
+        alone = {"u": values["u"][row, :n], "initial_state": values["initial_state"][row]}
+        expected, last = simulate(**values | alone)
+        torch.testing.assert_close(y[row, :n], expected)
+        torch.testing.assert_close(m[row], last)
+        total = total + expected.square().sum() + last.sum()
+    for a, b in zip(got, torch.autograd.grad(total, leaves), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("read_out", [False, True], ids=["memory", "read out"])
+@pytest.mark.parametrize("cut", [3, 20])
+def test_cut_in_two_with_gradients(cut, read_out):
+    values = inputs(2, 40, read_out)
+    leaves = [value.requires_grad_() for value in values.values()]
+    whole, last = lti_scan(**values)
+    a, m = lti_scan(**values | {"u": values["u"][:, :cut]})
+    b, m = lti_scan(**values | {"u": values["u"][:, cut:], "initial_state": m})
+    torch.testing.assert_close(torch.cat([a, b], 1), whole)
+    torch.testing.assert_close(m, last)
+    for pieces, expected in zip(
+        torch.autograd.grad(b.square().sum() + m.sum(), leaves),
+        torch.autograd.grad(whole[:, cut:].square().sum() + last.sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(pieces, expected)
+
+
+@pytest.mark.parametrize("time", [2, 20])
+def test_half_precision_inputs_are_scanned_in_float32(time):
+    values = inputs(2, time, True, torch.bfloat16)
+    exact, exact_m = lti_scan(**{name: value.float() for name, value in values.items()})
+    with torch.autocast("cpu", torch.bfloat16):
+        y, m = lti_scan(**values)
+    assert y.dtype == torch.bfloat16 and m.dtype == torch.float32
+    assert torch.equal(m, exact_m) and torch.equal(y, exact.bfloat16())
+
+
+def test_chunks_export_with_a_dynamic_batch():
+    class Scan(torch.nn.Module):
+        def forward(self, u, A, B, C, initial_state, lengths):
+            return lti_scan(u, A, B, C, initial_state, lengths)
+
+    batch = torch.export.Dim("batch", min=1, max=64)
+    lengths = torch.tensor([40, 17, 0])
+    dynamic = [{0: batch} if name in ("u", "initial_state") else None for name in NAMES]
+    example = (*inputs(3, 40, True).values(), lengths)
+    program = torch.export.export(Scan(), example, dynamic_shapes=(*dynamic, {0: batch})).module()
+    for rows in (1, 2):
+        values = inputs(rows, 40, True)
+        for a, b in zip(
+            program(*values.values(), lengths[:rows]), lti_scan(**values, lengths=lengths[:rows]), strict=True
+        ):
+            torch.testing.assert_close(a, b)
