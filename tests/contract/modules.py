@@ -139,6 +139,8 @@ MODULES = {
     "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),
     "mamba encoder 4": mamba_encoder,
     "mamba encoder 3": lambda: mamba_encoder(strides=[3], conv_kernel=1),
+    "mamba both ways 4": lambda: mamba_encoder(bidirectional=True, chunk=2, look_ahead=1),
+    "mamba both ways 3": lambda: mamba_encoder(strides=[3], bidirectional=True, chunk=3, look_ahead=0),
     "lmu": lambda: Lmu(5, channels=2, order=3, theta=6.5),
     "lmu, order above theta": lambda: Lmu(4, channels=2, order=8, theta=3.0),
     "lmu encoder 4": lmu_encoder,

@@ -73,6 +73,14 @@ def test_the_default_is_of_a_size_with_the_other_encoders():
     assert (encoder.stride, encoder.lookahead) == (4, 3)
 
 
+def test_both_ways_with_all_of_the_rest_in_sight_is_the_full_one():
+    options = {"kind": "mamba", "dim": 6, "layers": 2, "state_size": 3, "dropout": 0.0, "bidirectional": True}
+    windows, full = build(options | {"chunk": 3, "look_ahead": 20}, 5).double(), build(options | {"chunk": None}, 5)
+    full.load_state_dict(windows.state_dict())
+    x, lengths = torch.randn(2, 60, 5, dtype=torch.float64), torch.tensor([60, 33])
+    torch.testing.assert_close(windows(x, lengths)[0], full.double()(x, lengths)[0])
+
+
 def test_bad_options_are_named():
     with pytest.raises(ConfigError, match=r"encoder\.state_size"):
         build({"kind": "mamba", "state_size": 0}, 80)
