@@ -111,6 +111,7 @@ def decode(
     streaming: Annotated[bool, typer.Option(help="Feed each utterance in pieces, as if live.")] = False,
     chunk_ms: Annotated[float, typer.Option(min=1, help="Size of the pieces.")] = 160.0,
     head: Annotated[Optional[str], typer.Option(help="The head that decodes; else the first.")] = None,  # noqa: UP045
+    latency_ms: Annotated[Optional[float], typer.Option(min=0, help="Look-ahead of the attention.")] = None,  # noqa: UP045
     threads: Annotated[Optional[int], typer.Option(min=1, help="Threads to compute with.")] = None,  # noqa: UP045
     device: Device = "cpu",
 ) -> None:
@@ -122,7 +123,12 @@ def decode(
 
     if threads:
         torch.set_num_threads(threads)
-    summary = decode(load(model, device, head), data, out, chunk_ms if streaming else None)
+    recognizer = load(model, device, head)
+    about = {"command": " ".join(["audiorec", *sys.argv[1:]])}
+    if latency_ms is not None:
+        recognizer = recognizer.at_latency(latency_ms)
+        about["latency_ms"] = latency_ms
+    summary = decode(recognizer, data, out, chunk_ms if streaming else None, about)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
 
@@ -212,10 +218,11 @@ def mic(
     if file:
         pieces = as_if_live(file, speed)
         first, rate = next(pieces)
+        print(f"playing {file}, Ctrl-C ends", file=sys.stderr, flush=True)
         show(recognizer, chain([first], (samples for samples, _ in pieces)), rate)
     else:
         rate = recognizer.sample_rate
-        print("listening, Ctrl-C ends", file=sys.stderr)
+        print("listening, Ctrl-C ends", file=sys.stderr, flush=True)
         show(recognizer, microphone(rate, int(device) if device and device.isdigit() else device), rate)
 
 

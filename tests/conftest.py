@@ -35,15 +35,14 @@ def speech() -> np.ndarray:
     return read(RECORDINGS / "theo.opus")[0][: 30 * 8000]
 
 
-@pytest.fixture(scope="session")
-def model_dir(tmp_path_factory) -> Path:
-    """A model directory with random weights, scaled so that its words change with what it hears."""
+def make_model(folder: Path, **encoder) -> Path:
+    """Write a model directory with random weights, scaled so that its words change with what it hears."""
     from audiorec.config import parse
     from audiorec.models import AsrModel, ModelConfig, save_model
     from audiorec.text import train_tokenizer
 
     torch.manual_seed(3)
-    config = parse(ModelConfig, TINY)
+    config = parse(ModelConfig, {**TINY, "encoder": encoder or TINY["encoder"]})
     tokenizer = train_tokenizer("word", [WORDS])
     model = AsrModel(config, tokenizer.size)
     with torch.no_grad():
@@ -52,6 +51,10 @@ def model_dir(tmp_path_factory) -> Path:
             parameter.mul_(2)
         model.head().linear.weight.mul_(20)
         model.head().linear.bias.zero_()
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(folder, model, config, tokenizer, "# tiny\n")
+    save_model(folder, model, config, tokenizer, f"# {folder.name}\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tiny")

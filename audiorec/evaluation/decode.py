@@ -55,8 +55,8 @@ def decode(
         "audio_seconds": round(audio_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
         "parameters": parameter_count(model),
-        "algorithmic_latency_ms": round(model.latency_ms, 1),
-        "state_bytes": state_bytes(model.initial_state(1)),
+        "algorithmic_latency_ms": round(model.latency_ms, 1) if model.streams else None,
+        "state_bytes": state_bytes(model.initial_state(1)) if model.streams else None,
         "ties": sorted(name for name, result in results.items() if result.margin < TIE),
         **(about or {}),
     }

@@ -2,7 +2,7 @@
 
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig, TokenizerConfig
-from audiorec.models.describe import describe
+from audiorec.models.describe import describe, latency
 from audiorec.models.directory import find_model, load_model, save_model
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "TokenizerConfig",
     "describe",
     "find_model",
+    "latency",
     "load_model",
     "parameter_count",
     "save_model",

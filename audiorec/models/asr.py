@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from audiorec.audio.logmel import LogMel
 from audiorec.encoders import build
+from audiorec.encoders.attention import share
+from audiorec.errors import UserError
 from audiorec.models.config import ModelConfig
 from audiorec.models.heads import HEADS
 from audiorec.streaming import Sequential
@@ -31,8 +33,22 @@ class AsrModel(Sequential):
 
     @property
     def latency_ms(self) -> float:
-        """Milliseconds from the start of an output frame until it can be given: features and subsampling included."""
+        """Milliseconds from the start of an output frame until it can be given: features and subsampling included.
+
+        Infinite for a model that sees the whole utterance.
+        """
         return 1000 * (self.lookahead + 1) / self.sample_rate
+
+    def at_latency(self, ms: float) -> "AsrModel":
+        """A light view whose attention looks ``ms`` ahead: it shares every weight, and this model stays as it is.
+
+        Raises UserError where the encoder has no choice of latencies, or not this one.
+        """
+        if not hasattr(self.encoder, "at_latency"):
+            raise UserError(f"latency {ms:g} ms: this model's encoder has one latency only")
+        view = share(self)
+        view.encoder = self.encoder.at_latency(ms, 1000 * self.frame_seconds)
+        return view
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """samples (B, T) or (B, T, 1), lengths (B,) → encoder frames (B, ceil(T / stride), dim) and their lengths."""

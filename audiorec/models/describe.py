@@ -17,6 +17,12 @@ def describe(model: AsrModel, tokenizer: Tokenizer, config: ModelConfig) -> dict
         "features": f"log-mel, {features.bins} bins at {features.sample_rate} Hz",
         "parameters": f"{parameter_count(model):,} ({parameter_count(model.encoder):,} in the encoder)",
         "output frame": f"{1000 * model.frame_seconds:g} ms",
-        "latency": f"{model.latency_ms:g} ms from the start of a frame, features and subsampling included",
-        "state": f"{state_bytes(model.initial_state(1)):,} bytes a stream",
+        "latency": f"{latency(model)} from the start of a frame, features and subsampling included",
+        "state": f"{state_bytes(model.initial_state(1)):,} bytes a stream"
+        if model.streams
+        else "none: it cannot stream",
     }
+
+
+def latency(model: AsrModel) -> str:
+    return f"{model.latency_ms:g} ms" if model.streams else "the whole utterance"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiorec.audio.read import blocks, check
+from audiorec.audio.read import Resampler, blocks, check, read
 from audiorec.errors import UserError
 from audiorec.models import AsrModel, load_model
 from audiorec.recognizer.result import Result, make_segment
@@ -40,6 +40,10 @@ class Recognizer:
         rate = self.sample_rate if sample_rate is None else sample_rate
         if rate < 1:
             raise UserError(f"stream: sample_rate must be positive, got {rate}")
+        if not self.model.streams:
+            raise UserError(
+                "stream: this model sees whole utterances and cannot stream; choose a latency, or transcribe"
+            )
         return Stream(self, rate)
 
     @overload
@@ -53,6 +57,8 @@ class Recognizer:
         """
         if isinstance(audio, list | tuple):
             return [self.transcribe(one, sample_rate) for one in audio]
+        if not self.model.streams:
+            return self._transcribe_whole(audio, sample_rate)
         stream = None
         if isinstance(audio, str | Path):
             for samples, rate in blocks(audio):
@@ -64,6 +70,22 @@ class Recognizer:
                 raise UserError("transcribe: the array holds no samples")
             stream.accept(audio)
         return stream.finish()
+
+    def _transcribe_whole(self, audio: Audio, sample_rate: int | None) -> Result:
+        if isinstance(audio, str | Path):
+            samples, _ = read(audio, self.sample_rate)
+        else:
+            resampler = Resampler(sample_rate or self.sample_rate, self.sample_rate)
+            samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else audio
+            samples = np.concatenate([resampler.push(check(samples, "transcribe")), resampler.flush()])
+        return self.transcribe_batch([samples])[0]
+
+    def at_latency(self, ms: float) -> "Recognizer":
+        """A recogniser whose attention looks ``ms`` ahead; it shares the weights, and this one stays as it is.
+
+        Raises UserError where the model was not trained for it.
+        """
+        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head)
 
     @torch.inference_mode()
     def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:

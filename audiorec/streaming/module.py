@@ -1,5 +1,7 @@
 """``StreamingModule``: the contract every layer, chain and model keeps (docs/design.md, section 2)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,8 +30,8 @@ class StreamingModule(nn.Module):
 
     # What a module says of itself
 
-    def reach(self, t: int) -> int:
-        """The last input frame that output frame ``t`` may depend on."""
+    def reach(self, t: int) -> float:
+        """The last input frame that output frame ``t`` may depend on; infinite where that is the utterance's last."""
         return t * self.stride + self.stride - 1
 
     def ready(self, frames: int) -> int:
@@ -45,9 +47,14 @@ class StreamingModule(nn.Module):
         return self.block
 
     @property
-    def lookahead(self) -> int:
+    def lookahead(self) -> float:
         """The most input frames past its own start that an output frame waits for: max of ``reach(t) - t * stride``."""
         return max(self.reach(t) - t * self.stride for t in range(self.period // self.stride))
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can step: not where an output waits for the whole utterance, that is, where ``reach`` is infinite."""
+        return math.isfinite(self.lookahead)
 
     @property
     def first_feed(self) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from audiorec import __version__
-from audiorec.models import AsrModel, parameter_count
+from audiorec.models import AsrModel, latency, parameter_count
 from audiorec.training.config import RunConfig
 
 
@@ -23,7 +23,7 @@ A streaming speech recogniser made by audiorec {__version__}: encoder {config.en
 | sample rate | {model.sample_rate} Hz |
 | tokens | {config.tokenizer.kind} |
 | output frame | {1000 * model.frame_seconds:.0f} ms |
-| latency, features and subsampling included | {model.latency_ms:.0f} ms |
+| latency, features and subsampling included | {latency(model)} |
 {trained}| checkpoints averaged | {", ".join(checkpoints)} |
 
 Offline and streamed use give the same words.

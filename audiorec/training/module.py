@@ -96,8 +96,10 @@ class Training(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer
         parameters = [p for p in self.model.parameters() if p.requires_grad]
+        # Matrices decay, but for those that a module marks as no weights at all, such as Mamba's A.
+        decays = [p.ndim > 1 and not getattr(p, "_no_weight_decay", False) for p in parameters]
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p, d in zip(parameters, decays, strict=True) if d], "weight_decay": options.weight_decay},
+            {"params": [p for p, d in zip(parameters, decays, strict=True) if not d], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)

@@ -51,7 +51,8 @@ def test_ctrl_c_prints_the_last_words_and_ends_well(model_dir, recording):
     code = "from audiorec.cli import main; main()"
     command = [sys.executable, "-c", code, "mic", str(model_dir), "--file", str(recording), "--speed", "0.5"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(6)
+    assert process.stderr.readline().startswith("playing")
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
