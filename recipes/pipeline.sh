@@ -12,7 +12,7 @@
 
 usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--demo] [key=value ...]"
 stage=0 stop_stage=6 recipe=lstm_ctc demo=false
-data=data exp=exp chunks="40 160 640" best=3
+data=data exp=exp chunks="40 160 640" best=5
 settings=()
 while [ $# -gt 0 ]; do
   case $1:$# in

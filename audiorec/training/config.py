@@ -24,8 +24,8 @@ class TrainerConfig(Config):
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
     seed: NonNegativeInt = 1
-    monitor: Literal["valid_wer", "valid_loss"] = "valid_wer"
-    keep_best: PositiveInt = Field(3, description="checkpoints kept beside the last")
+    monitor: Literal["valid_wer", "valid_loss", "recent"] = Field("valid_wer", description="what ranks checkpoints")
+    keep_best: PositiveInt = Field(5, description="checkpoints kept beside the last")
     patience: PositiveInt | None = Field(None, description="epochs without a better monitor before training stops")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
 

@@ -12,10 +12,13 @@ splits="official unseen"
 options=(
   features.sample_rate=8000 features.bins=64 tokenizer.kind=word
   data.strings.clips=[1,7] data.batch_seconds=20 data.max_seconds=20
-  augment.level=true augment.gain_db=[-18,6] augment.speed=[0.88,1.12]
-  augment.noise_snr_db=[8,40] augment.noise_probability=0.4
+  augment.level=true augment.gain_db=[-18,6] augment.speed=[0.85,1.15]
+  augment.noise_snr_db=[5,40] augment.noise_probability=0.4
 )
-demo_options=(trainer.max_epochs=28 augment.speed=[0.95,1.05] augment.noise_probability=0.2 spec_augment.time_masks=0)
+demo_options=(
+  trainer.max_epochs=28 encoder.dropout=0.1 augment.speed=[0.95,1.05] augment.noise_probability=0.2
+  spec_augment.time_masks=0 spec_augment.frequency_masks=1
+)
 notes=(
   "Strings of 1 to 7 clips of one speaker at their recorded levels, joined by gaps of faint noise, fixed by seed."
   "official: the dataset's own test clips (index 00-04). unseen: all clips of speaker theo, who is not trained on."

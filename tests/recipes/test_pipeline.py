@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-SMALL = ["trainer.max_epochs=3", "encoder.dim=24", "encoder.layers=1", "data.batch_seconds=60"]
+SMALL = ["trainer.max_epochs=5", "encoder.dim=24", "encoder.layers=1", "data.batch_seconds=60"]
 
 
 @pytest.fixture(scope="module")
