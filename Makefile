@@ -9,7 +9,7 @@ endif
 
 PYTHON_ENV := .venv/bin
 # One thread per process: the processes share the cores, and results do not depend on their number.
-PYTEST := OMP_NUM_THREADS=1 $(PYTHON_ENV)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_ENV)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
