@@ -7,7 +7,7 @@ from pydantic import Field
 from audiorec.config import Config
 
 Range = tuple[float, float]
-FILTER_POINTS = 7
+FILTER_POINTS = 9
 LEVEL = 0.05  # root mean square that clips are brought to before the random gain; −26 dB of full scale
 
 
