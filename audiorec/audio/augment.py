@@ -22,21 +22,19 @@ class AugmentConfig(Config):
     noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
 
 
-def augment_clip(
-    samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator
-) -> np.ndarray:
-    """What differs from one clip of a string to the next: samples (T,) → (T',), float32; T' differs where speed does."""
+def augment_clip(samples: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    """What differs from one clip of a string to the next: samples (T,) → (T,), float32, with their level and a filter."""
     if config.level:
         samples = even_level(samples)
-    if config.speed:
-        samples = change_speed(samples, random.uniform(*config.speed), sample_rate)
     if config.filter_db:
         samples = random_filter(samples, config.filter_db, random)
     return samples
 
 
-def augment(samples: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """What a whole recording shares: samples (T,) → (T,), float32, with noise and a gain."""
+def augment(samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    """What a whole recording shares, speed, noise and gain: samples (T,) → (T',), float32; T' differs where speed does."""
+    if config.speed:
+        samples = change_speed(samples, random.uniform(*config.speed), sample_rate)
     if config.noise_snr_db and random.random() < config.noise_probability:
         samples = add_noise(samples, random.uniform(*config.noise_snr_db), random)
     if config.gain_db:

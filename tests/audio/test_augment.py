@@ -64,7 +64,7 @@ def test_a_seed_decides_everything(speech):
 
     def changed(config: AugmentConfig, seed: int) -> np.ndarray:
         random = np.random.default_rng(seed)
-        return augment(augment_clip(speech, 8000, config, random), config, random)
+        return augment(augment_clip(speech, config, random), 8000, config, random)
 
     a, b, c = (changed(config, seed) for seed in (1, 1, 2))
     assert np.array_equal(a, b) and (len(a) != len(c) or not np.array_equal(a, c))
