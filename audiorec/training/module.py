@@ -107,4 +107,4 @@ class Training(lightning.LightningModule):
             {"params": [p for p, d in zip(parameters, decays, strict=True) if d], "weight_decay": options.weight_decay},
             {"params": [p for p, d in zip(parameters, decays, strict=True) if not d], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
+        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)
