@@ -77,7 +77,7 @@ class Scans(torch.utils.data.Dataset):
 
 torch.set_num_threads(2)
 here = [Scans()[row] for row in range(4)]  # starts the threads that a fork loses
-loader = torch.utils.data.DataLoader(Scans(), batch_size=None, num_workers=2, multiprocessing_context="fork")
+loader = torch.utils.data.DataLoader(Scans(), batch_size=None, num_workers=2, timeout=60, multiprocessing_context="fork")
 assert all(torch.equal(a, b) for a, b in zip(here, loader, strict=True))
 """
 
