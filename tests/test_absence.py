@@ -139,5 +139,7 @@ def test_an_editable_install_builds_the_library_beside_its_sources(tmp_path):
         [sys.executable, *command], env={**os.environ, "PATH": build_tools()}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert [path.name for path in (tree / "kernels" / "audiorec_kernels" / "lib").iterdir()] == ["libaudiorec_kernels.so"]
+    assert [path.name for path in (tree / "kernels" / "audiorec_kernels" / "lib").iterdir()] == [
+        "libaudiorec_kernels.so"
+    ]
     assert not list(site.rglob("*.so"))
