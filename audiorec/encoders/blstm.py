@@ -171,8 +171,9 @@ class BlstmEncoder(Sequential):
     ahead: chunk − 1 + look_ahead encoder frames (0.92 s by default, 0.62 s on average) beyond the convolutions' own.
 
     State, per stream: dim floats a layer (h and c of the forward direction), (chunk + look_ahead − 1) · dim for the
-    frames that wait, the convolutions' left frames; 36.7 kB by default, with 2.29 M parameters and 85 M multiply-adds a
-    second: each chunk costs 2 · (chunk + look_ahead) frames of one direction.
+    frames that wait, the convolutions' left frames. Each chunk costs 2 · (chunk + look_ahead) frames of one direction.
+
+    By default, of 80 features 100 times a second: 2.29 M parameters, latency 960 ms, state 36.7 kB, 85.0 M multiply-adds/s.
     """
 
     Config = BlstmConfig

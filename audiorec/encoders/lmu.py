@@ -98,8 +98,10 @@ class LmuEncoder(Sequential):
     LMU and a residual channel mixer of two 1×1 convolutions. Theirs looks ahead by a frame at each convolution and
     normalises over the batch; here the convolutions see the past alone and the norms one frame.
 
-    State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block;
-    23.5 kB by default, with 2.28 M parameters and 61 M multiply-adds a second (lmuformer: 27.6 kB, 4.00 M, 104 M).
+    State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block.
+
+    By default, of 80 features 100 times a second: 2.28 M parameters, latency 40 ms, state 23.5 kB, 61.7 M multiply-adds/s.
+    As lmuformer, of 80 features 100 times a second: 4.00 M parameters, latency 40 ms, state 27.6 kB, 104.5 M multiply-adds/s.
     """
 
     Config = LmuConfig

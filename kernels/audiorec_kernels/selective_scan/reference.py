@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiorec_kernels.precision import full_precision
+
 
 def selective_scan(
     u: Tensor,
@@ -42,7 +44,7 @@ def selective_scan(
         dt = dt.masked_fill(padding, 0)  # a step of no time: exp(0) h + 0 holds the state exactly
     h = u.new_zeros(u.shape[0], *A.shape) if initial_state is None else initial_state.to(dtype)
     outputs = []
-    with torch.autocast(u.device.type, enabled=False):
+    with full_precision(u):
         # exp(dt A) is made frame by frame: for all frames at once it would be N times the size of every other tensor.
         for dt_t, x_t, B_t, C_t in zip(dt.unbind(1), (dt * u).unbind(1), B.unbind(1), C.unbind(1), strict=True):
             h = torch.exp(dt_t[..., None] * A) * h + x_t[..., None] * B_t[:, None]
