@@ -47,16 +47,15 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         "tokens": _tokens(tokenizer, config),
         "features": f"log-mel, {features.bins} bins at {features.sample_rate} Hz",
         "output frame": f"{1000 * model.frame_seconds:g} ms",
-        "latency": f"{latency(model)} from the start of a frame, features and subsampling included",
-        "state": f"{state_bytes(model.initial_state(1)):,} bytes a stream"
-        if model.streams
-        else "none: it cannot stream",
+        "latency": f"{latency(model)} from the start of a frame, features and subsampling included"
+        + ("" if model.streams else ": it cannot stream"),
     }
     tables = [_parts_table(model)]
     if hasattr(model.encoder, "latencies"):
         tables.append(_latencies_table(model))
     if model.streams:
-        tables.append(_state_table(model.initial_state(1)))
+        searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
+        tables.append(_state_table({**model.initial_state(1), **searches}))
     return facts, tables
 
 
@@ -85,7 +84,8 @@ def parts(model: AsrModel) -> list[Part]:
     frame = torch.zeros(1, 1, model.output_dim, device="meta")
     for kind, head in model.heads.items():
         work = multiply_adds(head, lambda twin: twin(frame)) / model.frame_seconds
-        found.append(Part(kind, parameter_count(head), work, 0.0, 0))
+        kept = state_bytes(head.search().initial_state(1)) if model.streams else 0
+        found.append(Part(kind, parameter_count(head), work, 0.0, kept))
     return found
 
 

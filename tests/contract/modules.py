@@ -13,6 +13,7 @@ from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
+from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
 
 from .lookahead import Ahead, ChunkMean
@@ -96,6 +97,7 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "whole model": whole_model,
+    "running mean": lambda: RunningMean(4),
     # attention
     "attention, causal": lambda: attention(left=5),
     "attention, regular": lambda: attention(left=4, right=3),
