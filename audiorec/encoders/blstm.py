@@ -106,7 +106,7 @@ class Windows(StreamingModule):
         return y, total
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        self.check(x, lengths, {})
+        self.check(x, lengths)
         count = -(-x.shape[1] // self.chunk) if self.chunk else 1
         y, _ = self._run(mask(x, lengths), lengths, lengths, count, self._initial(x.shape[0]))
         return y[:, : x.shape[1]], lengths

@@ -75,6 +75,13 @@ class LmuConfig(SubsampledConfig):
     expand: PositiveInt = Field(2, description="lmuformer: width inside the channel mixer, as a multiple of dim")
     dropout: float = Field(0.1, ge=0, lt=1)
 
+    @field_validator("embedding_layers", "expand")
+    @classmethod
+    def _of_lmuformer(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("arrangement") == "plain" and value != cls.model_fields[info.field_name].default:
+            raise ValueError("does nothing in arrangement plain; choose lmuformer, or leave it out")
+        return value
+
     @field_validator("theta", mode="before")
     @classmethod
     def _one_for_all(cls, theta: Any) -> Any:
