@@ -2,7 +2,8 @@
 
 Every encoder has the width that brings it nearest to ten million parameters, its other options as they are by default,
 and random weights; beside them runs an ``nn.LSTM`` of four layers of as many parameters, on as many frames a second.
-Times are milliseconds of work per second of audio, medians of interleaved rounds: compare ratios, not milliseconds.
+Times are milliseconds of the processor per second of audio, which other work on the machine does not add to but for what
+it takes of caches: medians of interleaved rounds. Compare ratios, not milliseconds.
 
 *offline* is one utterance of ten seconds. *live* is a stream fed pieces of 160 ms, or of a period where that is longer,
 when it has run for a minute, ten minutes and an hour; the streams come there in steps of half a minute.
@@ -97,10 +98,10 @@ def walk(one: "Encoder | Peer", marks: dict[str, int]) -> None:
 
 
 def milliseconds(call: Callable[[], object], seconds: float) -> float:
-    """Of work per second of audio."""
-    began = time.perf_counter()
+    """Of this process, per second of audio."""
+    began = time.process_time()
     call()
-    return 1000 * (time.perf_counter() - began) / seconds
+    return 1000 * (time.process_time() - began) / seconds
 
 
 def rounds(ones: list["Encoder | Peer"], marks: dict[str, int], count: int, steps: int) -> dict[tuple[str, str], float]:
