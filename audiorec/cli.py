@@ -229,17 +229,35 @@ def mic(
 
 
 @app.command()
-def info(model: Model) -> None:
-    """What a model is: sizes, latency, state."""
+def info(
+    model: Annotated[Path, typer.Argument(help="A model directory, a run that holds one, or a recipe.")],
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="A recipe's settings, key.key=value.")] = None,  # noqa: UP045
+) -> None:
+    """What a model is: sizes, work, latency and state, part by part."""
     from rich.console import Console
     from rich.table import Table
 
-    from audiorec.models import describe, load_model
+    from audiorec.models import AsrModel, describe, load_model, load_model_config, vocabulary
 
-    table = Table(show_header=False, box=None)
-    for name, value in describe(*load_model(model)).items():
-        table.add_row(name, value)
-    Console().print(table)
+    if model.is_file():
+        config = load_model_config(model, overrides or [])
+        facts, tables = describe(AsrModel(config, vocabulary(config)).eval(), None, config)
+    elif overrides:
+        raise ConfigError(f"{overrides[0]}: settings go with a recipe; {model} is made already")
+    else:
+        facts, tables = describe(*load_model(model))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    shown = Table(show_header=False, box=None)
+    for fact in facts.items():
+        shown.add_row(*fact)
+    console.print(shown)
+    for table in tables:
+        shown = Table(box=None, title=table.title, title_justify="left", title_style="bold")
+        for i, column in enumerate(table.columns):
+            shown.add_column(column, justify="right" if i else "left", no_wrap=True)
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print("", shown)
 
 
 @data_app.command()

@@ -57,7 +57,7 @@ def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
     one, two = run("transcribe", model_dir, audio / "u1.wav"), run("transcribe", model_dir, *sorted(audio.glob("*")))
     assert one.stdout.strip() and f"u1.wav\t{one.stdout}" in two.stdout and two.stdout.count("\n") == 4
     about = run("info", model_dir)
-    assert "37.5 ms" in about.stdout and "8000 Hz" in about.stdout and "bytes a stream" in about.stdout
+    assert "37.5 ms" in about.stdout and "8000 Hz" in about.stdout and "State of a stream" in about.stdout
     made = run("tokenizer", data, "--kind", "char", "--out", tmp_path / "tokens")
     assert made.returncode == 0 and (tmp_path / "tokens/tokens.txt").exists(), made.stderr
     assert "no problems" in run("data", "validate", data).stdout

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
 from audiorec.config import Config
@@ -77,7 +78,7 @@ class LogMel(StreamingModule):
 
     def features(self, frames: Tensor) -> Tensor:
         """Normalised log-mel of frames (…, length), always in the features' own precision."""
-        with torch.autocast(frames.device.type, enabled=False):
+        with full_precision(frames):
             frames = (frames - frames.mean(-1, keepdim=True)).to(self.spectrum.dtype)
             power = (frames @ self.spectrum).square().unflatten(-1, (2, -1)).sum(-2)
             return (((power @ self.mel).clamp(min=FLOOR).log()) - self.mean) / self.std

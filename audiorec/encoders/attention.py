@@ -103,6 +103,7 @@ class SelfAttention(StreamingModule):
         self.context = context
         self.block = context.chunk
         self.around = context.left + context.right
+        self.state_changes()
         self.span = -(-max(self.around, _LEAST_SPAN) // self.block) * self.block
         table = rotary_table(self.around + self.span, self.input_dim // self.heads)
         self.register_buffer("rotary", table.to(self._anchor), persistent=False)
@@ -152,14 +153,6 @@ class SelfAttention(StreamingModule):
         cache = F.pad(state["cache"], (0, 0, 0, right))
         y = held + self._attend(self.query(self.norm(held)), cache, state["length"], none)
         return self._emit(y, state["length"], none + right)
-
-    def check(self, x: Tensor, lengths: Tensor, state: State) -> None:
-        super().check(x, lengths, state)
-        if state["cache"].shape[1] != self.around:
-            raise ValueError(
-                f"SelfAttention: the state keeps {state['cache'].shape[1]} frames, a context of {self.context} keeps "
-                f"{self.around}: the state of another latency or left context"
-            )
 
     def _emit(self, y: Tensor, held: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Without the places, at the front, of frames before the row's first."""

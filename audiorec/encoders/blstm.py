@@ -107,7 +107,7 @@ class Windows(StreamingModule):
         return y, total
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        self.check(x, lengths, {})
+        self.check(x, lengths)
         count = -(-x.shape[1] // self.chunk) if self.chunk else 1
         y, _ = self._run(mask(x, lengths), lengths, lengths, count, self._initial(x.shape[0]))
         return y[:, : x.shape[1]], lengths
@@ -172,8 +172,9 @@ class BlstmEncoder(Sequential):
     ahead: chunk − 1 + look_ahead encoder frames (0.92 s by default, 0.62 s on average) beyond the convolutions' own.
 
     State, per stream: dim floats a layer (h and c of the forward direction), (chunk + look_ahead − 1) · dim for the
-    frames that wait, the convolutions' left frames; 36.7 kB by default, with 2.29 M parameters and 85 M multiply-adds a
-    second: each chunk costs 2 · (chunk + look_ahead) frames of one direction.
+    frames that wait, the convolutions' left frames. Each chunk costs 2 · (chunk + look_ahead) frames of one direction.
+
+    By default, of 80 features 100 times a second: 2.29 M parameters, latency 960 ms, state 36.7 kB, 85.0 M multiply-adds/s.
     """
 
     Config = BlstmConfig

@@ -76,6 +76,13 @@ class LmuConfig(SubsampledConfig):
     expand: PositiveInt = Field(2, description="lmuformer: width inside the channel mixer, as a multiple of dim")
     dropout: float = Field(0.1, ge=0, lt=1)
 
+    @field_validator("embedding_layers", "expand")
+    @classmethod
+    def _of_lmuformer(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("arrangement") == "plain" and value != cls.model_fields[info.field_name].default:
+            raise ValueError("does nothing in arrangement plain; choose lmuformer, or leave it out")
+        return value
+
     @field_validator("theta", mode="before")
     @classmethod
     def _one_for_all(cls, theta: Any) -> Any:
@@ -99,8 +106,10 @@ class LmuEncoder(Sequential):
     LMU and a residual channel mixer of two 1×1 convolutions. Theirs looks ahead by a frame at each convolution and
     normalises over the batch; here the convolutions see the past alone and the norms one frame.
 
-    State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block;
-    23.5 kB by default, with 2.28 M parameters and 61 M multiply-adds a second (lmuformer: 27.6 kB, 4.00 M, 104 M).
+    State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block.
+
+    By default, of 80 features 100 times a second: 2.28 M parameters, latency 40 ms, state 23.5 kB, 61.7 M multiply-adds/s.
+    As lmuformer, of 80 features 100 times a second: 4.00 M parameters, latency 40 ms, state 27.6 kB, 104.5 M multiply-adds/s.
     """
 
     Config = LmuConfig

@@ -111,7 +111,9 @@ class MambaEncoder(Sequential):
     ``chunk: null`` it sees whole utterances and cannot stream.
 
     State, per stream: expand · dim · (state_size + conv_kernel − 1) floats a layer, the strided convolutions' left
-    frames, and what falls short of a block; 238.5 kB by default, with 2.87 M parameters and 78 M multiply-adds a second.
+    frames, and what falls short of a block.
+
+    By default, of 80 features 100 times a second: 2.87 M parameters, latency 40 ms, state 238.5 kB, 78.0 M multiply-adds/s.
     """
 
     Config = MambaConfig

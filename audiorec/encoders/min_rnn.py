@@ -159,7 +159,9 @@ class MinGruEncoder(MinRnnEncoder):
     """A ``MinRnnEncoder`` of minGRU cells.
 
     State, per stream: expansion · dim + (conv_kernel − 1) · dim floats a block, the strided convolutions' left frames,
-    and what falls short of a block; 27.1 kB by default, with 2.39 M parameters and 61 M multiply-adds a second.
+    and what falls short of a block.
+
+    By default, of 80 features 100 times a second: 2.39 M parameters, latency 40 ms, state 27.1 kB, 61.3 M multiply-adds/s.
     """
 
     Config = MinGruConfig
@@ -176,7 +178,9 @@ class MinLstmConfig(MinRnnConfig):
 class MinLstmEncoder(MinRnnEncoder):
     """A ``MinRnnEncoder`` of minLSTM cells.
 
-    State as the minGRU's, 27.1 kB by default, with 2.83 M parameters and 72 M multiply-adds a second.
+    State as the minGRU's.
+
+    By default, of 80 features 100 times a second: 2.83 M parameters, latency 40 ms, state 27.1 kB, 72.4 M multiply-adds/s.
     """
 
     Config = MinLstmConfig

@@ -1,18 +1,21 @@
 """Models: features, encoder and heads as one streaming module, their configuration, and their directory on disk."""
 
 from audiorec.models.asr import AsrModel, parameter_count
-from audiorec.models.config import ModelConfig, TokenizerConfig
-from audiorec.models.describe import describe, latency
+from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config
+from audiorec.models.describe import Table, describe, latency, vocabulary
 from audiorec.models.directory import find_model, load_model, save_model
 
 __all__ = [
     "AsrModel",
     "ModelConfig",
+    "Table",
     "TokenizerConfig",
     "describe",
     "find_model",
     "latency",
     "load_model",
+    "load_model_config",
     "parameter_count",
     "save_model",
+    "vocabulary",
 ]

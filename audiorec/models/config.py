@@ -1,11 +1,13 @@
 """What defines a model: the part of a recipe that is kept in the model's own directory."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
 
 from audiorec.audio.logmel import LogMelConfig
-from audiorec.config import Config
+from audiorec.config import Config, load_config
 from audiorec.encoders import ENCODERS
 from audiorec.models.heads import HEADS
 from audiorec.text import Normalizer
@@ -36,3 +38,22 @@ class ModelConfig(Config):
     encoder: ENCODERS.field
     heads: Annotated[dict[str, HEADS.field], Field(min_length=1), BeforeValidator(_name_kinds)]
     tokenizer: TokenizerConfig = TokenizerConfig()
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _labels_are_words(cls, value: TokenizerConfig, info: ValidationInfo) -> TokenizerConfig:
+        if "classify" in info.data.get("heads", {}) and value.kind != "word":
+            raise ValueError("heads.classify takes a word for a label and needs kind word")
+        return value
+
+
+class _PartOfRecipe(ModelConfig):
+    model_config = ConfigDict(extra="ignore")
+
+
+def load_model_config(path: Path | str, overrides: Iterable[str] = ()) -> ModelConfig:
+    """The model's part of a recipe, or of a run's or a model's ``config.yaml``, with ``key.key=value`` laid over it.
+
+    Raises UserError where there is no such file, ConfigError naming the key at fault.
+    """
+    return load_config(_PartOfRecipe, path, overrides)

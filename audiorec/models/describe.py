@@ -1,28 +1,151 @@
-"""What a model is, in words: the table of ``audiorec info``."""
+"""What a model is, in words and tables: ``audiorec info``."""
+
+import re
+from typing import NamedTuple
+
+import torch
 
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig
-from audiorec.streaming import state_bytes
+from audiorec.models.cost import live_multiply_adds, multiply_adds, offline_multiply_adds
+from audiorec.streaming import Sequential, State, leaves, state_bytes
 from audiorec.text import Tokenizer
 
+# The utterance that multiply-adds are counted on where a model cannot stream.
+WHOLE_SECONDS = 10
 
-def describe(model: AsrModel, tokenizer: Tokenizer, config: ModelConfig) -> dict[str, str]:
-    """Name → value of everything worth knowing before using a model."""
+
+class Table(NamedTuple):
+    """Its first column is text, the others stand to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+class Part(NamedTuple):
+    """A part of a model, and what each second of audio costs in it."""
+
+    name: str
+    parameters: int
+    multiply_adds: float
+    latency_ms: float
+    state_bytes: int
+
+
+def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) -> tuple[dict[str, str], list[Table]]:
+    """Name → value of what is worth knowing before using a model; tables of its parts, latencies and state.
+
+    Without a tokenizer, for a recipe, the model is one of ``vocabulary(config)`` tokens.
+    """
     features = config.features
-    options = ", ".join(f"{k} {v}" for k, v in config.encoder.model_dump().items() if k != "kind")
-    return {
+    # Contexts, where there are any, have a table of their own.
+    options = ", ".join(f"{k} {v}" for k, v in config.encoder.model_dump(exclude={"kind", "contexts"}).items())
+    facts = {
         "encoder": f"{config.encoder.kind} ({options})",
         "heads": ", ".join(config.heads),
-        "tokens": f"{tokenizer.kind}, {tokenizer.size} with blank",
+        "tokens": _tokens(tokenizer, config),
         "features": f"log-mel, {features.bins} bins at {features.sample_rate} Hz",
-        "parameters": f"{parameter_count(model):,} ({parameter_count(model.encoder):,} in the encoder)",
         "output frame": f"{1000 * model.frame_seconds:g} ms",
-        "latency": f"{latency(model)} from the start of a frame, features and subsampling included",
-        "state": f"{state_bytes(model.initial_state(1)):,} bytes a stream"
-        if model.streams
-        else "none: it cannot stream",
+        "latency": f"{latency(model)} from the start of a frame, features and subsampling included"
+        + ("" if model.streams else ": it cannot stream"),
     }
+    tables = [_parts_table(model)]
+    if hasattr(model.encoder, "latencies"):
+        tables.append(_latencies_table(model))
+    if model.streams:
+        searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
+        tables.append(_state_table({**model.initial_state(1), **searches}))
+    return facts, tables
 
 
 def latency(model: AsrModel) -> str:
     return f"{model.latency_ms:g} ms" if model.streams else "the whole utterance"
+
+
+def vocabulary(config: ModelConfig) -> int:
+    """The tokens of a model that has no tokenizer yet: as many as its config says, else 500."""
+    return config.tokenizer.size or 500
+
+
+def parts(model: AsrModel) -> list[Part]:
+    """Features, subsampling, the rest of the encoder, and the heads. Their latencies add up, as all else does."""
+    features, encoder = model.features, model.encoder
+    chains = {"features": Sequential(features)}
+    if hasattr(encoder, "subsampling"):  # a plugin's may do without
+        chains["subsampling"] = Sequential(features=features, encoder=encoder.subsampling)
+    chains["encoder"] = Sequential(features=features, encoder=encoder)
+
+    found, before = [], Part("", 0, 0.0, 0.0, 0)
+    for name, chain in chains.items():
+        here = _whole(name, chain, model)
+        found.append(Part(name, *(a - b for a, b in zip(here[1:], before[1:], strict=True))))
+        before = here
+    frame = torch.zeros(1, 1, model.output_dim, device="meta")
+    for kind, head in model.heads.items():
+        work = multiply_adds(head, lambda twin: twin(frame)) / model.frame_seconds
+        kept = state_bytes(head.search().initial_state(1)) if model.streams else 0
+        found.append(Part(kind, parameter_count(head), work, 0.0, kept))
+    return found
+
+
+def _whole(name: str, chain: Sequential, model: AsrModel) -> Part:
+    """All that a chain from samples takes: a live stream, or where the model cannot stream, a recording."""
+    rate = model.sample_rate
+    if model.streams:
+        work, kept = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1))
+    else:
+        work, kept = rate * offline_multiply_adds(chain, WHOLE_SECONDS * rate), 0
+    return Part(name, parameter_count(chain), work, 1000 * (chain.lookahead + 1) / rate, kept)
+
+
+def _tokens(tokenizer: Tokenizer | None, config: ModelConfig) -> str:
+    if tokenizer:
+        return f"{tokenizer.kind}, {tokenizer.size} with blank"
+    assumed = "" if config.tokenizer.size else " assumed, the data decide: tokenizer.size=N sets another number"
+    return f"{config.tokenizer.kind}, {vocabulary(config)} with blank{assumed}"
+
+
+def _parts_table(model: AsrModel) -> Table:
+    fed = "a live stream" if model.streams else f"a recording of {WHOLE_SECONDS} s"
+    rows = parts(model)
+    total = Part("all", *map(sum, zip(*(part[1:] for part in rows), strict=True)))
+    cells = [
+        (p.name, f"{p.parameters:,}", _millions(p.multiply_adds), f"{p.latency_ms:g}", f"{p.state_bytes:,}")
+        for p in [*rows, total]
+    ]
+    columns = "part", "parameters", "multiply-adds/s", "latency, ms", "state, bytes"
+    return Table(f"What {fed} takes", columns, cells)
+
+
+def _latencies_table(model: AsrModel) -> Table:
+    rows = []
+    for ms, context in sorted(model.encoder.latencies(1000 * model.frame_seconds).items()):
+        view = model.at_latency(ms)
+        whole = _whole("", view, view)
+        kept = f"{whole.state_bytes:,}" if view.streams else "cannot stream"
+        rows.append((f"{ms:g}", str(context), f"{whole.latency_ms:g}", _millions(whole.multiply_adds), kept))
+    columns = "look-ahead, ms", "context, frames", "latency, ms", "multiply-adds/s", "state, bytes"
+    return Table("Latencies it was trained for (--latency-ms takes the look-ahead), without the heads", columns, rows)
+
+
+def _state_table(state: State) -> Table:
+    """Leaves that differ in a number of their name alone, those of one kind of layer, share a row."""
+    alike: dict[tuple, list[str]] = {}
+    for name, leaf in leaves(state):
+        key = (
+            re.sub(r"\d+", "*", name),
+            tuple(leaf.shape[1:]),
+            str(leaf.dtype).removeprefix("torch."),
+            state_bytes({"": leaf}),
+        )
+        alike.setdefault(key, []).append(name)
+    rows = []
+    for (pattern, shape, dtype, size), names in alike.items():
+        name = pattern if len(names) > 1 else names[0]
+        rows.append((name, str(len(names)), " × ".join(map(str, shape)) or "1", dtype, f"{size * len(names):,}"))
+    return Table("State of a stream", ("leaf", "times", "shape", "type", "bytes"), rows)
+
+
+def _millions(work: float) -> str:
+    return f"{work / 1e6:.1f} M"

@@ -52,8 +52,11 @@ class Stream:
             self._needed = model.period
         return []
 
+    @torch.inference_mode()
     def partial(self) -> Result:
         """What is recognised so far."""
+        if self._finished:
+            return self._result(self._ids, self._frames)
         ids, frames = self._search.partial(self._search_state).row(0)
         return self._result(self._ids + ids, self._frames + frames)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiorec.streaming.module import Pointwise, StreamingModule
+from audiorec.streaming.module import Pointwise, StreamingModule, check_keys
 from audiorec.streaming.ragged import Carry, append, mask_finite
 from audiorec.streaming.state import State, batch_size
 
@@ -71,6 +71,7 @@ class Sequential(StreamingModule):
         return state
 
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        check_keys(type(self).__name__, state, [*self.names, *(f"{name}_rest" for name in self.carries)])
         new: State = {}
         for name, member in self.members:
             if carry := self.carries.get(name):
@@ -161,6 +162,7 @@ class Parallel(StreamingModule):
         return states | waits
 
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        check_keys(type(self).__name__, state, [*self.names, *(f"{name}_wait" for name in self.carries)])
         new: State = {}
         outputs, totals = [], []
         for name, member in self.members:

@@ -1,6 +1,7 @@
 """``StreamingModule``: the contract every layer, chain and model keeps (docs/design.md, section 2)."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,14 @@ from torch import Tensor, nn
 
 from audiorec.streaming.ragged import append, mask, mask_finite
 from audiorec.streaming.state import State, batch_size, leaves
+
+
+def check_keys(name: str, state: State, keys: Iterable[str]) -> None:
+    """One clear ValueError where a state has other keys: it is another model's."""
+    if state.keys() != set(keys):
+        raise ValueError(
+            f"{name}: the state of another model: it keeps {sorted(state)}, this module keeps {sorted(keys)}"
+        )
 
 
 class StreamingModule(nn.Module):
@@ -27,6 +36,7 @@ class StreamingModule(nn.Module):
         self.output_dim = output_dim
         # Follows .to(): tells a module without parameters its device and dtype.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
+        self._kept: dict[str, torch.Size | None] | None = None
 
     # What a module says of itself
 
@@ -85,6 +95,7 @@ class StreamingModule(nn.Module):
 
         Offline is streaming with one big step: pad to whole blocks, step, flush.
         """
+        self._check_lengths(x, lengths)  # before padding makes room for what is not there
         padded = F.pad(x, (0, 0, 0, -x.shape[1] % self.block))
         y, y_lengths, state = self.step(padded, lengths, self.initial_state(x.shape[0]))
         y, y_lengths = append(y, y_lengths, *self.flush(state))
@@ -97,7 +108,7 @@ class StreamingModule(nn.Module):
         state_dtype = torch.float64 if self._anchor.dtype == torch.float64 else torch.float32
         return self._anchor.new_zeros(*sizes, dtype=dtype or state_dtype)
 
-    def check(self, x: Tensor, lengths: Tensor, state: State) -> None:
+    def check(self, x: Tensor, lengths: Tensor, state: State | None = None) -> None:
         """One clear ValueError for a step that cannot be: wrong sizes, or a state of another model or batch."""
         name = type(self).__name__
         if x.ndim != 3 or x.shape[2] != self.input_dim:
@@ -106,15 +117,42 @@ class StreamingModule(nn.Module):
             raise ValueError(
                 f"{name}: step takes multiples of {self.block} frames, got {x.shape[1]}; pad to a whole block"
             )
-        if lengths.shape != x.shape[:1]:
-            raise ValueError(f"{name}: lengths must be ({x.shape[0]},), got {tuple(lengths.shape)}")
-        if torch.compiler.is_compiling():
+        self._check_lengths(x, lengths)
+        if state is None or torch.compiler.is_compiling():
             return
-        if lengths.device.type == "cpu" and lengths.numel() and not 0 <= lengths.min() <= lengths.max() <= x.shape[1]:
-            raise ValueError(f"{name}: lengths must lie in 0..{x.shape[1]}, got {lengths.tolist()}")
+        self._check_state(state)
         for leaf, tensor in leaves(state):
             if tensor.shape[0] != x.shape[0]:
                 raise ValueError(f"{name}: the state's {leaf} has {tensor.shape[0]} rows, the input {x.shape[0]}")
+
+    def state_changes(self) -> None:
+        """To be called where an option changes what ``initial_state`` gives."""
+        self._kept = None
+
+    def _check_lengths(self, x: Tensor, lengths: Tensor) -> None:
+        name = type(self).__name__
+        if lengths.shape != x.shape[:1]:
+            raise ValueError(f"{name}: lengths must be ({x.shape[0]},), got {tuple(lengths.shape)}")
+        if torch.compiler.is_compiling() or lengths.device.type != "cpu" or not lengths.numel():
+            return
+        if not 0 <= lengths.min() <= lengths.max() <= x.shape[1]:
+            raise ValueError(f"{name}: lengths must lie in 0..{x.shape[1]}, got {lengths.tolist()}")
+
+    def _check_state(self, state: State) -> None:
+        """That the module's own leaves are there, in their shapes. Members of a module check theirs."""
+        name = type(self).__name__
+        if self._kept is None:
+            self._kept = {
+                key: None if isinstance(value, dict) else value.shape[1:]
+                for key, value in self.initial_state(0).items()
+            }
+        check_keys(name, state, self._kept)
+        for key, shape in self._kept.items():
+            if shape is not None and state[key].shape[1:] != shape:
+                raise ValueError(
+                    f"{name}: the state's {key} has rows of {tuple(state[key].shape[1:])}, this module's of {tuple(shape)}: "
+                    "it is another model's, or of another latency"
+                )
 
 
 class Pointwise(StreamingModule):

@@ -67,7 +67,15 @@ class Carry:
         }
 
     def join(self, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What was kept, then ``x``: (B, capacity + T, dim) in ``x``'s dtype, and their lengths."""
+        """What was kept, then ``x``: (B, capacity + T, dim) in ``x``'s dtype, and their lengths.
+
+        Raises ValueError where another carry kept it.
+        """
+        if state["frames"].shape[1:] != (self.capacity, self.dim):
+            raise ValueError(
+                f"Carry: the state keeps {tuple(state['frames'].shape[1:])} frames and channels, here {self.capacity} of "
+                f"{self.dim} wait: it is another model's, or of another latency"
+            )
         return append(state["frames"].to(x.dtype), state["length"], x, lengths)
 
     def rest(self, state: State, like: Tensor) -> tuple[Tensor, Tensor]:

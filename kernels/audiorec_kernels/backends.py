@@ -74,6 +74,7 @@ def _order(device: str) -> tuple[str, ...]:
     return ("reference",)
 
 
+@torch.compiler.assume_constant_result  # a graph must not hold the import
 def _find(family: str, function: str, name: str) -> Callable | None:
     key = family, function, name
     if key not in _functions:

@@ -10,14 +10,10 @@ from tests.conftest import RECORDINGS
 
 
 def kaldi(samples: np.ndarray, rate: int, bins: int) -> np.ndarray:
-    fbank = pytest.importorskip("kaldi_native_fbank")
-    options = fbank.FbankOptions()
-    options.frame_opts.samp_freq, options.frame_opts.dither, options.frame_opts.snip_edges = rate, 0, False
-    options.mel_opts.num_bins, options.mel_opts.high_freq = bins, -400
-    computer = fbank.OnlineFbank(options)
-    computer.accept_waveform(rate, samples.tolist())
-    computer.input_finished()
-    return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+    pytest.importorskip("kaldi_native_fbank")
+    from tools.bench.features import kaldi
+
+    return kaldi(samples, rate, bins)
 
 
 def features(samples: np.ndarray, rate: int, bins: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
+from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
 
 from .lookahead import Ahead, ChunkMean
@@ -26,8 +27,20 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
     return LogMel(LogMelConfig(sample_rate=rate, bins=bins))
 
 
-def lstm_encoder(input_dim: int = 7, **options) -> nn.Module:
-    return build({"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0.0, **options}, input_dim)
+# Encoders small enough for many tests, of this many layers unless a module says how many.
+LAYERS = 2
+_ATTENTION = {"dim": 8, "heads": 2, "expansion": 2, "strides": [2], "kernel": 3}
+TINY = {
+    "conformer": {**_ATTENTION, "conv_kernel": 3},
+    "transformer": _ATTENTION,
+    **{kind: {"dim": 6} for kind in ("lstm", "gru", "blstm", "min_gru", "min_lstm")},
+    "mamba": {"dim": 6, "state_size": 3},
+    "lmu": {"dim": 6, "channels": 3, "order": 4},
+}
+
+
+def encoder(kind: str, input_dim: int = 7, **options) -> nn.Module:
+    return build({"kind": kind, "layers": LAYERS, "dropout": 0.0, **TINY[kind], **options}, input_dim)
 
 
 def whole_model() -> Sequential:
@@ -43,30 +56,13 @@ def attention(**context) -> SelfAttention:
     return SelfAttention(8, 2, Context(**context))
 
 
-def conformer(*contexts: dict, input_dim: int = 5, **options) -> nn.Module:
-    tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "conv_kernel": 3, "strides": [2], "kernel": 3}
-    return build({"kind": "conformer", **tiny, "dropout": 0.0, "contexts": list(contexts), **options}, input_dim)
+def conformer(*contexts: dict, **options) -> nn.Module:
+    return encoder("conformer", contexts=list(contexts), **options)
 
 
-def transformer(input_dim: int = 5, **options) -> nn.Module:
-    tiny = {"dim": 8, "heads": 2, "layers": 2, "expansion": 2, "strides": [2], "kernel": 3}
-    return build({"kind": "transformer", **tiny, "dropout": 0.0, **options}, input_dim)
-
-
-def recurrent_encoder(kind: str, **options) -> nn.Module:
-    return build({"kind": kind, "dim": 6, "layers": 2, "dropout": 0.0, **options}, 7)
-
-
-def windows(chunk: int, look_ahead: int, layers: int = 2) -> Windows:
-    return Windows([Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers)], 4, chunk, look_ahead)
-
-
-def mamba_encoder(**options) -> nn.Module:
-    return build({"kind": "mamba", "dim": 6, "layers": 2, "state_size": 3, "dropout": 0.0, **options}, 7)
-
-
-def lmu_encoder(**options) -> nn.Module:
-    return build({"kind": "lmu", "dim": 6, "layers": 2, "channels": 3, "order": 4, "dropout": 0.0, **options}, 7)
+def windows(chunk: int, look_ahead: int, layers: int | None = None) -> Windows:
+    both = [Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers or LAYERS)]
+    return Windows(both, 4, chunk, look_ahead)
 
 
 MODULES = {
@@ -90,12 +86,13 @@ MODULES = {
     "parallel sum": lambda: Parallel(Ahead(4, 1), Ahead(4, 3), ChunkMean(4, 3)),
     "parallel concat": lambda: Parallel(ahead=Ahead(4, 2), lstm=Lstm(4, 3), combine="concat"),
     "parallel strided": lambda: Parallel(StridedConv(4, 4, 2, 3), Sequential(Ahead(4, 3), StridedConv(4, 4, 2, 2))),
-    "lstm encoder 4": lstm_encoder,
-    "lstm encoder 3": lambda: lstm_encoder(strides=[3], kernel=4),
+    "lstm encoder 4": lambda: encoder("lstm"),
+    "lstm encoder 3": lambda: encoder("lstm", strides=[3], kernel=4),
     "samples to look-aheads": lambda: Sequential(
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "whole model": whole_model,
+    "running mean": lambda: RunningMean(4),
     # attention
     "attention, causal": lambda: attention(left=5),
     "attention, regular": lambda: attention(left=4, right=3),
@@ -111,11 +108,9 @@ MODULES = {
     "conformer view with fewer cached frames": lambda: conformer({"left": 7, "chunk": 2}, {"chunk": None}).at_latency(
         40, 40, left=3
     ),
-    "transformer": lambda: transformer(left=4),
-    "transformer looking ahead": lambda: transformer(left=3, right=2, strides=[3]),
-    "samples to conformer": lambda: Sequential(
-        features=log_mel(), encoder=conformer({"left": 4, "chunk": 3}, input_dim=7, layers=1)
-    ),
+    "transformer": lambda: encoder("transformer", left=4),
+    "transformer looking ahead": lambda: encoder("transformer", left=3, right=2, strides=[3]),
+    "samples to conformer": lambda: Sequential(features=log_mel(), encoder=conformer({"left": 4, "chunk": 3})),
     # recurrent
     "gru": lambda: Gru(4, 3),
     "min_gru": lambda: MinGru(4, 3),
@@ -125,28 +120,58 @@ MODULES = {
     "windows 2 + 5": lambda: windows(2, 5),
     "windows 4 + 0": lambda: windows(4, 0),
     "windows 1 + 0": lambda: windows(1, 0, layers=1),
-    "lstm encoder, projected, reduced": lambda: recurrent_encoder("lstm", strides=[2], hidden=5, reduce_after=[1]),
-    "gru encoder 4": lambda: recurrent_encoder("gru"),
-    "gru encoder 8, projected": lambda: recurrent_encoder("gru", strides=[2, 2, 2], hidden=8),
-    "gru encoder, reduced": lambda: recurrent_encoder("gru", strides=[3], layers=3, reduce_after=[1, 2]),
-    "blstm encoder 4": lambda: recurrent_encoder("blstm", chunk=2, look_ahead=1),
-    "blstm encoder 8": lambda: recurrent_encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
-    "min_gru encoder 4": lambda: recurrent_encoder("min_gru"),
-    "min_gru encoder 8, wide": lambda: recurrent_encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
-    "min_lstm encoder 4": lambda: recurrent_encoder("min_lstm"),
+    "lstm encoder, projected, reduced": lambda: encoder("lstm", layers=2, strides=[2], hidden=5, reduce_after=[1]),
+    "gru encoder 4": lambda: encoder("gru"),
+    "gru encoder 8, projected": lambda: encoder("gru", strides=[2, 2, 2], hidden=8),
+    "gru encoder, reduced": lambda: encoder("gru", strides=[3], layers=3, reduce_after=[1, 2]),
+    "blstm encoder 4": lambda: encoder("blstm", chunk=2, look_ahead=1),
+    "blstm encoder 8": lambda: encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
+    "min_gru encoder 4": lambda: encoder("min_gru"),
+    "min_gru encoder 8, wide": lambda: encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
+    "min_lstm encoder 4": lambda: encoder("min_lstm"),
     # state-space models
     "mamba": lambda: Mamba(5, 3, state_size=2),
     "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),
-    "mamba encoder 4": mamba_encoder,
-    "mamba encoder 3": lambda: mamba_encoder(strides=[3], conv_kernel=1),
-    "mamba both ways 4": lambda: mamba_encoder(bidirectional=True, chunk=2, look_ahead=1),
-    "mamba both ways 3": lambda: mamba_encoder(strides=[3], bidirectional=True, chunk=3, look_ahead=0),
+    "mamba encoder 4": lambda: encoder("mamba"),
+    "mamba encoder 3": lambda: encoder("mamba", strides=[3], conv_kernel=1),
+    "mamba both ways 4": lambda: encoder("mamba", bidirectional=True, chunk=2, look_ahead=1),
+    "mamba both ways 3": lambda: encoder("mamba", strides=[3], bidirectional=True, chunk=3, look_ahead=0),
     "lmu": lambda: Lmu(5, channels=2, order=3, theta=6.5),
     "lmu, order above theta": lambda: Lmu(4, channels=2, order=8, theta=3.0),
-    "lmu encoder 4": lmu_encoder,
-    "lmu encoder 3": lambda: lmu_encoder(strides=[3], theta=[0.2, 0.6]),
-    "lmuformer 4": lambda: lmu_encoder(arrangement="lmuformer"),
-    "lmuformer 3": lambda: lmu_encoder(
-        arrangement="lmuformer", strides=[3], separable=False, embedding_layers=1, expand=1
+    "lmu encoder 4": lambda: encoder("lmu"),
+    "lmu encoder 3": lambda: encoder("lmu", layers=2, strides=[3], theta=[0.2, 0.6]),
+    "lmuformer 4": lambda: encoder("lmu", arrangement="lmuformer"),
+    "lmuformer 3": lambda: encoder(
+        "lmu", arrangement="lmuformer", strides=[3], separable=False, embedding_layers=1, expand=1
     ),
 }
+
+# Encoders as a recipe would have them: too large for every run. Both subsamplings, every kind of latency.
+BY_FOUR, BY_EIGHT = {"strides": [2, 2]}, {"strides": [2, 2, 2]}
+
+
+def _full_size(kind: str, name: str = "", **options) -> dict:
+    return {
+        f"{name or kind}, full size, by {4 if strides is BY_FOUR else 8}": lambda strides=strides: build(
+            {"kind": kind, "dropout": 0.0, **strides, **options}, 80
+        )
+        for strides in (BY_FOUR, BY_EIGHT)
+    }
+
+
+LARGE = {
+    **_full_size("lstm"),
+    **_full_size("gru"),
+    **_full_size("blstm"),
+    **_full_size("mamba"),
+    **_full_size("mamba", "mamba both ways", bidirectional=True),
+    **_full_size("lmu"),
+    **_full_size("lmu", "lmuformer", arrangement="lmuformer"),
+    **_full_size("min_gru"),
+    **_full_size("min_lstm"),
+    **_full_size("transformer"),
+    **_full_size("transformer", "transformer looking ahead", right=2),
+    **_full_size("conformer", "conformer regular", contexts=[{"left": 32, "right": 1}]),
+}
+for chunk in (1, 2, 7, 14):  # 0, 80, 480 and 1040 ms at 80 ms a frame
+    LARGE |= _full_size("conformer", f"conformer chunk {chunk}", contexts=[{"left": 32, "chunk": chunk}])

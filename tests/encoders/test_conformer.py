@@ -192,7 +192,7 @@ def test_cached_frames_are_chosen_at_run_time():
     view = model.at_latency(40, 40, left=3)
     bytes_apart = state_bytes(model.initial_state(1)) - state_bytes(view.initial_state(1))
     assert view.context == Context(left=3, chunk=2) and bytes_apart == 2 * (8 - 3) * 2 * 8 * 4  # layers, k and v, dim
-    with pytest.raises(ValueError, match="another latency or left context"):
+    with pytest.raises(ValueError, match="another model's, or of another latency"):
         model.step(torch.zeros(1, 8, 6), torch.tensor([8]), view.initial_state(1))
 
 

@@ -83,8 +83,10 @@ def test_the_default_is_of_a_size_with_the_other_encoders(arrangement):
         ({"theta": [0.1, 0.2], "layers": 3}, r"encoder\.theta: give one number, or one for each of the 3 layers"),
         ({"theta": 0}, r"encoder\.theta\.0"),
         ({"arrangement": "spiking"}, "'plain' or 'lmuformer'"),
+        ({"expand": 3}, r"encoder\.expand: does nothing in arrangement plain"),
+        ({"embedding_layers": 1}, r"encoder\.embedding_layers: does nothing in arrangement plain"),
     ],
-    ids=["theta of two layers for three", "no time", "arrangement"],
+    ids=["theta of two layers for three", "no time", "arrangement", "plain, expand", "plain, embedding"],
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(ConfigError, match=message):

@@ -5,7 +5,7 @@ import torch
 
 from audiorec.streaming import Parallel, Residual, Sequential, take
 from tests.contract.lookahead import Ahead, ChunkMean
-from tests.contract.modules import MODULES, linear, log_mel, lstm_encoder
+from tests.contract.modules import MODULES, encoder, linear, log_mel
 
 
 def test_look_ahead_of_layers_that_share_a_chunk_is_the_chunks_not_their_sum():
@@ -15,7 +15,7 @@ def test_look_ahead_of_layers_that_share_a_chunk_is_the_chunks_not_their_sum():
 
 
 def test_a_model_from_samples_waits_for_its_features_and_convolutions():
-    model = Sequential(log_mel(8000), lstm_encoder(strides=[3]))
+    model = Sequential(log_mel(8000), encoder("lstm", strides=[3]))
     assert (model.stride, model.block, model.period) == (240, 80, 240)
     assert model.reach(0) == 2 * 80 + 139
     assert model.first_feed == 320  # four hops give three frames
@@ -52,10 +52,10 @@ def test_errors_are_one_clear_line():
         "lengths must be \\(2,\\)": lambda: module.step(torch.zeros(2, 3, 4), n[:1], state),
         "lie in 0..3": lambda: module.step(torch.zeros(2, 3, 4), n + 1, state),
         "takes 5 channels": lambda: Sequential(linear(4, 4), linear(5, 4)),
-        "one stride": lambda: Parallel(linear(), lstm_encoder(4)),
+        "one stride": lambda: Parallel(linear(), encoder("lstm", 4)),
     }.items():
         with pytest.raises(ValueError, match=message):
             call()
-    lstm = lstm_encoder()
+    lstm = encoder("lstm")
     with pytest.raises(ValueError, match="rows"):
         lstm.step(torch.zeros(2, 4, 7), torch.tensor([4, 4]), take(lstm.initial_state(2), [0]))

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiorec_kernels.precision import full_precision
+
 # Frames of one chunk. The work per frame and channel is (_CHUNK + d) · d, the loop's length T / _CHUNK.
 _CHUNK = 16
 # Frames up to which single steps are faster (0.05 against 0.25 ms at one frame, 64 channels of order 16).
@@ -35,7 +37,7 @@ def lti_scan(
     u, A, B, m = u.masked_fill(padding[..., 0], 0).to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
     C = None if C is None else C.to(dtype)
     scan = _in_steps if time <= _FEW else _in_chunks
-    with torch.autocast(u.device.type, enabled=False):
+    with full_precision(u):
         y, m = scan(u, A, B, C, m, lengths, padding)
     return y.masked_fill(padding, 0).to(given), m
 

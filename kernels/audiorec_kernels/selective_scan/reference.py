@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audiorec_kernels.arguments import frames_of, padding
+from audiorec_kernels.precision import full_precision
 
 
 def selective_scan(
@@ -37,7 +38,7 @@ def selective_scan(
         dt = dt.masked_fill(past, 0)  # a step of no time: exp(0) h + 0 holds the state exactly
     h = u.new_zeros(u.shape[0], *A.shape) if initial_state is None else initial_state.to(dtype)
     outputs = []
-    with torch.autocast(u.device.type, enabled=False):
+    with full_precision(u):
         # exp(dt A) is made frame by frame: for all frames at once it would be N times the size of every other tensor.
         frames = dt.unbind(1), (dt * u).unbind(1), B.unbind(1), C.unbind(1), resets
         for dt_t, x_t, B_t, C_t, reset_t in zip(*frames, strict=True):

@@ -1,0 +1,62 @@
+"""What a model costs: the multiply-adds of its operations, run without numbers on torch's meta device."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from audiorec.streaming import StreamingModule
+
+M = TypeVar("M", bound=nn.Module)
+_PRODUCTS = {torch.ops.aten.mul, torch.ops.aten.mul_, torch.ops.aten.addcmul}
+
+
+class _Multiplications(TorchDispatchMode):
+    """Adds up products of matrices, convolutions, and products element by element (gates, recurrences, rotations)."""
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        operation = function.overloadpacket
+        if operation in flop_registry:
+            self.total += flop_registry[operation](*args, **(kwargs or {}), out_val=result) // 2
+        elif operation in _PRODUCTS:
+            self.total += result.numel()
+        return result
+
+
+def multiply_adds(module: M, run: Callable[[M], Any]) -> int:
+    """Multiplications, added up or not, that ``run`` makes ``module`` do, which it gets as a copy on the meta device.
+
+    There every recurrence is its reference, frame by frame where frames are few. Norms and activations are not counted.
+    """
+    twin = copy.deepcopy(module).to("meta").eval()
+    with torch.no_grad(), _Multiplications() as counted:
+        run(twin)
+    return counted.total
+
+
+def live_multiply_adds(module: StreamingModule) -> float:
+    """Multiply-adds per input frame of one live stream that is fed a ``period`` at a time."""
+
+    def step(twin: StreamingModule) -> None:
+        twin.step(*_frames(twin, twin.period), twin.initial_state(1))
+
+    return multiply_adds(module, step) / module.period
+
+
+def offline_multiply_adds(module: StreamingModule, frames: int) -> float:
+    """Multiply-adds per input frame of a whole utterance of so many, for modules that cannot stream."""
+    return multiply_adds(module, lambda twin: twin(*_frames(twin, frames))) / frames
+
+
+def _frames(module: StreamingModule, frames: int) -> tuple[Tensor, Tensor]:
+    x = torch.zeros(1, frames, module.input_dim, device="meta")
+    return x, torch.full((1,), frames, device="meta")

@@ -1,0 +1,81 @@
+"""The length-aware LSTM and GRU against nn.LSTM and nn.GRU on each row alone: values, states and gradients, cut or whole."""
+
+import pytest
+import torch
+from audiorec_kernels.rnn import dense_gru, dense_lstm
+from torch import Tensor
+
+NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+KINDS = pytest.mark.parametrize("kind", ["lstm", "gru"])
+States = tuple[Tensor, ...]  # h and c, or h alone, of (B, D)
+
+
+def layer_of(kind: str, dtype: torch.dtype = torch.float64) -> tuple[torch.nn.Module, list[Tensor]]:
+    torch.manual_seed(0)
+    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[kind](5, 6, batch_first=True, dtype=dtype)
+    return layer, [getattr(layer, name) for name in NAMES]
+
+
+def dense(
+    kind: str, x: Tensor, weights: list[Tensor], states: States | None = None, **options
+) -> tuple[Tensor, States]:
+    if kind == "lstm":
+        return dense_lstm(x, *weights, initial_state=states, **options)
+    y, h = dense_gru(x, *weights, initial_state=states[0] if states else None, **options)
+    return y, (h,)
+
+
+def alone(kind: str, layer: torch.nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
+    """torch's own layer on one row (T, C) from states (D,)."""
+    given = tuple(s[None, None] for s in states)
+    y, last = layer(x[None], given if kind == "lstm" else given[0])
+    return y[0], tuple(s[0, 0] for s in (last if kind == "lstm" else (last,)))
+
+
+def weighed(y: Tensor, states: States) -> Tensor:
+    """A number whose gradient depends on every output and state, on each in another way."""
+    return y.square().sum() + sum((i + s).square().sum() for i, s in enumerate(states))
+
+
+@KINDS
+@pytest.mark.parametrize("time", [1, 3, 4, 17])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("ends", [[1.0], [1.0, 0.5, 0.0]], ids=["one row", "ragged"])
+def test_each_row_is_a_layer_of_its_own_length(kind, time, dtype, ends):
+    layer, weights = layer_of(kind, dtype)
+    lengths = torch.tensor([round(end * time) for end in ends])
+    x = torch.randn(len(ends), time, 5, dtype=dtype)
+    x[torch.arange(time) >= lengths[:, None]] = torch.nan
+    initial = tuple(torch.randn(2 if kind == "lstm" else 1, len(ends), 6, dtype=dtype))
+    y, states = dense(kind, x, weights, initial, lengths=lengths)
+    gradients = torch.autograd.grad(weighed(y, states), weights)
+    total = torch.zeros((), dtype=dtype)
+    for row, n in enumerate(lengths.tolist()):
+        own = tuple(s[row] for s in initial)
+        assert not y[row, n:].any()
+        if n == 0:
+            assert all(torch.equal(s[row], before) for s, before in zip(states, own, strict=True))
+            continue
+        expected, last = alone(kind, layer, x[row, :n], own)
+        torch.testing.assert_close(y[row, :n], expected)
+        for s, s_expected in zip(states, last, strict=True):
+            torch.testing.assert_close(s[row], s_expected)
+        total = total + weighed(expected, last)
+    for a, b in zip(gradients, torch.autograd.grad(total, weights), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@KINDS
+def test_two_calls_are_one_in_values_and_gradients(kind):
+    _, weights = layer_of(kind)
+    x = torch.randn(2, 12, 5, dtype=torch.float64)
+    whole, last = dense(kind, x, weights)
+    a, states = dense(kind, x[:, :9], weights)
+    b, states = dense(kind, x[:, 9:], weights, states, lengths=torch.tensor([3, 3]))
+    torch.testing.assert_close(torch.cat([a, b], 1), whole)
+    for got, expected in zip(
+        torch.autograd.grad(weighed(b, states), weights),
+        torch.autograd.grad(weighed(whole[:, 9:], last), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected)
