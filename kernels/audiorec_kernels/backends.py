@@ -74,7 +74,18 @@ def _order(device: str) -> tuple[str, ...]:
     return ("reference",)
 
 
-@torch.compiler.assume_constant_result  # a graph must not hold the import
+def prepare(family: str, *functions: str) -> None:
+    """Import what may serve a family's functions on this machine: a call under torch.compile cannot."""
+    serving = {
+        "reference": True,
+        "native": native.LIBRARY is not None,
+        "triton": torch.cuda.is_available() and _triton(),
+    }
+    for name in (name for name, serves in serving.items() if serves):
+        for function in functions:
+            _find(family, function, name)
+
+
 def _find(family: str, function: str, name: str) -> Callable | None:
     key = family, function, name
     if key not in _functions:

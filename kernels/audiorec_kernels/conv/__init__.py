@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from audiorec_kernels.arguments import check
-from audiorec_kernels.backends import choose
+from audiorec_kernels.backends import choose, prepare
 
 __all__ = ["causal_conv1d"]
 
@@ -31,3 +31,6 @@ def causal_conv1d(
     state = initial_state, ("B", weight.shape[-1] - 1, "D")
     check("causal_conv1d", lengths, reset, x=(x, "BTD"), weight=(weight, "DK"), bias=(bias, "D"), initial_state=state)
     return choose(__name__, "causal_conv1d", x)(x, weight, bias, activation, initial_state, lengths, reset)
+
+
+prepare(__name__, "causal_conv1d")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from audiorec_kernels.arguments import check
-from audiorec_kernels.backends import choose
+from audiorec_kernels.backends import choose, prepare
 
 __all__ = ["linear_scan", "linear_scan_step", "log_linear_scan"]
 
@@ -56,3 +56,6 @@ def log_linear_scan(
         initial_state=(initial_state, "BD"),
     )
     return choose(__name__, "log_linear_scan", log_b)(log_a, log_b, initial_state, lengths, reset)
+
+
+prepare(__name__, "linear_scan", "log_linear_scan")

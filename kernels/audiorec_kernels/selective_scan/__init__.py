@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from audiorec_kernels.arguments import check
-from audiorec_kernels.backends import choose
+from audiorec_kernels.backends import choose, prepare
 
 __all__ = ["selective_scan"]
 
@@ -50,3 +50,6 @@ def selective_scan(
     )
     scan = choose(__name__, "selective_scan", u)
     return scan(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state, lengths, reset)
+
+
+prepare(__name__, "selective_scan")
