@@ -8,9 +8,7 @@ from audiorec_kernels.lattice import reference
 from audiorec_kernels.lattice.reference import Moves
 
 
-def transducer_lattice(
-    px: Tensor, py: Tensor, boundary: Tensor | None = None
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def transducer_lattice(px: Tensor, py: Tensor, boundary: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """log of the summed probability of all paths through a transducer's lattice (Graves 2012), and its arcs' occupancies.
 
     py (B, S+1, T): log-probability of a blank, (s, t) → (s, t+1). px, of a symbol: (B, S, T+1) for the regular lattice,
@@ -76,5 +74,7 @@ def _checked(px: Tensor, py: Tensor, boundary: Tensor | None) -> Tensor:
         raise ValueError(f"{name}: boundary must be integers ({batch}, 4), got {tuple(boundary.shape)}")
     boundary = boundary.to(px.device, torch.int64)
     if ((boundary[:, :2] < 0) | (boundary[:, :2] > boundary[:, 2:]) | (boundary[:, 2:] > whole[2:])).any():
-        raise ValueError(f"{name}: boundary rows must satisfy 0 ≤ first ≤ last ≤ {[symbols, frames]}, got {boundary.tolist()}")
+        raise ValueError(
+            f"{name}: boundary rows must satisfy 0 ≤ first ≤ last ≤ {[symbols, frames]}, got {boundary.tolist()}"
+        )
     return boundary
