@@ -9,27 +9,56 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Moves = Sequence[tuple[int, int]]  # of each sort of arc: symbols and frames it advances by
 
 
-def transducer(px: Tensor, py: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores (B,) and occupancies, of the shapes of px and py, which see; no autograd."""
-    regular = px.shape[2] > py.shape[2]
-    symbols, frames = py.shape[1], py.shape[2] + 1
-    arcs = px.new_full((2, len(px), symbols, frames), -torch.inf)
-    arcs[0, :, : px.shape[1], : px.shape[2]] = px
-    arcs[1, :, :, : py.shape[2]] = py
-    score, occupancy = path_sum(arcs, [(1, 0 if regular else 1), (0, 1)], boundary)
-    return score, occupancy[0, :, : px.shape[1], : px.shape[2]], occupancy[1, :, :, : py.shape[2]]
+def transducer_lattice(px: Tensor, py: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _Transducer.apply(px, py, boundary)
+
+
+def arc_lattice(arcs: Tensor, moves: Moves, boundary: Tensor) -> Tensor:
+    return _Arcs.apply(arcs, moves, boundary)
+
+
+class _Transducer(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, px: Tensor, py: Tensor, boundary: Tensor):
+        regular = px.shape[2] > py.shape[2]
+        arcs = px.new_full((2, len(px), py.shape[1], py.shape[2] + 1), -torch.inf)
+        of_px, of_py = arcs[0, :, : px.shape[1], : px.shape[2]], arcs[1, :, :, : py.shape[2]]
+        of_px.copy_(px)
+        of_py.copy_(py)
+        score, occupancy = path_sum(arcs, [(1, 0 if regular else 1), (0, 1)], boundary)
+        of_px, of_py = occupancy[0, :, : px.shape[1], : px.shape[2]], occupancy[1, :, :, : py.shape[2]]
+        ctx.save_for_backward(of_px, of_py)
+        ctx.mark_non_differentiable(of_px, of_py)
+        return score, of_px, of_py
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor, *_):
+        of_px, of_py = ctx.saved_tensors
+        return of_px * gradient[:, None, None], of_py * gradient[:, None, None], None
+
+
+class _Arcs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, arcs: Tensor, moves: Moves, boundary: Tensor):
+        score, occupancy = path_sum(arcs, moves, boundary)
+        ctx.save_for_backward(occupancy)
+        return score
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return ctx.saved_tensors[0] * gradient[:, None, None], None, None
 
 
 def path_sum(arcs: Tensor, moves: Moves, boundary: Tensor) -> tuple[Tensor, Tensor]:
-    """log Σ over paths of the product of their arcs: arcs (K, B, S+1, T+1), the log-probability of arc k out of node (s, t),
-    which leads to (s, t) + moves[k]; boundary (B, 4): each row's first node (s, t), then its last.
-
-    Returns scores (B,), −inf where no path leads to the last node, and occupancies (K, B, S+1, T+1), no autograd. Sums are
-    float64 whatever the input: a float32 score of 10⁴ has no digits left for the ratio of two paths.
+    """Scores (B,), −inf where no path leads to the last node, and occupancies (K, B, S+1, T+1) of arcs (K, B, S+1, T+1); no
+    autograd. Sums are float64 whatever the input: a float32 score of 10⁴ has no digits left for the ratio of two paths.
     """
     sorts, batch, symbols, frames = arcs.shape
     # Nodes are taken level by level: by frame, or by anti-diagonal where an arc may stay within its frame.
