@@ -4,6 +4,7 @@ The ``rnnt`` functions bear k2's names, keywords, reductions and numbers: a prog
 """
 
 from audiorec.losses.ctc import ctc_loss
+from audiorec.losses.full import FullTransducerLoss
 from audiorec.losses.pruned import PrunedTransducerLoss
 from audiorec.losses.pruning import (
     do_rnnt_pruning,
@@ -18,10 +19,13 @@ from audiorec.losses.simple import (
     rnnt_loss_simple,
     rnnt_loss_smoothed,
 )
+from audiorec.losses.tdt import TdtLoss, tdt_loss
 from audiorec.losses.transducer import get_rnnt_logprobs_joint, rnnt_loss
 
 __all__ = [
+    "FullTransducerLoss",
     "PrunedTransducerLoss",
+    "TdtLoss",
     "ctc_loss",
     "do_rnnt_pruning",
     "get_rnnt_logprobs",
@@ -34,4 +38,5 @@ __all__ = [
     "rnnt_loss_pruned",
     "rnnt_loss_simple",
     "rnnt_loss_smoothed",
+    "tdt_loss",
 ]

@@ -6,12 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from audiorec.losses.joined import Joiner, check_batch, joined_hidden, joined_log_probs, row_boundary
+from audiorec.losses.joined import BLANK, Joiner, cells_of, joined_hidden, joined_log_probs
 from audiorec.losses.pruning import band_arcs, band_symbols, get_rnnt_prune_ranges
 from audiorec.losses.simple import rnnt_loss_smoothed
 from audiorec.losses.transducer import lattice_loss
-
-BLANK = 0
 
 
 class TwoPass(NamedTuple):
@@ -88,17 +86,14 @@ class PrunedTransducerLoss(nn.Module):
         symbol_lengths: Tensor,
     ) -> TwoPass:
         """The two losses, unscaled."""
-        check_batch(encoder, predictor, symbols, lengths, symbol_lengths)
-        positions = torch.arange(symbols.shape[1], device=symbols.device)
-        symbols = symbols.masked_fill(positions >= symbol_lengths[:, None], BLANK)
-        boundary = row_boundary(lengths, symbol_lengths)
+        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths)
         simple, occupancies = self._simple(encoder, predictor, symbols, boundary)
 
         ranges = get_rnnt_prune_ranges(*occupancies, boundary, self.prune_range)
         index = band_symbols(symbols, ranges, BLANK)
-        valid = torch.arange(encoder.shape[1], device=lengths.device) < lengths[:, None]
         hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
-        px, py = joined_log_probs(hidden, joiner.output, index, valid, self.recompute).unbind(-1)
+        output = joiner.output
+        px, py = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute).unbind(-1)
         px, py = band_arcs(px, py, ranges, symbols.shape[1], boundary, self.rnnt_type)
         return TwoPass(simple, lattice_loss(px, py, boundary, self.delay_penalty, "none")[0])
 

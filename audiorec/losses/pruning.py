@@ -102,6 +102,12 @@ def rnnt_loss_pruned(
     return lattice_loss(px, py, boundary, delay_penalty, reduction)[0]
 
 
+def whole_ranges(frames: int, symbols: Tensor) -> Tensor:
+    """(B, T, S+1): the band that holds the whole lattice of symbols (B, S)."""
+    batch, count = symbols.shape
+    return torch.arange(count + 1, device=symbols.device).expand(batch, frames, count + 1)
+
+
 def band_symbols(symbols: Tensor, ranges: Tensor, termination_symbol: int) -> Tensor:
     """(B, T, s_range, 2): the next symbol at each position of the band, the blank after the last, and the blank."""
     row = torch.arange(len(symbols), device=symbols.device)[:, None, None]

@@ -74,8 +74,6 @@ def lattice_loss(
     px: Tensor, py: Tensor, boundary: Tensor | None, delay_penalty: float, reduction: str, fastemit: float = 0.0
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """The loss of the arcs, reduced, and their occupancies."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if delay_penalty:
         frame = torch.arange(px.shape[2], device=px.device)
         last = py.shape[2] - 1 if boundary is None else boundary[:, 3, None, None].to(px.device) - 1
@@ -83,8 +81,14 @@ def lattice_loss(
     if fastemit and px.requires_grad:
         px.register_hook(lambda gradient: (1 + fastemit) * gradient)
     score, occupancies = transducer_lattice(px, py, boundary)
-    loss = -score
-    return (loss if reduction == "none" else getattr(loss, reduction)()), occupancies
+    return reduced(-score, reduction), occupancies
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The rows' losses (B,) as they are, or their mean or sum."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    return losses if reduction == "none" else getattr(losses, reduction)()
 
 
 def check_symbols(symbols: Tensor, termination_symbol: int, vocabulary: int) -> None:
