@@ -53,7 +53,7 @@ def joined_hidden(encoder: Tensor, predictor: Tensor, joiner: Joiner, ranges: Te
     positions = (ranges + row)[valid]
     frames = joiner.encoder_proj(encoder[valid])[:, None]
     hidden = joiner.predictor_proj(predictor).flatten(0, 1).index_select(0, positions.flatten())
-    return hidden.view(*positions.shape, -1).add_(frames).tanh_()
+    return hidden.view(*positions.shape, frames.shape[-1]).add_(frames).tanh_()
 
 
 def joined_log_probs(

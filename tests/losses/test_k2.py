@@ -48,7 +48,7 @@ class Case:
         assert given.shape == recorded.shape and torch.equal(torch.isfinite(given), finite), name
         if finite.any():
             scale = recorded[finite].abs().max().clamp(min=1e-3)
-            assert float((given - recorded)[finite].abs().max() / scale) <= self.tolerance, name
+            assert float((given.detach() - recorded)[finite].abs().max() / scale) <= self.tolerance, name
 
     def check_gradients(self, name: str, loss: torch.Tensor, **inputs: torch.Tensor) -> None:
         self.check(f"{name}/loss", loss)

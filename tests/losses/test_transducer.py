@@ -92,14 +92,14 @@ def test_gradchecks(rnnt_type):
     logits, targets = random_logits(2, 4, 3)
     ranges = torch.tensor([[0, 1, 2], [0, 1, 2], [1, 2, 3], [1, 2, 3]]).expand(2, 4, 3)
     boundary = torch.tensor([[0, 0, 3, 4], [0, 0, 2, 3]])
-    am, lm = logits[:, :, 0].detach().requires_grad_(), logits[:, 0].detach().requires_grad_()
+    am, lm = (x.detach().clone().requires_grad_() for x in (logits[:, :, 0], logits[:, 0]))
     options = {"boundary": boundary, "rnnt_type": rnnt_type, "delay_penalty": 0.1}
     check = torch.autograd.gradcheck
     assert check(lambda x: rnnt_loss(x, targets, BLANK, **options), logits)
     assert check(lambda lm, am: rnnt_loss_smoothed(lm, am, targets, BLANK, **options), (lm, am))
-    band = logits[:, :, :3].detach().requires_grad_()
+    band = logits[:, :, :3].detach().clone().requires_grad_()
     for hat in (False, True):
-        assert check(lambda x: rnnt_loss_pruned(x, targets, ranges, BLANK, use_hat_loss=hat, **options), band)  # noqa: B023
+        assert check(lambda x, hat=hat: rnnt_loss_pruned(x, targets, ranges, BLANK, use_hat_loss=hat, **options), band)
 
 
 def test_the_simple_loss_is_the_full_loss_of_a_sum():
