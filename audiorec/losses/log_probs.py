@@ -46,6 +46,10 @@ def _log_softmax(logits: Tensor) -> Tensor:
     return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
+def _probs(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _log_softmax(F.linear(hidden, weight, bias)).exp_()
+
+
 class _Chosen(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, index: Tensor, without: int | None):
@@ -96,10 +100,7 @@ class _Projected(torch.autograd.Function):
         weight_grad = torch.zeros_like(weight, dtype=accumulator)
         bias_grad = None if bias is None else torch.zeros_like(bias, dtype=accumulator)
         for rows in _chunks(hidden, len(weight)):
-            if probs is None:
-                p = _log_softmax(F.linear(hidden[rows], weight, bias)).exp_()
-            else:
-                p = probs[rows].to(gradient.dtype)
+            p = probs[rows].to(gradient.dtype) if probs is not None else _probs(hidden[rows], weight, bias)
             logits_grad = (p * -gradient[rows].sum(-1, keepdim=True)).scatter_add_(-1, index[rows], gradient[rows])
             if bias is not None:
                 bias_grad += logits_grad.sum(0)

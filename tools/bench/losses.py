@@ -1,8 +1,9 @@
 """What transducer losses cost through a joiner, forward and backward, on one thread: python tools/bench/losses.py
 
 B 8, T 250, U 60, all dims 512, V 500 and 5000: the pruned loss, projections and both passes included, against torchaudio's
-full loss. Times are the process's own CPU time, which neighbours on the machine disturb least, medians of interleaved runs.
-Memory is a fresh process's peak over what it held before the step: weights, inputs and code are not in it, gradients are.
+full loss. Each measurement is a fresh process, and the losses take turns. Times are its own CPU time, which neighbours
+disturb least; medians. Memory is its peak over what it held before the step: weights, inputs and code are not in it,
+gradients are.
 ``--against-size FILE.png`` draws the pruned loss's cost against U and T instead.
 """
 
@@ -68,57 +69,46 @@ def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOL
     return step
 
 
-def seconds(step: Step) -> float:
-    start = time.process_time()
-    step()
-    return time.process_time() - start
-
-
-def medians(steps: dict[str, Step], repeats: dict[str, int]) -> dict[str, float]:
-    """Interleaved; what takes minutes may be repeated less."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(max(repeats.values())):
-        for name, step in steps.items():
-            if turn < repeats[name]:
-                times[name].append(seconds(step))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def status(field: str) -> float:
     """MB, of /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1000
 
 
-def own_peak(kind: str, *sizes: int) -> float:
-    """MB over what is there before; Linux forgets the peak until now on request."""
-    make(kind, 8, 8, 4)()  # libraries and their threads
+def measure_here(kind: str, *sizes: int) -> tuple[float, float]:
+    """Milliseconds and peak MB of a step."""
+    make(kind, 8, 8, 4)()  # libraries and what they set up
     step = make(kind, *sizes)
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak until now
     before = status("VmRSS")
-    step()
-    return status("VmHWM") - before
+    times = []
+    while len(times) < 3 and sum(times) < 5:
+        start = time.process_time()
+        step()
+        times.append(time.process_time() - start)
+        if len(times) == 1:
+            peak = status("VmHWM") - before
+    return statistics.median(times) * 1e3, peak
 
 
-def peak(kind: str, *sizes: int) -> float:
-    """``own_peak`` in a process of its own."""
-    command = [sys.executable, __file__, "--peak", kind, *map(str, sizes)]
+def measure(kind: str, *sizes: int) -> tuple[float, float]:
+    """``measure_here`` in a process of its own."""
+    command = [sys.executable, __file__, "--measure", kind, *map(str, sizes)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def compare(vocabularies: list[int]) -> None:
     print("| V | loss | ms | torchaudio / it | peak MB | it / torchaudio |\n|---|---|---|---|---|---|")
     for vocabulary in vocabularies:
-        kinds = ["torchaudio", "pruned", "recomputed"]
-        repeats = {kind: 1 if kind == "torchaudio" and vocabulary > 1000 else 5 for kind in kinds}
-        steps = {kind: make(kind, vocabulary) for kind in kinds}
-        make("torchaudio", 8, 8, 4)()
-        steps["pruned"]()
-        times = medians(steps, repeats)
-        memory = {kind: peak(kind, vocabulary) for kind in kinds}
-        for kind in kinds:
-            faster, smaller = times["torchaudio"] / times[kind], memory[kind] / memory["torchaudio"]
-            row = vocabulary, kind, f"{times[kind] * 1e3:.0f}", f"{faster:.1f}", f"{memory[kind]:.0f}", f"{smaller:.2f}"
+        found: dict[str, list[tuple[float, float]]] = {"torchaudio": [], "pruned": [], "recomputed": []}
+        for turn in range(3):
+            for kind, results in found.items():
+                if kind != "torchaudio" or vocabulary <= 1000 or turn == 1:  # it takes half a minute and 5 GB
+                    results.append(measure(kind, vocabulary))
+        medians = {kind: [statistics.median(x) for x in zip(*results, strict=True)] for kind, results in found.items()}
+        for kind, (ms, mb) in medians.items():
+            slowest, largest = medians["torchaudio"]
+            row = vocabulary, kind, f"{ms:.0f}", f"{slowest / ms:.1f}", f"{mb:.0f}", f"{mb / largest:.2f}"
             print("|", " | ".join(map(str, row)), "|", flush=True)
 
 
@@ -133,8 +123,7 @@ def against_size(path: Path) -> None:
     ):
         for kind in ("pruned", "full"):
             sizes_shown = [size for size in sizes if kind == "pruned" or size[0] * size[1] <= FRAMES * SYMBOLS * 2]
-            times = [medians({kind: make(kind, 500, *size)}, {kind: 3})[kind] * 1e3 for size in sizes_shown]
-            memory = [peak(kind, 500, *size) for size in sizes_shown]
+            times, memory = zip(*(measure(kind, 500, *size) for size in sizes_shown), strict=True)
             shown = [size[1 - column] for size in sizes_shown]
             for (t, u), ms, mb in zip(sizes_shown, times, memory, strict=True):
                 print(f"| {t} | {u} | {kind} | {ms:.0f} | {mb:.0f} |", flush=True)
@@ -150,10 +139,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--against-size", type=Path, metavar="FILE.png")
-    parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.peak:
-        print(own_peak(arguments.peak[0], *map(int, arguments.peak[1:])))
+    if arguments.measure:
+        print(json.dumps(measure_here(arguments.measure[0], *map(int, arguments.measure[1:]))))
     elif arguments.against_size:
         against_size(arguments.against_size)
     else:
