@@ -34,10 +34,12 @@ class FullTransducerLoss(nn.Module):
         symbol_lengths: Tensor,
     ) -> Tensor:
         """(B,): encoder (B, T, C) with lengths (B,), predictor (B, S+1, P), symbols (B, S) int64 with symbol_lengths (B,)."""
-        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths)
+        output = joiner.output
+        sizes = lengths, symbol_lengths, len(output.weight)
+        symbols, boundary, valid = cells_of(encoder, predictor, symbols, *sizes)
         ranges = whole_ranges(encoder.shape[1], symbols)
         hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
-        output, index = joiner.output, band_symbols(symbols, ranges, BLANK)
+        index = band_symbols(symbols, ranges, BLANK)
         chosen = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute)
         px, py = chosen.transpose(1, 2).unbind(-1)
         px, py = arcs(px[:, :-1], py, boundary, self.rnnt_type)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiorec.losses.log_probs import projected_log_probs
+from audiorec.losses.transducer import check_symbols
 
 BLANK = 0
 
@@ -27,8 +28,11 @@ class Cells(NamedTuple):
     valid: Tensor  # (B, T) bool: frames within each row's length
 
 
-def cells_of(encoder: Tensor, predictor: Tensor, symbols: Tensor, lengths: Tensor, symbol_lengths: Tensor) -> Cells:
-    """Of encoder (B, T, C) and predictor (B, S+1, P); one clear ValueError where the parts do not fit together."""
+def cells_of(
+    encoder: Tensor, predictor: Tensor, symbols: Tensor, lengths: Tensor, symbol_lengths: Tensor, vocabulary: int
+) -> Cells:
+    """Of encoder (B, T, C) and predictor (B, S+1, P); one clear ValueError where the parts do not fit together, or the symbols
+    the joiner's ``vocabulary``."""
     batch, size = len(encoder), tuple(symbols.shape)
     if encoder.ndim != 3 or predictor.ndim != 3 or tuple(predictor.shape[:2]) != (batch, size[1] + 1):
         raise ValueError(
@@ -39,9 +43,11 @@ def cells_of(encoder: Tensor, predictor: Tensor, symbols: Tensor, lengths: Tenso
         if given.shape != (batch,) or ((given < 0) | (given > limit)).any():
             raise ValueError(f"{name} must be ({batch},) within 0..{limit}, got {given.tolist()}")
     past = torch.arange(size[1], device=symbols.device) >= symbol_lengths[:, None]
+    symbols = symbols.masked_fill(past, BLANK)
+    check_symbols(symbols, BLANK, vocabulary)
     zero = torch.zeros_like(lengths)
     return Cells(
-        symbols.masked_fill(past, BLANK),
+        symbols,
         torch.stack([zero, zero, symbol_lengths, lengths], 1),
         torch.arange(encoder.shape[1], device=lengths.device) < lengths[:, None],
     )

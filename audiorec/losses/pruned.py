@@ -86,13 +86,17 @@ class PrunedTransducerLoss(nn.Module):
         symbol_lengths: Tensor,
     ) -> TwoPass:
         """The two losses, unscaled."""
-        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths)
+        output, vocabulary = joiner.output, len(self.encoder_proj.weight)
+        if len(output.weight) != vocabulary:
+            raise ValueError(
+                f"joiner gives {len(output.weight)} logits, the simple loss {vocabulary}: make them one vocabulary"
+            )
+        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, vocabulary)
         simple, occupancies = self._simple(encoder, predictor, symbols, boundary)
 
         ranges = get_rnnt_prune_ranges(*occupancies, boundary, self.prune_range)
         index = band_symbols(symbols, ranges, BLANK)
         hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
-        output = joiner.output
         px, py = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute).unbind(-1)
         px, py = band_arcs(px, py, ranges, symbols.shape[1], boundary, self.rnnt_type)
         return TwoPass(simple, lattice_loss(px, py, boundary, self.delay_penalty, "none")[0])

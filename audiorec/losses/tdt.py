@@ -71,11 +71,11 @@ class TdtLoss(nn.Module):
         symbol_lengths: Tensor,
     ) -> Tensor:
         """(B,): encoder (B, T, C) with lengths (B,), predictor (B, S+1, P), symbols (B, S) int64 with symbol_lengths (B,)."""
-        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths)
-        ranges = whole_ranges(encoder.shape[1], symbols)
-        hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
         weight, bias = joiner.output.weight, joiner.output.bias
         tokens = len(weight) - len(self.durations)
+        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, tokens)
+        ranges = whole_ranges(encoder.shape[1], symbols)
+        hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
         of_tokens, of_durations = (None, None) if bias is None else (bias[:tokens], bias[tokens:])
         index = band_symbols(symbols, ranges, BLANK)
         chosen = joined_log_probs(hidden, weight[:tokens], of_tokens, index, valid, self.recompute)

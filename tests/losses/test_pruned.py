@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from audiorec.losses import (
+    FullTransducerLoss,
     PrunedTransducerLoss,
     do_rnnt_pruning,
     get_rnnt_prune_ranges,
@@ -141,3 +142,12 @@ def test_bad_input(change, message):
         make()(*batch[:2], joiner, *batch[2:]) if not change else make()(
             *(b := batch._replace(**change))[:2], joiner, *b[2:]
         )
+
+
+def test_a_joiner_of_another_vocabulary():
+    joiner, batch = draw(outputs=VOCABULARY + 1)
+    with pytest.raises(ValueError, match="joiner gives 8 logits, the simple loss 7"):
+        make()(batch.encoder, batch.predictor, joiner, *batch[2:])
+    joiner, batch = draw(outputs=3)
+    with pytest.raises(ValueError, match=r"symbols must lie in 0\.\.2"):
+        FullTransducerLoss()(batch.encoder, batch.predictor, joiner, *batch[2:])
