@@ -110,7 +110,7 @@ def build_tools() -> str:
 def test_a_wheel_holds_the_native_library_for_every_python(tmp_path):
     name, libraries, said = wheel(tmp_path, PATH=build_tools())
     assert re.search(r"-py3-none-(?!any)\w+\.whl$", name)
-    assert libraries == ["audiorec_kernels/libaudiorec_kernels.so"]
+    assert libraries == ["audiorec_kernels/lib/libaudiorec_kernels.so"]
     assert "plain torch serves" not in said
 
 
@@ -139,5 +139,7 @@ def test_an_editable_install_builds_the_library_beside_its_sources(tmp_path):
         [sys.executable, *command], env={**os.environ, "PATH": build_tools()}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert [path.name for path in (tree / "kernels" / "audiorec_kernels").glob("*.so")] == ["libaudiorec_kernels.so"]
+    assert [path.name for path in (tree / "kernels" / "audiorec_kernels" / "lib").iterdir()] == [
+        "libaudiorec_kernels.so"
+    ]
     assert not list(site.rglob("*.so"))

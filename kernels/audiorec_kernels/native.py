@@ -11,7 +11,7 @@ from torch import Tensor
 # Elements below which a second thread costs more than it saves.
 _FEW = 1 << 15
 
-_path = Path(os.environ.get("AUDIOREC_KERNELS_LIBRARY") or Path(__file__).parent / "libaudiorec_kernels.so")
+_path = Path(os.environ.get("AUDIOREC_KERNELS_LIBRARY") or Path(__file__).parent / "lib" / "libaudiorec_kernels.so")
 LIBRARY: ctypes.CDLL | None = None
 ABSENT = ""  # why there is none
 _level = ""
