@@ -66,12 +66,9 @@ inline void sigmoids(float *__restrict to, const float *__restrict x) {
 }
 
 inline void load(float *__restrict to, const float *__restrict from, int64_t n) {
-    if (n == LANES) {
-        copy(to, from, LANES);
-    } else {
-        copy(to, from, n);
-        fill(to + n, 0, LANES - n);
-    }
+    if (n == LANES) return copy(to, from, LANES);
+    copy(to, from, n);
+    fill(to + n, 0, LANES - n);
 }
 
 inline void store(float *__restrict to, const float *__restrict from, int64_t n) {

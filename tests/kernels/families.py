@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from audiorec_kernels.conv import causal_conv1d
+from audiorec_kernels.lti import lti_scan
 from audiorec_kernels.scan import linear_scan, log_linear_scan
 from audiorec_kernels.selective_scan import selective_scan
 from torch import Tensor
@@ -47,6 +48,12 @@ def _selected(rows: int, time: int, dim: int = 5, states: int = 3, without: tupl
     return {name: x for name, x in drawn.items() if name not in without}
 
 
+def _memories(rows: int, time: int, read_out: bool, channels: int = 3, order: int = 4) -> dict[str, Tensor]:
+    drawn = {"u": torch.randn(rows, time, channels), "A": torch.randn(order, order) * 0.3, "B": torch.randn(order)}
+    drawn |= {"C": torch.randn(channels, 2, order)} if read_out else {}
+    return drawn | {"initial_state": torch.randn(rows, channels, order)}
+
+
 def _steps_as_they_stand(dt: Tensor, **rest) -> tuple[Tensor, Tensor]:
     return selective_scan(dt=dt.abs(), dt_softplus=False, **rest)
 
@@ -65,4 +72,6 @@ KERNELS = {
     "selective scan, bare": Kernel(
         _steps_as_they_stand, partial(_selected, dim=17, states=1, without=("D", "z", "dt_bias")), ("u", "dt", "B", "C")
     ),
+    "memory": Kernel(lti_scan, partial(_memories, read_out=False), ("u",), ("reference",)),
+    "memory, read out": Kernel(lti_scan, partial(_memories, read_out=True), ("u",), ("reference",)),
 }

@@ -253,6 +253,6 @@ def test_torch_finds_nothing_wrong_with_the_operators(name, served, monkeypatch)
         for rest in ({}, {"lengths": ragged(3, 8), "reset": resets(3, 8)}):
             inputs = {key: x.requires_grad_() for key, x in kernel.draw(3, 8).items()}
             kernel.function(**inputs, **rest)
-    assert calls
+    assert calls or served == "reference"
     for operator, inputs in calls:
         torch.library.opcheck(operator.operator, inputs)

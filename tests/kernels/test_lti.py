@@ -1,8 +1,8 @@
-"""The time-invariant scan against a dense simulation frame by frame, cut or whole, rows of their own length."""
+"""The time-invariant scan against a dense simulation frame by frame, rows of their own length, resets, export."""
 
 import pytest
 import torch
-from audiorec_kernels.lti import lti_scan
+from audiorec_kernels.lti import lti_scan, lti_scan_step
 
 NAMES = ("u", "A", "B", "C", "initial_state")
 
@@ -16,30 +16,34 @@ def inputs(batch: int, time: int, read_out: bool, dtype: torch.dtype = torch.flo
     return values if read_out else {name: value for name, value in values.items() if name != "C"}
 
 
-def simulate(u, A, B, initial_state, C=None) -> tuple[torch.Tensor, torch.Tensor]:
+def simulate(u, A, B, initial_state, reset, C=None) -> tuple[torch.Tensor, torch.Tensor]:
     """One row, u (T, K), channel by channel."""
     outputs, m = [], list(initial_state)
-    for frame in u:
+    for frame, forget in zip(u, reset, strict=True):
+        m = [torch.zeros_like(m_k) if forget else m_k for m_k in m]
         m = [A @ m_k + B * u_k for m_k, u_k in zip(m, frame, strict=True)]
         outputs.append(torch.stack(m if C is None else [C_k @ m_k for C_k, m_k in zip(C, m, strict=True)]))
     return torch.stack(outputs), torch.stack(m)
 
 
 @pytest.mark.parametrize("read_out", [False, True], ids=["memory", "read out"])
-@pytest.mark.parametrize("time", [1, 4, 5, 16, 17, 50])
-def test_each_row_is_the_simulation_of_its_own_length(time, read_out):
+@pytest.mark.parametrize(
+    ("time", "resets"), [(1, False), (8, False), (9, False), (16, False), (17, False), (50, False), (30, True)]
+)
+def test_each_row_is_the_simulation_of_its_own_length(time, resets, read_out):
     values = inputs(3, time, read_out)
     lengths = torch.tensor([time, (time + 1) // 2, 0])
     values["u"][torch.arange(time) >= lengths[:, None]] = torch.nan
+    reset = (torch.rand(3, time) < 0.2) & resets
     leaves = [value.requires_grad_() for value in values.values()]
-    y, m = lti_scan(**values, lengths=lengths)
+    y, m = lti_scan(**values, lengths=lengths, reset=reset if resets else None)
     got = torch.autograd.grad(y.square().sum() + m.sum(), leaves)
     assert torch.equal(m[2], values["initial_state"][2])
     total = values["initial_state"][2].sum()
     for row, n in enumerate(lengths[:2].tolist()):
         assert not y[row, n:].any()
         alone = {"u": values["u"][row, :n], "initial_state": values["initial_state"][row]}
-        expected, last = simulate(**values | alone)
+        expected, last = simulate(**values | alone, reset=reset[row, :n])
         torch.testing.assert_close(y[row, :n], expected)
         torch.testing.assert_close(m[row], last)
         total = total + expected.square().sum() + last.sum()
@@ -47,22 +51,10 @@ def test_each_row_is_the_simulation_of_its_own_length(time, read_out):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("read_out", [False, True], ids=["memory", "read out"])
-@pytest.mark.parametrize("cut", [3, 20])
-def test_cut_in_two_with_gradients(cut, read_out):
-    values = inputs(2, 40, read_out)
-    leaves = [value.requires_grad_() for value in values.values()]
-    whole, last = lti_scan(**values)
-    a, m = lti_scan(**values | {"u": values["u"][:, :cut]})
-    b, m = lti_scan(**values | {"u": values["u"][:, cut:], "initial_state": m})
-    torch.testing.assert_close(torch.cat([a, b], 1), whole)
-    torch.testing.assert_close(m, last)
-    for pieces, expected in zip(
-        torch.autograd.grad(b.square().sum() + m.sum(), leaves),
-        torch.autograd.grad(whole[:, cut:].square().sum() + last.sum(), leaves),
-        strict=True,
-    ):
-        torch.testing.assert_close(pieces, expected)
+def test_one_frame_is_a_scan_of_one():
+    values = inputs(2, 1, False)
+    m = lti_scan_step(values["u"][:, 0], values["A"], values["B"], values["initial_state"])
+    torch.testing.assert_close(m, lti_scan(**values)[1])
 
 
 @pytest.mark.parametrize("time", [2, 20])

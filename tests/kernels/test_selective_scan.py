@@ -3,7 +3,7 @@
 import pytest
 import torch
 from audiorec_kernels import backend
-from audiorec_kernels.selective_scan import selective_scan
+from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
 
 BACKENDS = ("reference", "native")
 
@@ -39,6 +39,23 @@ def test_autocast_leaves_the_state_in_float32(served):
             y, state = selective_scan(**values)
     assert y.dtype == torch.bfloat16 and state.dtype == torch.float32
     assert torch.equal(state, exact_state) and torch.equal(y, exact.bfloat16())
+
+
+@pytest.mark.parametrize("served", BACKENDS)
+@pytest.mark.parametrize("without", [(), ("D", "z", "dt_bias", "initial_state")], ids=["", "bare"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_frame_is_a_scan_of_one(served, without, dtype):
+    values = {name: value for name, value in inputs(2, 1, dtype).items() if name not in without}
+    frame = {name: value[:, 0] if name in ("u", "dt", "B", "C", "z") else value for name, value in values.items()}
+    with backend(served):
+        y, state = selective_scan(**values)
+        with torch.no_grad():
+            results = [selective_scan_step(**frame)]
+        results.append(selective_scan_step(**{name: value.requires_grad_() for name, value in frame.items()}))
+    assert results[1][0].requires_grad and results[1][1].requires_grad
+    for y1, state1 in results:
+        torch.testing.assert_close(y1, y[:, 0])
+        torch.testing.assert_close(state1, state)
 
 
 @pytest.mark.parametrize("served", BACKENDS)

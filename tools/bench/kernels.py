@@ -4,6 +4,8 @@ Medians of interleaved runs, so that what else the machine does meets all alike;
 """
 
 import argparse
+import os
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -13,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from audiorec_kernels import backend
 from audiorec_kernels.conv import causal_conv1d
+from audiorec_kernels.lti import lti_scan, lti_scan_step
 from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
+from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
 from torch import Tensor
 
 SECONDS = 3.0  # of one comparison
@@ -29,6 +33,7 @@ class Comparison:
     ours: Callable[..., Tensor]
     peer: Callable[..., Tensor]
     backward: bool = True
+    memory: bool = False
 
 
 def in_plain_torch(function: Callable) -> Callable:
@@ -49,6 +54,18 @@ def conv1d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.conv1d(F.pad(x.transpose(1, 2), (3, 0)), weight[:, None], bias, groups=len(weight)).transpose(1, 2)
 
 
+def fft_convolution(u: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The memory as a convolution with its impulse response, by FFT, then the read-out."""
+    time, powers = u.shape[1], A[None]
+    while len(powers) < time:
+        powers = torch.cat([powers, powers @ powers[-1]])
+    impulse = torch.cat([B[None], powers[: time - 1] @ B])
+    m = torch.fft.irfft(
+        torch.fft.rfft(u, 2 * time, dim=1)[..., None] * torch.fft.rfft(impulse, 2 * time, dim=0)[:, None], dim=1
+    )
+    return torch.einsum("btkd,kqd->btkq", m[:, :time], C)
+
+
 SHAPE = 8, 1000, 512
 FRAME = 1, 512
 
@@ -59,6 +76,24 @@ def _gates() -> tuple[Tensor, ...]:
 
 def _frame() -> tuple[Tensor, ...]:
     return tuple(torch.rand(3, *FRAME))
+
+
+def _selected(*over: int, dim: int = 512, states: int = 16) -> tuple[Tensor, ...]:
+    """u, dt, A, B, C, D, z and dt_bias as a Mamba block begins: A is −1 … −N, steps lie about softplus(−3)."""
+    u, dt, z = torch.randn(3, *over, dim)
+    B, C = torch.randn(2, *over, states)
+    return u, dt, -torch.arange(1.0, states + 1).repeat(dim, 1), B, C, torch.randn(dim), z, torch.randn(dim) - 3
+
+
+def _call_of_one(u, dt, A, B, C, D, z, dt_bias, h) -> tuple[Tensor, Tensor]:
+    u, dt, B, C, z = (x[:, None] for x in (u, dt, B, C, z))
+    return selective_scan(u, dt, A, B, C, D, z, dt_bias, initial_state=h)
+
+
+def _memory(*over: int, channels: int, order: int, outputs: int = 0) -> tuple[Tensor, ...]:
+    A = torch.linalg.qr(torch.randn(order, order))[0] * 0.99  # as slow to forget as a memory should be
+    read_out = (torch.randn(channels, outputs, order),) if outputs else ()
+    return torch.randn(*over, channels), A, torch.randn(order), *read_out
 
 
 OUT = torch.empty(FRAME)
@@ -96,6 +131,41 @@ COMPARISONS = {
         )
         for name, peer in {"torch shifted sum": in_plain_torch(first(causal_conv1d)), "F.conv1d": conv1d}.items()
     ],
+    "selective_scan": [
+        Comparison(
+            "selective_scan [8, 500, 512, 16]",
+            "torch loop",
+            lambda: _selected(8, 500),
+            first(selective_scan),
+            in_plain_torch(first(selective_scan)),
+            memory=True,
+        ),
+        Comparison(
+            "selective_scan_step [1, 512, 16]",
+            "a call with T = 1",
+            lambda: (*_selected(1), torch.randn(1, 512, 16)),
+            lambda *inputs: selective_scan_step(*inputs[:-1], initial_state=inputs[-1])[0],
+            lambda *inputs: _call_of_one(*inputs)[0],
+            False,
+        ),
+    ],
+    "lti": [
+        Comparison(
+            "lti_scan [2, 500, 64], order 128, read out to 4",
+            "FFT",
+            lambda: _memory(2, 500, channels=64, order=128, outputs=4),
+            first(lti_scan),
+            fft_convolution,
+        ),
+        Comparison(
+            "lti_scan_step [1, 48], order 16",
+            "a call with T = 1",
+            lambda: (*_memory(1, channels=48, order=16), torch.randn(1, 48, 16)),
+            lti_scan_step,
+            lambda u, A, B, m: lti_scan(u[:, None], A, B, initial_state=m)[1],
+            False,
+        ),
+    ],
 }
 
 
@@ -131,6 +201,18 @@ def medians(calls: list[Callable[[], object]]) -> list[float]:
     return [statistics.median(taken) for taken in times]
 
 
+def peak(call: Callable[[], object]) -> float:
+    """MB of memory that a call takes at most, beyond what stands before it: in a forked process, which starts from there."""
+    read, write = os.pipe()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return float(os.read(read, 32))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call()
+    os.write(write, str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024).encode())
+    os._exit(0)
+
+
 def shown(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
 
@@ -140,6 +222,12 @@ def main(families: list[str], threads: list[int]) -> None:
     print("| family | function | threads | pass | ours | peer | | ratio |\n|---|---|---|---|---|---|---|---|")
     for family in families:
         for c in COMPARISONS[family]:
+            if c.memory:
+                torch.set_num_threads(1)
+                inputs = c.inputs()
+                ours, theirs = (peak(forward_and_backward(function, inputs)) for function in (c.ours, c.peer))
+                row = family, c.what, 1, "peak memory", f"{ours:.0f} MB", c.peer_name, f"{theirs:.0f} MB"
+                print("|", " | ".join(map(str, row)), f"| {theirs / ours:.1f} |", flush=True)
             for count in threads if c.backward else [1]:
                 torch.set_num_threads(count)
                 torch.manual_seed(0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from audiorec_kernels.backends import choose
+from audiorec_kernels.backends import choose, prepare
 
 __all__ = ["arc_lattice", "transducer_lattice"]
 
@@ -60,3 +60,6 @@ def _boundary(name: str, boundary: Tensor | None, x: Tensor, symbols: int, frame
         limit = f"0 ≤ first ≤ last ≤ ({symbols}, {frames}) in symbols and frames"
         raise ValueError(f"{name}: boundary must have rows with {limit}, got {boundary.tolist()}")
     return boundary
+
+
+prepare(__name__, "transducer_lattice", "arc_lattice")

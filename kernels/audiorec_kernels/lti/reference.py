@@ -1,61 +1,64 @@
-"""The definition of the linear time-invariant scan, in plain torch: step by step, and in chunks for many frames."""
+"""The definition of the linear time-invariant scan, in plain torch: step by step, and in chunks for many frames.
+
+There is no other on a CPU: the chunks are matrix products, which torch does as fast as anyone.
+"""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiorec_kernels.arguments import frames_of, padding
 from audiorec_kernels.precision import full_precision
 
 # Frames of one chunk. The work per frame and channel is (_CHUNK + d) · d, the loop's length T / _CHUNK.
 _CHUNK = 16
-# Frames up to which single steps are faster (0.05 against 0.25 ms at one frame, 64 channels of order 16).
-_FEW = 4
+# Frames up to which single steps are faster.
+_FEW = 8
 
 
 def lti_scan(
     u: Tensor,
     A: Tensor,
     B: Tensor,
-    C: Tensor | None = None,
-    initial_state: Tensor | None = None,
-    lengths: Tensor | None = None,
+    C: Tensor | None,
+    initial_state: Tensor | None,
+    lengths: Tensor | None,
+    reset: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """m_t = A m_{t−1} + B u_t in each of K channels: ``u`` (B, T, K), T ≥ 1; ``A`` (d, d); ``B`` (d,); m (B, K, d).
-
-    Returns y (B, T, K, d), every m_t, or with a read-out ``C`` (K, q, d) of each channel its own y = C_k m_t (B, T, K, q),
-    for which chunks make no m_t. y is in u's dtype and zero past each row's length. The state is m at each row's own
-    length: a row of length 0 keeps its state bit for bit. The scan runs in float32, or in float64 for float64 inputs,
-    autocast or not. What ``u`` holds past a row's length reaches nothing.
-    """
     given, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     batch, time, channels = u.shape
-    if lengths is None:
-        lengths = torch.full((batch,), time, device=u.device)
     if initial_state is None:
         initial_state = u.new_zeros(batch, channels, B.shape[0], dtype=dtype)
-    padding = (torch.arange(time, device=u.device) >= lengths[:, None])[..., None, None]
-    u, A, B, m = u.masked_fill(padding[..., 0], 0).to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
+    resets = frames_of(reset, lengths, u)
+    if lengths is None:
+        lengths = torch.full((batch,), time, device=u.device)
+    past = padding(u, lengths)[..., None]
+    u, A, B, m = u.masked_fill(past, 0).to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
     C = None if C is None else C.to(dtype)
-    scan = _in_steps if time <= _FEW else _in_chunks
     with full_precision(u):
-        y, m = scan(u, A, B, C, m, lengths, padding)
-    return y.masked_fill(padding, 0).to(given), m
+        if reset is None and time > _FEW:
+            y, m = _in_chunks(u, A, B, C, m, lengths)
+        else:
+            y, m = _in_steps(u, A, B, C, m, lengths, resets)
+    return y.masked_fill(past[..., None], 0).to(given), m
 
 
 def _in_steps(
-    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, padding: Tensor
+    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, resets: Sequence[Tensor | None]
 ) -> tuple[Tensor, Tensor]:
-    memories = []
-    for u_t, past in zip(u.unbind(1), padding.unbind(1), strict=True):
-        m = torch.where(past, m, m @ A.T + u_t[..., None] * B)
+    memories = [m]
+    for u_t, reset_t in zip(u.unbind(1), resets, strict=True):
+        m = m if reset_t is None else m.masked_fill(reset_t[..., None], 0)
+        m = m @ A.T + u_t[..., None] * B
         memories.append(m)
     y = torch.stack(memories, 1)
-    return (y if C is None else torch.einsum("btkd,kqd->btkq", y, C)), m
+    end = y[torch.arange(lengths.shape[0], device=u.device), lengths]
+    return (y[:, 1:] if C is None else torch.einsum("btkd,kqd->btkq", y[:, 1:], C)), end
 
 
-def _in_chunks(
-    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, padding: Tensor
-) -> tuple[Tensor, Tensor]:
+def _in_chunks(u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """In a chunk that begins from m, m_i = A^{i+1} m + Σ_{j ≤ i} A^{i−j} B u_j: products with two fixed matrices.
 
     This is the convolution of Chilkuri and Eliasmith 2021, cut into chunks of L frames. Only the memories at the n starts

@@ -37,6 +37,25 @@ def selective_scan(
     return y.to(u.dtype), h
 
 
+def selective_scan_step(
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    dt_bias: Tensor | None,
+    dt_softplus: bool,
+    initial_state: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    (batch, dim), states = u.shape, A.shape[1]
+    y, h = torch.empty_like(u), u.new_empty(batch, dim, states)
+    sizes = batch, 1, dim, states, dt_softplus, _CHUNK, dim, dim
+    _scan(*sizes, u, dt, A, B, C, D, z, dt_bias, initial_state, None, None, y, h, None, threads(h.numel()))
+    return y, h
+
+
 def _outputs(*inputs) -> tuple[Tensor, Tensor, Tensor]:
     u, _, A, *_, keep = inputs
     batch, time, dim = u.shape

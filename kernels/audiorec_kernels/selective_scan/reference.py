@@ -51,3 +51,20 @@ def selective_scan(
     if z is not None:
         y = y * F.silu(z.to(dtype))
     return y.to(given), h
+
+
+def selective_scan_step(
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    dt_bias: Tensor | None,
+    dt_softplus: bool,
+    initial_state: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    u, dt, B, C, z = (None if x is None else x[:, None] for x in (u, dt, B, C, z))
+    y, h = selective_scan(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state, None, None)
+    return y[:, 0], h
