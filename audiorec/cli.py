@@ -124,7 +124,9 @@ def decode(
     if threads:
         torch.set_num_threads(threads)
     recognizer = load(model, device, head)
-    about = {"command": " ".join(["audiorec", *sys.argv[1:]])}
+    took = model / "training.json"  # a run folder has one, a model directory alone does not
+    about = json.loads(took.read_text()) if took.exists() else {}
+    about["command"] = " ".join(["audiorec", *sys.argv[1:]])
     if latency_ms is not None:
         recognizer = recognizer.at_latency(latency_ms)
         about["latency_ms"] = latency_ms

@@ -10,16 +10,17 @@
 # A stage that is done is skipped, unless what it is made from is newer. One that was cut off starts clean, but training,
 # which goes on where it was.
 
-usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--demo] [key=value ...]"
-stage=0 stop_stage=6 recipe=lstm_ctc demo=false
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--splits \"NAME ...\"] [--demo] [key=value ...]"
+stage=0 stop_stage=6 recipe=lstm_ctc demo=false wanted_splits=
 data=data exp=exp chunks="40 160 640" best=5
 settings=()
 while [ $# -gt 0 ]; do
   case $1:$# in
-    --stage:1 | --stop-stage:1 | --recipe:1) echo "$usage" >&2 && exit 2 ;;
+    --stage:1 | --stop-stage:1 | --recipe:1 | --splits:1) echo "$usage" >&2 && exit 2 ;;
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
     --recipe:*) recipe=$2 && shift ;;
+    --splits:*) wanted_splits=$2 && shift ;;
     --demo:*) demo=true ;;
     --help:* | -h:*) echo "$usage" && exit 0 ;;
     *=*) settings+=("$1") ;;
@@ -31,9 +32,13 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ -x "$root/.venv/bin/audiorec" ] && PATH="$root/.venv/bin:$PATH"
 [ -f "$root/recipes/$recipe.yaml" ] || { echo "error: recipes/$recipe.yaml: no such recipe" >&2 && exit 2; }
-command="egs/$corpus/run.sh --recipe $recipe"
+main_split=${splits%% *}
+for split in ${wanted_splits:=$splits}; do
+  case " $splits " in *" $split "*) ;; *) echo "error: --splits $split: the splits are $splits" >&2 && exit 2 ;; esac
+done
+command="egs/$corpus/run.sh --recipe $recipe${settings[*]:+ ${settings[*]}}"
 if $demo; then
-  data=exp/demo/data exp=exp/demo chunks=100 splits=${splits%% *}
+  data=exp/demo/data exp=exp/demo chunks=100 wanted_splits=$main_split
   command="egs/$corpus/run.sh --demo"
   settings=("${demo_options[@]}" "${settings[@]}")
 fi
@@ -48,7 +53,7 @@ once() {
   mkdir -p "$(dirname "$mark")" && touch "$mark"
 }
 
-run_of() { [ "$1" = "${splits%% *}" ] && echo "$exp/$recipe" || echo "$exp/${recipe}_$1"; }
+run_of() { [ "$1" = "$main_split" ] && echo "$exp/$recipe" || echo "$exp/${recipe}_$1"; }
 
 prepare_clean() { rm -rf "$data" && prepare "$data"; }
 
@@ -72,7 +77,7 @@ score() { # score SPLIT NAME OPTIONS...
 }
 
 if wanted 0; then once "$data/.done" local/prepare.py prepare_clean; fi
-for split in $splits; do
+for split in $wanted_splits; do
   run=$(run_of "$split") model=$(run_of "$split")/model/model.safetensors
   kind=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.kind=//p')
   size=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.size=//p')

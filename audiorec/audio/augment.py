@@ -1,4 +1,4 @@
-"""Training augmentation of samples: speed, level, gain and noise. Every draw comes from the generator it is given."""
+"""Training augmentation of samples: level, speed, filter, noise and gain. Every draw comes from the generator given."""
 
 import numpy as np
 import soxr
@@ -7,21 +7,32 @@ from pydantic import Field
 from audiorec.config import Config
 
 Range = tuple[float, float]
+FILTER_POINTS = 9
 LEVEL = 0.05  # root mean square that clips are brought to before the random gain; −26 dB of full scale
 
 
 class AugmentConfig(Config):
     """What may happen to an utterance in training; each key is off unless given."""
 
-    speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
     level: bool = Field(False, description="bring every clip to one level first")
+    speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
+    filter_db: float = Field(0.0, ge=0, description="most decibels that a random smooth filter adds or takes anywhere")
     gain_db: Range | None = Field(None, description="decibels, drawn evenly")
     noise_snr_db: Range | None = Field(None, description="signal to noise of added noise, drawn evenly")
     noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
 
 
+def augment_clip(samples: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    """What differs from one clip of a string to the next: samples (T,) → (T,), float32, with their level and a filter."""
+    if config.level:
+        samples = even_level(samples)
+    if config.filter_db:
+        samples = random_filter(samples, config.filter_db, random)
+    return samples
+
+
 def augment(samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """Samples (T,) → augmented samples (T',), float32; T' differs where the speed does."""
+    """What a whole recording shares, speed, noise and gain: samples (T,) → (T',), float32; T' differs where speed does."""
     if config.speed:
         samples = change_speed(samples, random.uniform(*config.speed), sample_rate)
     if config.noise_snr_db and random.random() < config.noise_probability:
@@ -35,6 +46,15 @@ def change_speed(samples: np.ndarray, factor: float, sample_rate: int) -> np.nda
     """Play ``factor`` times as fast, pitch included."""
     # Resampling from a rate that is `factor` too high and reading the result at the true rate.
     return soxr.resample(samples, sample_rate * factor, sample_rate, quality="MQ")
+
+
+def random_filter(samples: np.ndarray, most_db: float, random: np.random.Generator) -> np.ndarray:
+    """Another microphone: gains drawn at a few frequencies, joined by straight lines (after FilterAugment, Nam et al. 2022)."""
+    size = 1 << (len(samples) - 1).bit_length()
+    frequencies = np.linspace(0, 1, size // 2 + 1) ** 0.5  # crowded to the low ones, as hearing is
+    gains = random.uniform(-most_db, most_db, FILTER_POINTS)
+    curve = 10 ** (np.interp(frequencies, np.linspace(0, 1, FILTER_POINTS), gains) / 20)
+    return np.fft.irfft(np.fft.rfft(samples, size) * curve)[: len(samples)].astype(np.float32)
 
 
 def even_level(samples: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from audiorec.audio.augment import AugmentConfig, augment, even_level
+from audiorec.audio.augment import AugmentConfig, augment, augment_clip
 from audiorec.config import Config
 from audiorec.data.cuts import append_cuts, bucket, clip_ids, make_cuts
 from audiorec.data.draws import generator, seed_of
@@ -83,8 +83,7 @@ class SpeechData:
         clips = [self.recordings.samples(self.utterances[name], self.sample_rate) for name in clip_ids(cut)]
         if changes is None:
             return np.concatenate(clips)
-        if changes.level:
-            clips = [even_level(clip) for clip in clips]
+        clips = [augment_clip(clip, changes, random) for clip in clips]
         strings = self.config.strings
         joined = join_clips(clips, self.sample_rate, strings, random) if strings else np.concatenate(clips)
         return augment(joined, self.sample_rate, changes, random)

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Validati
 from torch import Tensor, nn
 
 from audiorec.config import Config
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.subsampling import SubsampledConfig
 from audiorec.streaming import State, StreamingModule, mask, mask_finite, window
 
@@ -94,7 +95,7 @@ class SelfAttention(StreamingModule):
         self.norm = nn.LayerNorm(dim)
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Sequential(nn.Linear(dim, dim), nn.Dropout(dropout))
+        self.out = nn.Sequential(nn.Linear(dim, dim), Dropout(dropout))
         self.use(context)
 
     def use(self, context: Context) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 from torch import Tensor, nn
 
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.rnn import Lstm
 from audiorec.encoders.subsampling import SubsampledConfig, subsampling
@@ -24,7 +25,7 @@ class Bidirectional(nn.Module):
         self.norm = nn.LayerNorm(forwards.input_dim)
         self.forwards = forwards
         self.backwards = backwards
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, chunk: int, own: Tensor, seen: Tensor, state: State) -> tuple[Tensor, State]:
         """Windows ``x`` (N, B, chunk + look-ahead, D); ``state`` is the forward direction's, before the first of them.

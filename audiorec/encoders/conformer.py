@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from audiorec.config import parse
 from audiorec.encoders.attention import AttentionConfig, Context, SelfAttention, share, without_bias
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import subsampling
@@ -27,7 +28,7 @@ class Convolution(StreamingModule):
         self.kernel = kernel
         self.gated = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GLU())
         self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
-        self.out = nn.Sequential(nn.LayerNorm(dim), nn.SiLU(), nn.Linear(dim, dim), nn.Dropout(dropout))
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.SiLU(), nn.Linear(dim, dim), Dropout(dropout))
 
     def initial_state(self, batch_size: int) -> State:
         return {"left": self.zeros(batch_size, self.kernel - 1, self.input_dim)}

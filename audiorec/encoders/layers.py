@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from audiorec.encoders.dropout import Dropout
+
 
 class FeedForward(nn.Module):
     """``x + scale · W₂ silu(W₁ norm(x))``: pre-norm, residual, frame by frame; Conformers take two with scale ½."""
@@ -13,9 +15,9 @@ class FeedForward(nn.Module):
             nn.LayerNorm(dim),
             nn.Linear(dim, expansion * dim),
             nn.SiLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(expansion * dim, dim),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(self, x: Tensor) -> Tensor:

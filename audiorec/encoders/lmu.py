@@ -9,6 +9,7 @@ from audiorec_kernels.lti import lti_scan
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule, mask, mask_finite
@@ -132,7 +133,7 @@ def _layer(config: LmuConfig, theta: float) -> Sequential:
         norm=Pointwise(nn.LayerNorm(dim), dim),
         lmu=Lmu(dim, config.channels, config.order, theta),
         out=Pointwise(nn.Linear(dim, dim), dim),
-        dropout=Pointwise(nn.Dropout(config.dropout), dim),
+        dropout=Pointwise(Dropout(config.dropout), dim),
     )
 
 
@@ -147,6 +148,6 @@ def _embedding(config: LmuConfig) -> Sequential:
 def _mixer(config: LmuConfig) -> Pointwise:
     dim, inner = config.dim, config.expand * config.dim
     mixer = nn.Sequential(
-        nn.LayerNorm(dim), nn.Linear(dim, inner), nn.GELU(), nn.Linear(inner, dim), nn.Dropout(config.dropout)
+        nn.LayerNorm(dim), nn.Linear(dim, inner), nn.GELU(), nn.Linear(inner, dim), Dropout(config.dropout)
     )
     return Pointwise(mixer, dim)

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_v
 from torch import Tensor, nn
 
 from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import SubsampledConfig, subsampling
 from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule, mask
@@ -140,7 +141,7 @@ def _layer(config: MambaConfig) -> Sequential:
     return Sequential(
         norm=Pointwise(nn.LayerNorm(dim), dim),
         mamba=_mamba(config, dim),
-        dropout=Pointwise(nn.Dropout(config.dropout), dim),
+        dropout=Pointwise(Dropout(config.dropout), dim),
     )
 
 

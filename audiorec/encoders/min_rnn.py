@@ -10,6 +10,7 @@ from audiorec_kernels.scan import linear_scan
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import SubsampledConfig, subsampling
 from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
@@ -98,9 +99,9 @@ class Block(StreamingModule):
         self.conv = nn.Conv1d(dim, dim, kernel, groups=dim)  # holds the weights; it is never called
         self.rnn_norm = nn.LayerNorm(dim)
         self.rnn = rnn
-        self.rnn_out = nn.Sequential(nn.Linear(rnn.output_dim, dim), nn.Dropout(dropout))
+        self.rnn_out = nn.Sequential(nn.Linear(rnn.output_dim, dim), Dropout(dropout))
         self.mlp = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, mlp), nn.SiLU(), nn.Linear(mlp, dim), nn.Dropout(dropout)
+            nn.LayerNorm(dim), nn.Linear(dim, mlp), nn.SiLU(), nn.Linear(mlp, dim), Dropout(dropout)
         )
 
     def initial_state(self, batch_size: int) -> State:

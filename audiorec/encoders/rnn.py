@@ -7,6 +7,7 @@ from audiorec_kernels.rnn import dense_gru, dense_lstm
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
 from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule
@@ -107,7 +108,7 @@ def _layer(config: RnnConfig, rnn: type[StreamingModule]) -> Sequential:
         norm=Pointwise(nn.LayerNorm(dim), dim),
         **{rnn.__name__.lower(): rnn(dim, hidden)},
         **projection,
-        dropout=Pointwise(nn.Dropout(config.dropout), dim),
+        dropout=Pointwise(Dropout(config.dropout), dim),
     )
 
 

@@ -14,8 +14,9 @@ from audiorec.errors import ConfigError, UserError
 LEGEND = """\
 Word error rates in %, offline with their 95 % bootstrap interval over utterances, streamed by the size of the pieces
 fed. *Differ*: utterances whose words are not the same streamed as offline (the most of any size). *Latency*: the
-model's own, from features, subsampling and look-ahead. *RTF*: seconds of work per second of audio (streamed: the
-slowest size). This page is generated."""
+model's own, from features, subsampling and look-ahead. *State*: what a stream carries. *Training*: minutes in all,
+validation included, and seconds for each hour of audio seen. *RTF*: seconds of work per second of audio (streamed: the
+slowest size, on one core). This page is generated."""
 NONE = "–"
 OFFLINE = 0.0
 
@@ -41,6 +42,9 @@ class Row(Config):
     """utterances whose words differ from the offline row's"""
     parameters: int | None = None
     algorithmic_latency_ms: float | None = None
+    state_bytes: int | None = None
+    training_seconds: float | None = None
+    training_audio_seconds: float | None = None
     audio_seconds: float | None = None
     decode_seconds: float | None = None
     commit: str | None = None
@@ -144,6 +148,9 @@ def _table(lines: list[Line]) -> str:
         **{f"streamed, {chunk:g} ms": [_wer(line.get(chunk), interval=False) for line in lines] for chunk in chunks},
         "differ": [_differ(line) for line in lines],
         "latency, ms": [_first(line, "algorithmic_latency_ms", "{:g}") for line in lines],
+        "state, bytes": [_first(line, "state_bytes", "{:,}") for line in lines],
+        "training, min": [_training(line)[0] for line in lines],
+        "s per hour": [_training(line)[1] for line in lines],
         "RTF offline": [_factor(row for chunk, row in line.items() if chunk == OFFLINE) for line in lines],
         "RTF streamed": [_factor(row for chunk, row in line.items() if chunk != OFFLINE) for line in lines],
     }
@@ -178,6 +185,15 @@ def _differ(line: Line) -> str:
 def _factor(rows: Iterable[Row]) -> str:
     factors = [row.decode_seconds / row.audio_seconds for row in rows if row.audio_seconds and row.decode_seconds]
     return f"{max(factors):.2g}" if factors else NONE
+
+
+def _training(line: Line) -> tuple[str, str]:
+    """Minutes in all, and seconds for an hour of audio."""
+    for row in line.values():
+        if row.training_seconds and row.training_audio_seconds:
+            hours = row.training_audio_seconds / 3600
+            return f"{row.training_seconds / 60:.1f}", f"{row.training_seconds / hours:.0f}"
+    return NONE, NONE
 
 
 def _commands(rows: list[Row]) -> list[str]:

@@ -1,20 +1,23 @@
-"""What a person sees of a training: a line an epoch, and curves as a picture in the run folder."""
+"""What a person sees of a training: a line an epoch, curves as a picture in the run folder, and what it took."""
 
+import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from audiorec.training.module import Training
 
+TOOK = "training.json"
 SECONDS_BETWEEN_PICTURES = 20.0
 
 
 class Reporter(Callback):
-    """Prints a line an epoch and draws ``curves.png``. Its history is kept in the checkpoints."""
+    """Prints a line an epoch, draws ``curves.png``, writes ``training.json``. Its history is kept in the checkpoints."""
 
     def __init__(self, folder: Path, quiet: bool = False):
         self.folder = folder
@@ -32,10 +35,10 @@ class Reporter(Callback):
         self.began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Training) -> None:
-        row = {"epoch": trainer.current_epoch + 1, **module.metrics}
+        seconds = time.monotonic() - self.began
+        row = {"epoch": trainer.current_epoch + 1, **module.metrics, "seconds": seconds}
         self.history.append(row)
         if not self.quiet:
-            seconds = time.monotonic() - self.began
             left = f", {row['dropped']} utterances without a path" if row["dropped"] else ""
             print(
                 f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
@@ -47,6 +50,15 @@ class Reporter(Callback):
 
     def on_fit_end(self, trainer: lightning.Trainer, module: Training) -> None:
         self.draw()
+        took = {
+            "training_epochs": len(self.history),
+            "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
+            "training_audio_seconds": round(sum(row["audio_seconds"] for row in self.history), 1),
+            "training_threads": torch.get_num_threads(),
+        }
+        part = self.folder / ".training.json"
+        part.write_text(json.dumps(took, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, self.folder / TOOK)
 
     def draw(self) -> None:
         """Loss and word error rate over epochs, as ``curves.png``."""

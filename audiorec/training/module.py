@@ -46,6 +46,7 @@ class Training(lightning.LightningModule):
         # What layers draw for themselves (dropout) must not depend on the epochs before it.
         torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, "dropout"))
         self.seen: list[tuple[Tensor, Tensor]] = []  # (loss, rows left out) of every batch
+        self.samples = 0
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         options = self.config.optimizer
@@ -59,6 +60,7 @@ class Training(lightning.LightningModule):
         x = spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
         loss, dropped = self._loss(*self.model.encoder(x, lengths), batch)
         self.seen.append((loss.detach(), dropped))
+        self.samples += int(batch.lengths.sum())
         self.log("train_loss", loss, batch_size=len(batch.ids))
         return loss
 
@@ -79,6 +81,7 @@ class Training(lightning.LightningModule):
         words = jiwer.process_words(self.references, self.hypotheses)
         losses, dropped = (torch.stack(values) for values in zip(*self.seen, strict=True))
         self.metrics["train_loss"], self.metrics["dropped"] = float(losses.mean()), int(dropped.sum())
+        self.metrics["audio_seconds"] = self.samples / self.model.sample_rate
         self.metrics["valid_loss"] = self.loss_sum / len(self.references)
         self.metrics["valid_wer"] = words.wer
         # The later, the better: where the schedule ends near zero, the last checkpoints average best.

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from audiorec.audio.augment import LEVEL, AugmentConfig, add_noise, augment, change_speed, coloured_noise, even_level
+from audiorec.audio.augment import (
+    LEVEL,
+    AugmentConfig,
+    add_noise,
+    augment,
+    augment_clip,
+    change_speed,
+    coloured_noise,
+    even_level,
+    random_filter,
+)
 from audiorec.audio.spec_augment import SpecAugmentConfig, spec_augment
 
 
@@ -37,11 +47,28 @@ def test_noise_falls_with_frequency_as_its_exponent():
         assert slope == pytest.approx(exponent, abs=0.15)
 
 
+def test_a_filter_changes_no_frequency_by_more_than_asked_and_its_curve_is_smooth():
+    impulse = np.zeros(4096, np.float32)
+    impulse[2048] = 1
+    curves = []
+    for seed in (1, 2):
+        y = random_filter(impulse, 6.0, np.random.default_rng(seed))
+        curves.append(20 * np.log10(np.abs(np.fft.rfft(y))))
+    for curve in curves:
+        assert 1 < np.abs(curve).max() < 6.01 and np.abs(np.diff(curve)).max() < 1
+    assert np.abs(curves[0] - curves[1]).max() > 1
+
+
 def test_a_seed_decides_everything(speech):
-    config = AugmentConfig(speed=(0.9, 1.1), gain_db=(-6, 6), noise_snr_db=(5, 20))
-    a, b, c = (augment(speech, 8000, config, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    config = AugmentConfig(speed=(0.9, 1.1), filter_db=6, gain_db=(-6, 6), noise_snr_db=(5, 20))
+
+    def changed(config: AugmentConfig, seed: int) -> np.ndarray:
+        random = np.random.default_rng(seed)
+        return augment(augment_clip(speech, config, random), 8000, config, random)
+
+    a, b, c = (changed(config, seed) for seed in (1, 1, 2))
     assert np.array_equal(a, b) and (len(a) != len(c) or not np.array_equal(a, c))
-    assert np.array_equal(augment(speech, 8000, AugmentConfig(), np.random.default_rng(0)), speech)
+    assert np.array_equal(changed(AugmentConfig(), 0), speech)
 
 
 def test_spec_augment_draws_by_row_and_hides_no_more_than_its_share():

@@ -11,6 +11,7 @@ from audiorec.evaluation import read_rows, render, write_results
 
 def row(recipe="lstm_ctc", split="test", mode="offline", wer=0.05, **more) -> dict:
     common = {"parameters": 1234567, "algorithmic_latency_ms": 125.0, "audio_seconds": 100.0, "state_bytes": 4096}
+    common |= {"training_seconds": 600, "training_audio_seconds": 36000}
     return {"recipe": recipe, "split": split, "mode": mode, "wer": wer, **common, **more}
 
 
@@ -56,13 +57,17 @@ def test_every_number_is_in_its_cell():
         "streamed, 160 ms": "3.30",
         "differ": "2",
         "latency, ms": "125",
+        "state, bytes": "4,096",
+        "training, min": "10.0",
+        "s per hour": "60",
         "RTF offline": "0.01",
         "RTF streamed": "0.04",
     }
     blstm = found["test"][0]
     assert (blstm["WER offline"], blstm["streamed, 80 ms"], blstm["differ"]) == ("2.10", "–", "–")
     assert found["test"][3]["differ"] == "–", "a decoding that was not compared is not called equal"
-    assert set(found["dev"][0]) == {"recipe", "parameters", "WER offline", "differ", "latency, ms"}
+    measured = {"parameters", "latency, ms", "state, bytes", "training, min", "s per hour"}
+    assert set(found["dev"][0]) == {"recipe", "WER offline", "differ", *measured}
 
 
 def test_what_made_the_numbers_is_told_once():

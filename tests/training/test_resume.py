@@ -1,5 +1,6 @@
 """Training killed in its middle and started again ends with the weights of one that was never disturbed, bit for bit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -85,6 +86,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, 
         a, b = (weights(run / name) for run in (undisturbed, out))
         assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name
     assert (out / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    took, whole = (json.loads((run / "training.json").read_text()) for run in (out, undisturbed))
+    assert took["training_epochs"] == 4 and took["training_audio_seconds"] == whole["training_audio_seconds"] > 0
 
 
 def weights(path: Path) -> dict:
