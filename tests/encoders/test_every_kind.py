@@ -81,7 +81,6 @@ def test_an_unknown_kind_is_named_with_those_there_are():
         build({"dim": 80}, 80)
 
 
-@pytest.mark.slow
 @KINDS
 def test_an_hour_leaves_the_state_as_large_as_it_was(kind):
     """360,000 frames of 10 ms in steps of half a minute and of a period: structure, shapes, types and bytes."""
