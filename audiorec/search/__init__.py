@@ -1,6 +1,7 @@
 """Search: encoder frames in, tokens out, with state, so that a stream and a file give the same tokens."""
 
 from audiorec.search.ctc import CtcGreedySearch
-from audiorec.search.tokens import Tokens
+from audiorec.search.ctc_beam import CtcBeamSearch
+from audiorec.search.tokens import Hypothesis, Tokens
 
-__all__ = ["CtcGreedySearch", "Tokens"]
+__all__ = ["CtcBeamSearch", "CtcGreedySearch", "Hypothesis", "Tokens"]

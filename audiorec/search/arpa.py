@@ -33,7 +33,7 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0) -> Au
     grams.setdefault((begin,), unknown)
     grams.setdefault((end,), (0.0, 0.0))
 
-        # A history that nothing follows and that costs nothing to leave is no state: its longest suffix tells as much.
+    # A history that nothing follows and that costs nothing to leave is no state: its longest suffix tells as much.
     histories = {(), *(gram[:-1] for gram in grams), *(gram for gram, (_, backoff) in grams.items() if backoff)}
     states = {history: index for index, history in enumerate(sorted(histories, key=lambda gram: (len(gram), gram)))}
 
@@ -41,10 +41,7 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0) -> Au
         return next(states[history[i:]] for i in range(len(history) + 1) if history[i:] in states)
 
     scale = weight * math.log(10)
-    arcs = {
-        (states[gram[:-1]], gram[-1]): (scale * score, state(gram))
-        for gram, (score, _) in grams.items()
-    }
+    arcs = {(states[gram[:-1]], gram[-1]): (scale * score, state(gram)) for gram, (score, _) in grams.items()}
     failure = [(scale * grams[history][1], state(history[1:])) if history else (0.0, 0) for history in states]
     made = Automaton(tokenizer.size + 2, arcs, failure, [0.0] * len(states), state((begin,)))
     made.final, _ = made.step(made.targets.new_tensor(range(len(states))), made.targets.new_tensor(end))
