@@ -2,5 +2,6 @@
 
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.tokens import Tokens
+from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 
-__all__ = ["CtcGreedySearch", "Tokens"]
+__all__ = ["CtcGreedySearch", "TdtGreedySearch", "Tokens", "TransducerGreedySearch"]
