@@ -3,5 +3,6 @@
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
 from audiorec.search.tokens import Hypothesis, Tokens
+from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 
-__all__ = ["CtcBeamSearch", "CtcGreedySearch", "Hypothesis", "Tokens"]
+__all__ = ["CtcBeamSearch", "CtcGreedySearch", "Hypothesis", "TdtGreedySearch", "Tokens", "TransducerGreedySearch"]

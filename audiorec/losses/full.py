@@ -1,0 +1,44 @@
+"""The full transducer loss as a recipe uses it: the joiner is asked at every cell of the lattice."""
+
+from torch import Tensor, nn
+
+from audiorec.losses.joined import BLANK, Joiner, cells_of, joined_hidden, joined_log_probs
+from audiorec.losses.pruning import band_symbols, whole_ranges
+from audiorec.losses.transducer import arcs, lattice_loss
+
+
+class FullTransducerLoss(nn.Module):
+    """``rnnt_loss`` of a joiner, one value a row, without its logits (B, T, S+1, V) ever being there beside others."""
+
+    def __init__(
+        self,
+        *,
+        rnnt_type: str = "regular",
+        delay_penalty: float = 0.0,
+        fastemit: float = 0.0,
+        recompute: bool = False,
+    ):
+        super().__init__()
+        self.rnnt_type = rnnt_type
+        self.delay_penalty = delay_penalty
+        self.fastemit = fastemit
+        self.recompute = recompute
+
+    def forward(
+        self,
+        encoder: Tensor,
+        predictor: Tensor,
+        joiner: Joiner,
+        symbols: Tensor,
+        lengths: Tensor,
+        symbol_lengths: Tensor,
+    ) -> Tensor:
+        """(B,): encoder (B, T, C) with lengths (B,), predictor (B, S+1, P), symbols (B, S) int64 with symbol_lengths (B,)."""
+        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths)
+        ranges = whole_ranges(encoder.shape[1], symbols)
+        hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
+        output, index = joiner.output, band_symbols(symbols, ranges, BLANK)
+        chosen = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute)
+        px, py = chosen.transpose(1, 2).unbind(-1)
+        px, py = arcs(px[:, :-1], py, boundary, self.rnnt_type)
+        return lattice_loss(px, py, boundary, self.delay_penalty, "none", self.fastemit)[0]
