@@ -1,5 +1,6 @@
 """The transducer head: predictor, joiner, the loss they train with and the search that fits it."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -9,7 +10,7 @@ from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.models.heads import HEADS
 from audiorec.models.transducer_losses import LOSSES
-from audiorec.search import TransducerGreedySearch
+from audiorec.search import GREEDY, Automaton, SearchConfig, TransducerBeamSearch, TransducerGreedySearch
 
 
 class TransducerConfig(Config):
@@ -41,5 +42,8 @@ class TransducerHead(nn.Module):
         """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
         return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 
-    def search(self) -> TransducerGreedySearch:
-        return self.loss.search(self.predictor, self.joiner)
+    def search(
+        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+    ) -> TransducerGreedySearch | TransducerBeamSearch:
+        """Raises ConfigError where the loss's type of transducer has no such search."""
+        return self.loss.search(self.predictor, self.joiner, config, automata)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from audiorec.search.greedy import GreedySearch
 from audiorec.search.tokens import Tokens, spoken
 from audiorec.streaming import State, valid
 
 BLANK = 0
 
 
-class CtcGreedySearch:
+class CtcGreedySearch(GreedySearch):
     """``scores`` maps encoder frames (B, T, C) to log-probabilities (B, T, V), blank 0.
 
     State: ``last`` (B,), the best symbol of the row's last frame; ``frame`` (B,), frames seen; ``margin`` (B,), the
@@ -45,11 +46,3 @@ class CtcGreedySearch:
             "frame": state["frame"] + lengths,
             "margin": torch.minimum(state["margin"], margin),
         }
-
-    def partial(self, state: State) -> Tokens:
-        """Tokens not yet committed: none, greedy search never takes a token back."""
-        return Tokens.none(len(state["frame"]), state["frame"].device)
-
-    def flush(self, state: State) -> Tokens:
-        """The tokens that the end of the stream brings: none."""
-        return self.partial(state)

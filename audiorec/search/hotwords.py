@@ -1,7 +1,7 @@
 """Hotwords: phrases to listen for, as a context graph (an Aho-Corasick automaton) over tokens."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from audiorec.errors import UserError

@@ -15,6 +15,12 @@ class Hypothesis:
     log_probs: list[float] = field(default_factory=list)
     score: float = 0.0
 
+    def extend(self, later: "Hypothesis") -> None:
+        """Say ``later`` too."""
+        self.ids += later.ids
+        self.frames += later.frames
+        self.log_probs += later.log_probs
+
     def __add__(self, later: "Hypothesis") -> "Hypothesis":
         return Hypothesis(
             self.ids + later.ids, self.frames + later.frames, self.log_probs + later.log_probs, later.score

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from audiorec.decoders import Joiner, Predictor
+from audiorec.search.greedy import GreedySearch
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State, put, take
 
@@ -13,7 +14,7 @@ BLANK = 0
 MAX_SYMBOLS = 10  # that a frame may emit, as in NeMo: an untrained model would never leave its first one
 
 
-class TransducerGreedySearch:
+class TransducerGreedySearch(GreedySearch):
     """The best symbol given the frame and the symbols so far; a blank moves on to the next frame (Graves 2012).
 
     ``max_symbols`` a frame at most; 1 for a model of type ``modified`` or ``constrained``. Blanks are skipped in bulk: the
@@ -86,14 +87,6 @@ class TransducerGreedySearch:
             "decisions": decisions,
             "margin": margin,
         }
-
-    def partial(self, state: State) -> Tokens:
-        """Tokens not yet committed: none, greedy search never takes a token back."""
-        return Tokens.none(len(state["frame"]), state["frame"].device)
-
-    def flush(self, state: State) -> Tokens:
-        """The tokens that the end of the stream brings: none."""
-        return self.partial(state)
 
     def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(…, V) → the best symbol, the frames it moves on by, and by how much it is the best."""
