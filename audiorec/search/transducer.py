@@ -50,14 +50,15 @@ class TransducerGreedySearch:
         decisions, margin = state["decisions"].clone(), state["margin"].clone()
         at = state["skip"].clone()  # the frame that each row is at
         count = torch.zeros_like(at)  # symbols that it emitted there
-        ahead = torch.arange(self.block, device=x.device)
         emitted = [lengths.new_zeros(3, 0)]
         while len(rows := (at < lengths).nonzero()[:, 0]):
             here = at[rows]
+            left = lengths[rows] - here
+            ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
             symbols, moves, gaps = self._decide(self.joiner(seen, history[rows, None]).float())
-            live = look < lengths[rows, None]
+            live = ahead < left[:, None]
             # Up to the first symbol, or to the last frame: what comes after has another history.
             new = (symbols != BLANK) & live
             last = torch.where(new.any(1), new.to(torch.uint8).argmax(1), live.sum(1) - 1)
