@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
 from audiorec.losses import ctc_loss
-from audiorec.search import CtcGreedySearch
+from audiorec.search import Alignment, CtcGreedySearch, align_ctc
 
 HEADS = Registry("heads")
 
@@ -39,3 +39,7 @@ class CtcHead(nn.Module):
 
     def search(self) -> CtcGreedySearch:
         return CtcGreedySearch(self)
+
+    def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
+        """Where the tokens lie; arguments as for ``losses``."""
+        return align_ctc(self(x), lengths, tokens, token_lengths)

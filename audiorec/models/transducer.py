@@ -9,7 +9,7 @@ from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.models.heads import HEADS
 from audiorec.models.transducer_losses import LOSSES
-from audiorec.search import TransducerGreedySearch
+from audiorec.search import Alignment, TransducerGreedySearch, align_transducer
 
 
 class TransducerConfig(Config):
@@ -43,3 +43,8 @@ class TransducerHead(nn.Module):
 
     def search(self) -> TransducerGreedySearch:
         return self.loss.search(self.predictor, self.joiner)
+
+    def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
+        """Where the tokens lie; arguments as for ``losses``."""
+        topology = self.loss.rnnt_type, self.loss.durations
+        return align_transducer(self.predictor, self.joiner, x, lengths, tokens, token_lengths, *topology)

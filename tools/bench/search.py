@@ -8,7 +8,7 @@ one frame in ten and blanks between. Times are CPU seconds, so that what else ru
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -32,24 +32,34 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print("| search | frames | tokens a frame | decisions a frame | together, frames/s | one by one, frames/s | ratio |")
+    print(
+        "| search | frames | tokens a frame | decisions a frame | together, frames/s | one by one, frames/s | ratio |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, search, x, lengths in of_model(options) if options.model else by_hand(options):
         tokens, state = search.step(x, lengths, search.initial_state(len(x)))
         count = int(lengths.sum())
         decisions = float(state["decisions"].sum()) / count if "decisions" in state else 1.0
-        together, alone = [], []
-        for _ in range(options.repeats):
-            together.append(seconds(lambda: run(search, x, lengths, options.chunk)))
-            alone.append(
-                seconds(lambda: [run(search, x[i : i + 1], lengths[i : i + 1], options.chunk) for i in range(len(x))])
-            )
-        rates = [count / statistics.median(times) for times in (together, alone)]
+        together, alone = (count / taken for taken in seconds(search, x, lengths, options))
         print(
-            f"| {name} | {count} | {int(tokens.lengths.sum()) / count:.3f} | {decisions:.3f} | {rates[0]:,.0f} | "
-            f"{rates[1]:,.0f} | {rates[0] / rates[1]:.1f} |",
+            f"| {name} | {count} | {int(tokens.lengths.sum()) / count:.3f} | {decisions:.3f} | {together:,.0f} | "
+            f"{alone:,.0f} | {together / alone:.1f} |",
             flush=True,
         )
+
+
+def seconds(search, x: Tensor, lengths: Tensor, options: argparse.Namespace) -> tuple[float, float]:
+    """Medians of interleaved runs: all streams together, and one by one."""
+    together, alone = [], []
+    for _ in range(options.repeats):
+        began = time.process_time()
+        run(search, x, lengths, options.chunk)
+        between = time.process_time()
+        for i in range(len(x)):
+            run(search, x[i : i + 1], lengths[i : i + 1], options.chunk)
+        together.append(between - began)
+        alone.append(time.process_time() - between)
+    return statistics.median(together), statistics.median(alone)
 
 
 @torch.inference_mode()
@@ -57,12 +67,6 @@ def run(search, x: Tensor, lengths: Tensor, chunk: int) -> None:
     state = search.initial_state(len(x))
     for at in range(0, int(lengths.max()), chunk):
         _, state = search.step(x[:, at : at + chunk], (lengths - at).clamp(0, min(chunk, x.shape[1] - at)), state)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    began = time.process_time()
-    call()
-    return time.process_time() - began
 
 
 @torch.inference_mode()
@@ -111,6 +115,7 @@ def _knowing(codes: Tensor, options: argparse.Namespace, extra: int) -> tuple:
     joiner.encoder_proj.weight[:vocabulary] = gain * codes
     joiner.predictor_proj.weight[:vocabulary] = -2 * gain * histories
     joiner.output.weight[:vocabulary, :vocabulary] = 2 * torch.eye(vocabulary)
+    joiner.output.weight[0] = 0
     joiner.output.bias.zero_()[0] = 1.5
     return predictor, joiner
 
