@@ -145,6 +145,24 @@ def decode(
 
 
 @app.command()
+def align(
+    model: Model,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory with texts.")],
+    out: Annotated[Path, typer.Option(help="Folder for tokens.ctm, words.ctm and align.json.")],
+    head: Annotated[Optional[str], typer.Option(help="The head that aligns; else the first.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+) -> None:
+    """Find when each token and word of a data directory was said."""
+    from audiorec.evaluation.align import align
+
+    summary = align(model, data, out, head, device)
+    for name, reason in summary["left_out"].items():
+        print(f"{name}: left out: {reason}", file=sys.stderr)
+    print(f"{out}: {summary['utterances']} utterances aligned, {len(summary['left_out'])} left out")
+
+
+@app.command()
 def score(
     reference: Annotated[Path, typer.Argument(help="Kaldi text, or a data directory.")],
     hypothesis: Annotated[Path, typer.Argument(help="Kaldi text, or a folder that `audiorec decode` wrote.")],

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
 from audiorec.losses import ctc_loss
-from audiorec.search import GREEDY, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig
+from audiorec.search import (
+    GREEDY,
+    Alignment,
+    Automaton,
+    CtcBeamSearch,
+    CtcGreedySearch,
+    SearchConfig,
+    align_ctc,
+)
 
 HEADS = Registry("heads")
 
@@ -44,3 +52,7 @@ class CtcHead(nn.Module):
         if config.kind == "greedy":
             return CtcGreedySearch(self)
         return CtcBeamSearch(self, config.beam, config.window, automata)
+
+    def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
+        """Where the tokens lie; arguments as for ``losses``."""
+        return align_ctc(self(x), lengths, tokens, token_lengths)

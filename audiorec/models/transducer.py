@@ -10,7 +10,15 @@ from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.models.heads import HEADS
 from audiorec.models.transducer_losses import LOSSES
-from audiorec.search import GREEDY, Automaton, SearchConfig, TransducerBeamSearch, TransducerGreedySearch
+from audiorec.search import (
+    GREEDY,
+    Alignment,
+    Automaton,
+    SearchConfig,
+    TransducerBeamSearch,
+    TransducerGreedySearch,
+    align_transducer,
+)
 
 
 class TransducerConfig(Config):
@@ -47,3 +55,8 @@ class TransducerHead(nn.Module):
     ) -> TransducerGreedySearch | TransducerBeamSearch:
         """Raises ConfigError where the loss's type of transducer has no such search."""
         return self.loss.search(self.predictor, self.joiner, config, automata)
+
+    def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
+        """Where the tokens lie; arguments as for ``losses``."""
+        topology = self.loss.rnnt_type, self.loss.durations
+        return align_transducer(self.predictor, self.joiner, x, lengths, tokens, token_lengths, *topology)

@@ -90,6 +90,7 @@ class TdtConfig(Config):
 @LOSSES.register
 class Tdt(TdtLoss):
     Config = TdtConfig
+    rnnt_type = "modified"
 
     def __init__(self, config: TdtConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
         super().__init__(**_options(config))

@@ -1,5 +1,6 @@
 """Search: encoder frames in, tokens out, with state, so that a stream and a file give the same tokens."""
 
+from audiorec.search.align import Alignment, align_ctc, align_transducer
 from audiorec.search.automaton import Automaton
 from audiorec.search.blank_skip import BlankSkip
 from audiorec.search.config import GREEDY, SearchConfig, build_automata
@@ -11,6 +12,7 @@ from audiorec.search.transducer_beam import TransducerBeamSearch
 
 __all__ = [
     "GREEDY",
+    "Alignment",
     "Automaton",
     "BlankSkip",
     "CtcBeamSearch",
@@ -21,5 +23,7 @@ __all__ = [
     "Tokens",
     "TransducerBeamSearch",
     "TransducerGreedySearch",
+    "align_ctc",
+    "align_transducer",
     "build_automata",
 ]

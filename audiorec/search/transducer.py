@@ -51,15 +51,16 @@ class TransducerGreedySearch(GreedySearch):
         decisions, margin = state["decisions"].clone(), state["margin"].clone()
         at = state["skip"].clone()  # the frame that each row is at
         count = torch.zeros_like(at)  # symbols that it emitted there
-        ahead = torch.arange(self.block, device=x.device)
         emitted, sure = [lengths.new_zeros(3, 0)], [x.new_zeros(0, dtype=torch.float32)]
         while len(rows := (at < lengths).nonzero()[:, 0]):
             here = at[rows]
+            left = lengths[rows] - here
+            ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
             logits = self.joiner(seen, history[rows, None]).float()
             symbols, moves, gaps = self._decide(logits)
-            live = look < lengths[rows, None]
+            live = ahead < left[:, None]
             # Up to the first symbol, or to the last frame: what comes after has another history.
             new = (symbols != BLANK) & live
             last = torch.where(new.any(1), new.to(torch.uint8).argmax(1), live.sum(1) - 1)
