@@ -87,19 +87,40 @@ def tokenizer(
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
     """Train a tokenizer on transcripts."""
-    from audiorec.data.kaldi import read_data_dir
     from audiorec.text import train_tokenizer
 
-    if data.is_dir():
-        texts = [utterance.text for utterance in read_data_dir(data)]
-    else:
-        try:
-            texts = data.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
-    made = train_tokenizer(kind, texts, size)
+    made = train_tokenizer(kind, _transcripts(data), size)
     made.save(out)
     print(f"{out}: {made.kind}, {made.size} pieces")
+
+
+@app.command()
+def lm(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
+    order: Annotated[int, typer.Option(min=1, help="The longest n-grams.")] = 3,
+    *,
+    out: Annotated[Path, typer.Option(help="The ARPA file to write.")],
+) -> None:
+    """Count transcripts into an n-gram over a model's pieces, for decode --lm; small corpora only."""
+    from audiorec.models import load_model
+    from audiorec.search.ngram import write_ngram
+
+    _, tokenizer, config = load_model(model)
+    normalize = config.tokenizer.normalize
+    write_ngram(out, [normalize(text) for text in _transcripts(data)], tokenizer, order)
+    print(out)
+
+
+def _transcripts(data: Path) -> list[str]:
+    from audiorec.data.kaldi import read_data_dir
+
+    if data.is_dir():
+        return [utterance.text for utterance in read_data_dir(data)]
+    try:
+        return data.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
 
 
 @app.command()
@@ -112,6 +133,13 @@ def decode(
     chunk_ms: Annotated[float, typer.Option(min=1, help="Size of the pieces.")] = 160.0,
     head: Annotated[Optional[str], typer.Option(help="The head that decodes; else the first.")] = None,  # noqa: UP045
     latency_ms: Annotated[Optional[float], typer.Option(min=0, help="Look-ahead of the attention.")] = None,  # noqa: UP045
+    search: Annotated[str, typer.Option(help="greedy or beam.")] = "greedy",
+    beam: Annotated[int, typer.Option(min=1, help="Hypotheses of the beam.")] = 4,
+    lm: Annotated[Optional[Path], typer.Option(help="ARPA n-gram over the tokenizer's pieces; needs a beam.")] = None,  # noqa: UP045
+    lm_weight: Annotated[float, typer.Option(min=0, help="Weight of the n-gram.")] = 0.3,
+    hotwords: Annotated[Optional[Path], typer.Option(help="Phrases, one a line, `phrase :2.5`; needs a beam.")] = None,  # noqa: UP045
+    hotwords_score: Annotated[float, typer.Option(help="Bonus of each token of a phrase.")] = 1.5,
+    skip_blank: Annotated[Optional[float], typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,  # noqa: UP045
     threads: Annotated[Optional[int], typer.Option(min=1, help="Threads to compute with.")] = None,  # noqa: UP045
     device: Device = "cpu",
 ) -> None:
@@ -123,7 +151,9 @@ def decode(
 
     if threads:
         torch.set_num_threads(threads)
-    recognizer = load(model, device, head)
+    settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "skip_blank": skip_blank}
+    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score}
+    recognizer = load(model, device, head, settings)
     took = model / "training.json"  # a run folder has one, a model directory alone does not
     about = json.loads(took.read_text()) if took.exists() else {}
     about["command"] = " ".join(["audiorec", *sys.argv[1:]])
@@ -133,6 +163,24 @@ def decode(
     summary = decode(recognizer, data, out, chunk_ms if streaming else None, about)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
+
+
+@app.command()
+def align(
+    model: Model,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory with texts.")],
+    out: Annotated[Path, typer.Option(help="Folder for tokens.ctm, words.ctm and align.json.")],
+    head: Annotated[Optional[str], typer.Option(help="The head that aligns; else the first.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+) -> None:
+    """Find when each token and word of a data directory was said."""
+    from audiorec.evaluation.align import align
+
+    summary = align(model, data, out, head, device)
+    for name, reason in summary["left_out"].items():
+        print(f"{name}: left out: {reason}", file=sys.stderr)
+    print(f"{out}: {summary['utterances']} utterances aligned, {len(summary['left_out'])} left out")
 
 
 @app.command()

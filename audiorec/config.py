@@ -47,9 +47,11 @@ class Registry:
         return self.kinds[kind]
 
     def parse(self, value: Any) -> Config:
-        """A typed config from a config or a plain dict with ``kind``."""
+        """A typed config from a config, a plain dict with ``kind``, or a kind alone."""
         if isinstance(value, Config):
             return value
+        if isinstance(value, str):
+            value = {"kind": value}
         if not isinstance(value, Mapping) or "kind" not in value:
             raise ConfigError(f"{self.sort}: needs a mapping with a key `kind`, one of {', '.join(sorted(self.kinds))}")
         return parse(self.find(value["kind"]).Config, value, prefix=self.sort)

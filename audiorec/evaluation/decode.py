@@ -1,8 +1,6 @@
 """Decode a data directory, offline or streamed in pieces, into a Kaldi ``text``, word times and what it took."""
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
-from audiorec.errors import UserError
+from audiorec.evaluation.folder import whole_folder
 from audiorec.streaming import state_bytes
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def decode(
     recordings = Recordings()
     results: dict[str, Result] = {}
     audio_seconds = decode_seconds = 0.0
-    source = _each if chunk_ms is not None else _batches
+    source = _each if chunk_ms is not None else batches
     for names, samples in source(utterances, recordings, recognizer.sample_rate):
         began = time.perf_counter()
         given = (
@@ -79,7 +77,7 @@ def _each(
         yield [utterance.id], [recordings.samples(utterance, rate)]
 
 
-def _batches(
+def batches(
     utterances: list[Utterance], recordings: Recordings, rate: int
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
     """Utterances in their order, as many at once as stay below ``BATCH_SECONDS`` with padding."""
@@ -96,19 +94,9 @@ def _batches(
 
 
 def _write(out: Path, results: "dict[str, Result]", summary: dict) -> None:
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with whole_folder(out, "decode.json") as folder:
         texts = sorted(results.items())
-        (part / "text").write_text("".join(f"{name} {r.text}".rstrip() + "\n" for name, r in texts), encoding="utf-8")
+        (folder / "text").write_text("".join(f"{name} {r.text}".rstrip() + "\n" for name, r in texts), encoding="utf-8")
         words = (f"{n} 1 {w.start:.2f} {w.end - w.start:.2f} {w.text}\n" for n, r in texts for w in r.words)
-        (part / "words.ctm").write_text("".join(words), encoding="utf-8")
-        (part / "decode.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        if out.exists():
-            if not (out / "decode.json").exists() and any(out.iterdir()):
-                raise UserError(f"{out}: holds other files than a decoding; choose another --out")
-            shutil.rmtree(out)
-        os.replace(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        (folder / "words.ctm").write_text("".join(words), encoding="utf-8")
+        (folder / "decode.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

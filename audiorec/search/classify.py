@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from audiorec.search.ctc import BLANK
-from audiorec.search.tokens import Tokens
+from audiorec.search.greedy import GreedySearch
+from audiorec.search.tokens import Hypothesis, Tokens, spoken
 from audiorec.streaming import State, StreamingModule, map_state
 
 
-class ClassifySearch:
+class ClassifySearch(GreedySearch):
     """``pool`` is a running mean over encoder frames (B, T, C), ``scores`` maps it (B, C) to log-probabilities (B, V).
 
     The label stays open until ``flush``: ``partial`` is the best one so far, none where that is the blank. State:
@@ -28,8 +29,7 @@ class ClassifySearch:
 
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
         """No tokens yet: x (B, T, C), lengths (B,) any from 0 to T."""
-        empty = x.new_zeros(len(x), 0, dtype=torch.int64)
-        none = Tokens(empty, empty, torch.zeros_like(lengths))
+        none = Tokens.none(len(x), x.device)
         if x.shape[1] == 0:
             return none, state
         _, _, pool = self.pool.step(x, lengths, state["pool"])
@@ -40,13 +40,15 @@ class ClassifySearch:
     def partial(self, state: State) -> Tokens:
         """The best label so far, at the last frame: one token a row, none before its first frame or where blank is best."""
         count = state["pool"]["count"][:, 0].long()
-        label = torch.where(count > 0, self._scores(state["pool"]).argmax(1), BLANK)
-        last = torch.where(label != BLANK, count - 1, 0)
-        return Tokens(label[:, None], last[:, None], (label != BLANK).long())
+        scores = self._scores(state["pool"])
+        best, label = scores.max(1)
+        heard = (count > 0) & (label != BLANK)
+        columns = (x[:, None] for x in (heard, label, count - 1, spoken(best, scores[:, BLANK])))
+        return Tokens.where(*columns)
 
-    def flush(self, state: State) -> Tokens:
-        """The label of the whole recording."""
-        return self.partial(state)
+    def hypotheses(self, state: State, row: int) -> list[Hypothesis]:
+        """The label alone."""
+        return [self.partial(state).hypothesis(row)]
 
     def _scores(self, pool: State) -> Tensor:
         return self.scores(self.pool.mean(pool)).float()

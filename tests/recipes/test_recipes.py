@@ -20,7 +20,8 @@ def test_a_recipe_builds_and_learns(recipe, speech):
     assert 0.5e6 < parameter_count(model) < 5e6
     samples, lengths = torch.from_numpy(speech[:16000])[None], torch.tensor([16000])
     x, n = model(samples, lengths)
-    losses = model.head().losses(x, n, torch.tensor([[3]]), torch.tensor([1]))  # a label too
-    mean_per_token(losses, torch.tensor([1]))[0].backward()
+    for head in model.heads.values():
+        losses = head.losses(x, n, torch.tensor([[3]]), torch.tensor([1]))  # a label too
+        mean_per_token(losses, torch.tensor([1]))[0].backward(retain_graph=True)
     gradients = [p.grad for p in model.parameters()]
     assert all(g is not None and torch.isfinite(g).all() for g in gradients) and any(g.any() for g in gradients)

@@ -1,0 +1,62 @@
+"""The LSTM predictor (Graves 2012): all symbols so far, in a state of fixed size."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from audiorec_kernels.rnn import dense_lstm
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from audiorec.config import Config
+from audiorec.decoders.predictor import BLANK, PREDICTORS, Predictor
+from audiorec.streaming import State
+
+
+class LstmPredictorConfig(Config):
+    kind: Literal["lstm"] = "lstm"
+    dim: PositiveInt = Field(256, description="of the embedding and of every layer")
+    layers: PositiveInt = 1
+    dropout: float = Field(0.1, ge=0, lt=1, description="of the embedding")
+
+
+@PREDICTORS.register
+class LstmPredictor(Predictor):
+    """LSTM layers over the symbols' embeddings. State: ``h`` and ``c`` (B, D) of each layer."""
+
+    Config = LstmPredictorConfig
+
+    def __init__(self, config: LstmPredictorConfig, vocabulary: int):
+        super().__init__()
+        self.output_dim = dim = config.dim
+        self.embedding = nn.Embedding(vocabulary, dim)
+        self.dropout = nn.Dropout(config.dropout)
+        # They hold and initialise the weights, and are never called.
+        self.layers = nn.ModuleDict({f"layer{i}": nn.LSTMCell(dim, dim) for i in range(config.layers)})
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        x = self.dropout(self.embedding(F.pad(symbols, (1, 0), value=BLANK)))
+        for layer in self.layers.values():
+            x, _ = dense_lstm(x, *_weights(layer))
+        return x
+
+    def initial_state(self, batch_size: int) -> State:
+        weight = self.embedding.weight
+        zeros = weight.new_zeros(batch_size, self.output_dim, dtype=torch.promote_types(weight.dtype, torch.float32))
+        blank = torch.full((batch_size,), BLANK, dtype=torch.int64, device=weight.device)
+        return self.step(blank, {name: {"h": zeros, "c": zeros} for name in self.layers})
+
+    def step(self, symbols: Tensor, state: State) -> State:
+        x, after = self.dropout(self.embedding(symbols)), {}
+        for name, layer in self.layers.items():
+            before = state[name]
+            x, c = torch.lstm_cell(x, (before["h"].to(x.dtype), before["c"].to(x.dtype)), *_weights(layer))
+            after[name] = {"h": x.to(before["h"].dtype), "c": c.to(before["c"].dtype)}
+        return after
+
+    def output(self, state: State) -> Tensor:
+        return state[f"layer{len(self.layers) - 1}"]["h"]
+
+
+def _weights(layer: nn.LSTMCell) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh

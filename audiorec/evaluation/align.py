@@ -1,0 +1,66 @@
+"""Align a data directory with its texts: the times of every token and word, as CTM."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.errors import UserError
+from audiorec.evaluation.decode import batches
+from audiorec.evaluation.folder import whole_folder
+
+
+@torch.inference_mode()
+def align(
+    model_path: Path | str, data: Path | str, out: Path | str, head: str | None = None, device: str = "cpu"
+) -> dict:
+    """Align every utterance of ``data`` by a head of the model, the first unless given.
+
+    Writes ``tokens.ctm``, ``words.ctm`` and ``align.json``, all or nothing, and returns what ``align.json`` holds: under
+    ``left_out`` the utterances that have no alignment and why, under ``scores`` the others' log-probability per frame.
+    Raises UserError where the data or the model cannot be used, or no utterance has an alignment.
+    """
+    from audiorec.models import load_model
+    from audiorec.recognizer.result import make_segment
+    from audiorec.search import Hypothesis
+
+    model, tokenizer, config = load_model(model_path)
+    model.to(device)
+    name = head or next(iter(config.heads))
+    if name not in model.heads:
+        raise UserError(f"{model_path}: has no head {name!r}; it has {', '.join(config.heads)}")
+    utterances = read_data_dir(data, require_text=False)
+    ids = {u.id: tokenizer.encode(config.tokenizer.normalize(u.text)) for u in utterances}
+    left_out = {name: "its text is empty" for name, row in ids.items() if not row}
+    scores: dict[str, float] = {}
+    lines: dict[str, list[str]] = {"tokens.ctm": [], "words.ctm": []}
+    spoken = [u for u in utterances if u.id not in left_out]
+    for names, samples in batches(spoken, Recordings(), model.sample_rate):
+        rows = [torch.tensor(ids[name]) for name in names]
+        sizes = torch.tensor([len(row) for row in samples], device=device)
+        audio = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in samples], batch_first=True)
+        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        x, lengths = model(audio.to(device), sizes)
+        found = model.head(name).align(x, lengths, tokens, torch.tensor([len(row) for row in rows], device=device))
+        for i, utterance in enumerate(names):
+            count, frames = len(ids[utterance]), int(lengths[i])
+            if found.scores[i] == -torch.inf:
+                left_out[utterance] = f"its {count} tokens do not fit into {frames} frames"
+                continue
+            scores[utterance] = round(float(found.scores[i]) / frames, 4)
+            starts, ends = found.starts[i, :count].tolist(), found.ends[i, :count].tolist()
+            said = Hypothesis(ids[utterance], starts, [0.0] * count)
+            segment = make_segment(tokenizer, said, model.frame_seconds, ends)
+            for file, pieces in (("tokens.ctm", segment.tokens), ("words.ctm", segment.words)):
+                lines[file] += [f"{utterance} 1 {p.start:.2f} {p.end - p.start:.2f} {p.text}\n" for p in pieces]
+    if not scores:
+        raise UserError(
+            f"{data}: no utterance has an alignment; {next(iter(left_out))}: {left_out[next(iter(left_out))]}"
+        )
+    summary = {"head": name, "utterances": len(scores), "left_out": left_out, "scores": scores}
+    with whole_folder(Path(out), "align.json") as folder:
+        for file, content in lines.items():
+            (folder / file).write_text("".join(content), encoding="utf-8")
+        (folder / "align.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary

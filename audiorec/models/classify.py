@@ -1,0 +1,58 @@
+"""The classify head: one label for a whole recording, for keyword work."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from audiorec.config import Config
+from audiorec.errors import ConfigError
+from audiorec.models.heads import HEADS
+from audiorec.models.pooling import RunningMean
+from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig
+from audiorec.text.tokenizer import BLANK
+
+
+class ClassifyConfig(Config):
+    kind: Literal["classify"] = "classify"
+    weight: float = Field(1.0, gt=0, description="of its loss in the sum over heads")
+
+
+@HEADS.register
+class ClassifyHead(nn.Module):
+    """One label for a whole recording, from the mean of its frames: log-probabilities (…, dim) → (…, vocabulary).
+
+    Classes are the ids of a ``word`` tokenizer, whose transcripts are one word each. The first two mean what they mean
+    everywhere: ``<blk>`` is a recording without a word, ``<unk>`` one with a word that is no class.
+    """
+
+    Config = ClassifyConfig
+
+    def __init__(self, config: ClassifyConfig, dim: int, vocabulary: int):
+        super().__init__()
+        self.weight = config.weight
+        self.pool = RunningMean(dim)
+        self.linear = nn.Linear(dim, vocabulary)
+
+    def forward(self, mean: Tensor) -> Tensor:
+        logits = self.linear(mean)
+        return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+    def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
+        """(B,): cross-entropy of encoder frames x (B, T, dim) with tokens (B, S); +inf for transcripts of several words."""
+        _, _, state = self.pool.step(x, lengths, self.pool.initial_state(len(x)))
+        padded = F.pad(tokens, (0, 1), value=BLANK)  # there may be no column at all
+        label = torch.where(token_lengths > 0, padded[:, 0], BLANK)
+        losses = F.nll_loss(self(self.pool.mean(state)), label, reduction="none")
+        return torch.where(token_lengths <= 1, losses, torch.inf)
+
+    def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> ClassifySearch:
+        """Raises ConfigError for any but the greedy search: there is nothing else to search."""
+        if config.kind != "greedy":
+            raise ConfigError(
+                f"search: a classify head gives one label, search {config.kind} needs tokens; leave it greedy"
+            )
+        return ClassifySearch(self.pool, self)

@@ -1,0 +1,132 @@
+"""Searches alone, encoder outputs given, one thread: frames a second of streams together and one by one.
+
+python tools/bench/search.py [MODEL --data DIR] [--chunk 4] [--vocabulary 500] … With a model its own head searches what its
+encoder makes of the data, and the joiner's work per stream is counted. Without one a joiner made by hand gives a token at
+one frame in ten and blanks between. Times are CPU seconds, so that what else runs on the machine matters little.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from audiorec.decoders import PREDICTORS, Joiner
+from audiorec.search import (
+    CtcBeamSearch,
+    CtcGreedySearch,
+    TdtGreedySearch,
+    TransducerBeamSearch,
+    TransducerGreedySearch,
+)
+
+DURATIONS = (0, 1, 2, 3, 4)
+RATE = 0.1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", help="a model or run directory")
+    parser.add_argument("--data", help="data directory for the model")
+    parser.add_argument("--head", help="the model's head; else the first")
+    for name, default in {"streams": 64, "frames": 100, "chunk": 4, "beam": 4, "repeats": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    for name, default in {"vocabulary": 500, "encoder": 256, "predictor": 256, "joiner": 512}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    print(
+        "| search | frames | tokens a frame | decisions a frame | together, frames/s | one by one, frames/s | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, search, x, lengths in of_model(options) if options.model else by_hand(options):
+        tokens, state = search.step(x, lengths, search.initial_state(len(x)))
+        count = int(lengths.sum())
+        decisions = float(state["decisions"].sum()) / count if "decisions" in state else 1.0
+        together, alone = (count / taken for taken in seconds(search, x, lengths, options))
+        print(
+            f"| {name} | {count} | {int(tokens.lengths.sum()) / count:.3f} | {decisions:.3f} | {together:,.0f} | "
+            f"{alone:,.0f} | {together / alone:.1f} |",
+            flush=True,
+        )
+
+
+def seconds(search, x: Tensor, lengths: Tensor, options: argparse.Namespace) -> tuple[float, float]:
+    """Medians of interleaved runs: all streams together, and one by one."""
+    together, alone = [], []
+    for _ in range(options.repeats):
+        began = time.process_time()
+        run(search, x, lengths, options.chunk)
+        between = time.process_time()
+        for i in range(len(x)):
+            run(search, x[i : i + 1], lengths[i : i + 1], options.chunk)
+        together.append(between - began)
+        alone.append(time.process_time() - between)
+    return statistics.median(together), statistics.median(alone)
+
+
+@torch.inference_mode()
+def run(search, x: Tensor, lengths: Tensor, chunk: int) -> None:
+    state = search.initial_state(len(x))
+    for at in range(0, int(lengths.max()), chunk):
+        _, state = search.step(x[:, at : at + chunk], (lengths - at).clamp(0, min(chunk, x.shape[1] - at)), state)
+
+
+@torch.inference_mode()
+def of_model(options: argparse.Namespace) -> Iterator[tuple]:
+    """The model's search and its encoder's output for the first utterances of the data."""
+    from audiorec.data.kaldi import Recordings, read_data_dir
+    from audiorec.recognizer import load
+
+    recognizer, recordings = load(options.model, head=options.head), Recordings()
+    utterances = read_data_dir(options.data, require_text=False)[: options.streams]
+    samples = [torch.from_numpy(recordings.samples(u, recognizer.sample_rate)) for u in utterances]
+    padded = torch.nn.utils.rnn.pad_sequence(samples, batch_first=True)
+    x, lengths = recognizer.model(padded, torch.tensor([len(row) for row in samples]))
+    yield type(recognizer.search()).__name__, recognizer.search(), x, lengths
+
+
+def by_hand(options: argparse.Namespace) -> Iterator[tuple]:
+    """Every search, of a joiner that knows each symbol's code in the frames and takes none twice in a row."""
+    codes = torch.nn.functional.normalize(torch.randn(options.vocabulary, options.encoder), dim=1)
+    spoken = torch.randint(1, options.vocabulary, (options.streams, options.frames))
+    spoken *= torch.rand(spoken.shape) < RATE
+    x = codes[spoken] + 0.03 * torch.randn(*spoken.shape, options.encoder)
+    x[spoken == 0] -= codes[0]
+    lengths = torch.full((options.streams,), options.frames)
+    linear = torch.nn.Linear(options.encoder, options.vocabulary)
+    with torch.no_grad():
+        linear.weight.copy_(codes)
+        linear.bias.zero_()[0] = 0.5
+    yield "ctc", CtcGreedySearch(linear), x, lengths
+    yield f"ctc, beam {options.beam}", CtcBeamSearch(lambda x: linear(x).log_softmax(-1), options.beam), x, lengths
+    for name, extra, make in (
+        ("rnnt", 0, TransducerGreedySearch),
+        ("rnnt, one symbol a frame", 0, lambda *model: TransducerGreedySearch(*model, max_symbols=1)),
+        (f"rnnt, beam {options.beam}", 0, lambda *model: TransducerBeamSearch(*model, beam=options.beam)),
+        ("tdt, its durations by chance", len(DURATIONS), lambda *model: TdtGreedySearch(*model, DURATIONS)),
+    ):
+        yield name, make(*_knowing(codes, options, extra)), x, lengths
+
+
+@torch.no_grad()
+def _knowing(codes: Tensor, options: argparse.Namespace, extra: int) -> tuple:
+    vocabulary, gain = options.vocabulary, 3.0
+    predictor = PREDICTORS.build({"kind": "stateless", "dim": options.predictor}, vocabulary).eval()
+    predictor.conv.weight[..., 0] = 0
+    joiner = Joiner(options.encoder, options.predictor, max(options.joiner, vocabulary), vocabulary + extra)
+    histories = predictor.output({"context": torch.arange(vocabulary)[:, None].expand(-1, 2)})
+    histories = torch.nn.functional.normalize(histories - histories.mean(0), dim=1)
+    joiner.encoder_proj.weight[:vocabulary] = gain * codes
+    joiner.predictor_proj.weight[:vocabulary] = -2 * gain * histories
+    joiner.output.weight[:vocabulary, :vocabulary] = 2 * torch.eye(vocabulary)
+    joiner.output.weight[0] = 0
+    joiner.output.bias.zero_()[0] = 1.5
+    return predictor, joiner
+
+
+if __name__ == "__main__":
+    main()
