@@ -112,6 +112,13 @@ def decode(
     chunk_ms: Annotated[float, typer.Option(min=1, help="Size of the pieces.")] = 160.0,
     head: Annotated[Optional[str], typer.Option(help="The head that decodes; else the first.")] = None,  # noqa: UP045
     latency_ms: Annotated[Optional[float], typer.Option(min=0, help="Look-ahead of the attention.")] = None,  # noqa: UP045
+    search: Annotated[str, typer.Option(help="greedy or beam.")] = "greedy",
+    beam: Annotated[int, typer.Option(min=1, help="Hypotheses of the beam.")] = 4,
+    lm: Annotated[Optional[Path], typer.Option(help="ARPA n-gram over the tokenizer's pieces; needs a beam.")] = None,  # noqa: UP045
+    lm_weight: Annotated[float, typer.Option(min=0, help="Weight of the n-gram.")] = 0.3,
+    hotwords: Annotated[Optional[Path], typer.Option(help="Phrases, one a line, `phrase :2.5`; needs a beam.")] = None,  # noqa: UP045
+    hotwords_score: Annotated[float, typer.Option(help="Bonus of each token of a phrase.")] = 1.5,
+    skip_blank: Annotated[Optional[float], typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,  # noqa: UP045
     threads: Annotated[Optional[int], typer.Option(min=1, help="Threads to compute with.")] = None,  # noqa: UP045
     device: Device = "cpu",
 ) -> None:
@@ -123,7 +130,9 @@ def decode(
 
     if threads:
         torch.set_num_threads(threads)
-    recognizer = load(model, device, head)
+    settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "skip_blank": skip_blank}
+    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score}
+    recognizer = load(model, device, head, settings)
     took = model / "training.json"  # a run folder has one, a model directory alone does not
     about = json.loads(took.read_text()) if took.exists() else {}
     about["command"] = " ".join(["audiorec", *sys.argv[1:]])

@@ -9,6 +9,7 @@ from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.folder import whole_folder
+from audiorec.search import Hypothesis
 
 
 @torch.inference_mode()
@@ -49,7 +50,8 @@ def align(
                 continue
             scores[utterance] = round(float(found.scores[i]) / frames, 4)
             starts, ends = found.starts[i, :count].tolist(), found.ends[i, :count].tolist()
-            segment = make_segment(tokenizer, ids[utterance], starts, model.frame_seconds, ends)
+            said = Hypothesis(ids[utterance], starts, [0.0] * count)
+            segment = make_segment(tokenizer, said, model.frame_seconds, ends)
             for file, pieces in (("tokens.ctm", segment.tokens), ("words.ctm", segment.words)):
                 lines[file] += [f"{utterance} 1 {p.start:.2f} {p.end - p.start:.2f} {p.text}\n" for p in pieces]
     if not scores:

@@ -1,13 +1,17 @@
 """``AsrModel``: features, encoder and heads, from samples to the frames that heads and searches read."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor, nn
 
 from audiorec.audio.logmel import LogMel
 from audiorec.encoders import build
 from audiorec.encoders.attention import share
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
 from audiorec.models.config import ModelConfig
 from audiorec.models.heads import HEADS
+from audiorec.search import GREEDY, Automaton, BlankSkip, SearchConfig
 from audiorec.streaming import Sequential
 
 
@@ -15,7 +19,7 @@ class AsrModel(Sequential):
     """A chain from samples (B, T, 1), float32 in [−1, 1] at ``sample_rate``, to encoder frames (B, T', dim).
 
     It is a StreamingModule like any other: ``model(samples, lengths)`` for whole utterances, ``model.step`` for pieces.
-    ``heads`` read its output; each has ``losses`` and ``search``.
+    ``heads`` read its output; each has ``losses`` and a ``search``.
     """
 
     def __init__(self, config: ModelConfig, vocabulary: int):
@@ -57,6 +61,21 @@ class AsrModel(Sequential):
     def head(self, kind: str | None = None) -> nn.Module:
         """The head of this kind, or the first one."""
         return self.heads[kind] if kind else next(iter(self.heads.values()))
+
+    def search(self, kind: str | None = None, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> Any:
+        """The search of this head (the first one unless named), over this model's output.
+
+        Raises ConfigError where the head or the model does not offer what ``config`` asks for.
+        """
+        head = self.head(kind)
+        search = head.search(config, automata)
+        if config.skip_blank is None:
+            return search
+        if "ctc" not in self.heads or head is self.heads["ctc"]:
+            raise ConfigError(
+                "search.skip_blank: needs a transducer beside a ctc head; this model, or this head, is none"
+            )
+        return BlankSkip(search, self.heads["ctc"], config.skip_blank)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -1,5 +1,6 @@
 """Heads: what turns encoder frames into tokens. A head owns its projection, its loss and its search."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
 from audiorec.losses import ctc_loss
-from audiorec.search import Alignment, CtcGreedySearch, align_ctc
+from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, align_ctc
 
 HEADS = Registry("heads")
 
@@ -37,8 +38,12 @@ class CtcHead(nn.Module):
         """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
         return ctc_loss(self(x), lengths, tokens, token_lengths)
 
-    def search(self) -> CtcGreedySearch:
-        return CtcGreedySearch(self)
+    def search(
+        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+    ) -> CtcGreedySearch | CtcBeamSearch:
+        if config.kind == "greedy":
+            return CtcGreedySearch(self)
+        return CtcBeamSearch(self, config.beam, config.window, automata)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         """Where the tokens lie; arguments as for ``losses``."""

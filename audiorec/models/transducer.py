@@ -1,5 +1,6 @@
 """The transducer head: predictor, joiner, the loss they train with and the search that fits it."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -9,7 +10,15 @@ from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.models.heads import HEADS
 from audiorec.models.transducer_losses import LOSSES
-from audiorec.search import Alignment, TransducerGreedySearch, align_transducer
+from audiorec.search import (
+    GREEDY,
+    Alignment,
+    Automaton,
+    SearchConfig,
+    TransducerBeamSearch,
+    TransducerGreedySearch,
+    align_transducer,
+)
 
 
 class TransducerConfig(Config):
@@ -41,8 +50,11 @@ class TransducerHead(nn.Module):
         """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
         return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 
-    def search(self) -> TransducerGreedySearch:
-        return self.loss.search(self.predictor, self.joiner)
+    def search(
+        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+    ) -> TransducerGreedySearch | TransducerBeamSearch:
+        """Raises ConfigError where the loss's type of transducer has no such search."""
+        return self.loss.search(self.predictor, self.joiner, config, automata)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         """Where the tokens lie; arguments as for ``losses``."""

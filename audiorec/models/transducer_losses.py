@@ -1,13 +1,15 @@
 """The losses that a transducer head can train with: their configuration, and the search that fits each."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator
 
 from audiorec.config import Config, Registry
 from audiorec.decoders import Joiner, Predictor
+from audiorec.errors import ConfigError
 from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss
-from audiorec.search import TdtGreedySearch, TransducerGreedySearch
+from audiorec.search import Automaton, SearchConfig, TdtGreedySearch, TransducerBeamSearch, TransducerGreedySearch
 from audiorec.search.transducer import MAX_SYMBOLS
 
 LOSSES = Registry("loss")
@@ -24,8 +26,12 @@ class _Plain:
     durations: tuple[int, ...] = ()
     rnnt_type: str
 
-    def search(self, predictor: Predictor, joiner: Joiner) -> TransducerGreedySearch:
-        return TransducerGreedySearch(predictor, joiner, MAX_SYMBOLS if self.rnnt_type == "regular" else 1)
+    def search(
+        self, predictor: Predictor, joiner: Joiner, config: SearchConfig, automata: Sequence[Automaton]
+    ) -> TransducerGreedySearch | TransducerBeamSearch:
+        if config.kind == "greedy":
+            return TransducerGreedySearch(predictor, joiner, MAX_SYMBOLS if self.rnnt_type == "regular" else 1)
+        return TransducerBeamSearch(predictor, joiner, config.beam, config.window, automata)
 
 
 class FullConfig(Config):
@@ -89,7 +95,11 @@ class Tdt(TdtLoss):
     def __init__(self, config: TdtConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
         super().__init__(**_options(config))
 
-    def search(self, predictor: Predictor, joiner: Joiner) -> TdtGreedySearch:
+    def search(
+        self, predictor: Predictor, joiner: Joiner, config: SearchConfig, automata: Sequence[Automaton]
+    ) -> TdtGreedySearch:
+        if config.kind == "beam" or config.skip_blank:
+            raise ConfigError("search: a TDT transducer decodes greedily and skips frames by its own durations")
         return TdtGreedySearch(predictor, joiner, self.durations)
 
 

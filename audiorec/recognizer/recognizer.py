@@ -1,6 +1,6 @@
 """``Recognizer``: a trained model that transcribes files, arrays and live streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from audiorec.audio.read import Resampler, blocks, check, read
+from audiorec.config import parse
 from audiorec.errors import UserError
 from audiorec.models import AsrModel, load_model
-from audiorec.recognizer.result import Result, make_segment
+from audiorec.recognizer.result import Result, alternatives, make_segment
 from audiorec.recognizer.stream import Stream
+from audiorec.search import GREEDY, Automaton, Hypothesis, SearchConfig, build_automata
 from audiorec.text import Tokenizer
 
 Audio = str | Path | np.ndarray | Tensor
@@ -21,11 +23,21 @@ Audio = str | Path | np.ndarray | Tensor
 class Recognizer:
     """A model with its tokeniser. Offline and live use give the same words (docs/design.md, section 2)."""
 
-    def __init__(self, model: AsrModel, tokenizer: Tokenizer, head: str | None = None):
+    def __init__(
+        self,
+        model: AsrModel,
+        tokenizer: Tokenizer,
+        head: str | None = None,
+        search: SearchConfig = GREEDY,
+        automata: Sequence[Automaton] = (),
+    ):
         self.model = model.float().eval()
         self.tokenizer = tokenizer
         self.head = head
+        self.config = search
         self.device = next(model.parameters()).device
+        self.automata = tuple(automaton.to(self.device) for automaton in automata)
+        self.search()  # what the head does not offer is an error here already
 
     @property
     def sample_rate(self) -> int:
@@ -33,7 +45,7 @@ class Recognizer:
         return self.model.sample_rate
 
     def search(self) -> Any:
-        return self.model.head(self.head).search()
+        return self.model.search(self.head, self.config, self.automata)
 
     def stream(self, sample_rate: int | None = None) -> Stream:
         """A live stream of samples at ``sample_rate`` Hz (the model's own unless given)."""
@@ -85,7 +97,12 @@ class Recognizer:
 
         Raises UserError where the model was not trained for it.
         """
-        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head)
+        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head, self.config, self.automata)
+
+    def result(self, said: Hypothesis, margin: float, nbest: Sequence[Hypothesis] = ()) -> Result:
+        """What a search said, as text with times."""
+        segment = make_segment(self.tokenizer, said, self.model.frame_seconds)
+        return Result([segment] if segment.text else [], margin, alternatives(self.tokenizer, nbest))
 
     @torch.inference_mode()
     def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:
@@ -100,15 +117,25 @@ class Recognizer:
         last = search.flush(state)
         results = []
         for i in range(len(utterances)):
-            (ids, frames), (more, more_frames) = tokens.row(i), last.row(i)
-            segment = make_segment(self.tokenizer, ids + more, frames + more_frames, self.model.frame_seconds)
-            results.append(Result([segment] if segment.text else [], float(state["margin"][i])))
+            said = tokens.hypothesis(i)
+            nbest = [said + one for one in search.hypotheses(state, i)]
+            results.append(self.result(said + last.hypothesis(i), float(state["margin"][i]), nbest))
         return results
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", head: str | None = None) -> Recognizer:
-    """The recogniser of a model directory or of a run (``exp/…``). Raises UserError naming what is wrong with it."""
+def load(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    head: str | None = None,
+    search: SearchConfig | Mapping[str, Any] = GREEDY,
+) -> Recognizer:
+    """The recogniser of a model directory or of a run (``exp/…``). Raises UserError naming what is wrong with it.
+
+    ``search`` is a SearchConfig or its keys: ``{"kind": "beam", "beam": 4, "lm": "digits.arpa", "hotwords": ["one two"]}``.
+    """
+    search = parse(SearchConfig, search, prefix="search")
     model, tokenizer, config = load_model(path)
     if head is not None and head not in config.heads:
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
-    return Recognizer(model.to(device), tokenizer, head)
+    automata = build_automata(search, tokenizer, config.tokenizer.normalize)
+    return Recognizer(model.to(device), tokenizer, head, search, automata)

@@ -1,17 +1,25 @@
 """What recognition gives: text, and the tokens and words with their times."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import exp
 
+from audiorec.search import Hypothesis
 from audiorec.text import Tokenizer, words
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A token or a word, with the seconds from the start of the audio where it was recognised."""
+    """A token or a word, with the seconds from the start of the audio where it was recognised.
+
+    ``confidence`` of a token: the probability that the model gave it at its frame among all symbols but the blank; of a word:
+    the product of its tokens'. Language model and hotwords do not enter. Rounding may differ, so it is not compared.
+    """
 
     text: str
     start: float
     end: float
+    confidence: float = field(default=1.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -23,15 +31,25 @@ class Segment:
     tokens: list[Piece] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A text, and its score relative to the best one's: a natural logarithm, 0 or less."""
+
+    text: str
+    score: float = field(compare=False)
+
+
 @dataclass(frozen=True)
 class Result:
     """``segments`` in order; ``text``, ``words`` and ``tokens`` are theirs joined.
 
-    ``margin`` is the smallest gap between the two best scores on the way: below 1e-4 another machine may differ.
+    ``margin`` is the smallest gap between the two best scores on the way (of a beam: the gap at the end): below 1e-4 another
+    machine may differ. ``nbest`` holds, once the audio has ended, the different texts that the search arrived at, best first.
     """
 
     segments: list[Segment]
     margin: float = float("inf")
+    nbest: list[Alternative] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -47,12 +65,26 @@ class Result:
 
 
 def make_segment(
-    tokenizer: Tokenizer, ids: list[int], frames: list[int], frame_seconds: float, ends: list[int] | None = None
+    tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, ends: list[int] | None = None
 ) -> Segment:
     """The segment of these tokens: a token lasts from its frame until frame ``ends``, or that one frame where they are not
     known, a word from its first to its last token."""
-    ends = [frame + 1 for frame in frames] if ends is None else ends
-    times = [(start * frame_seconds, end * frame_seconds) for start, end in zip(frames, ends, strict=True)]
-    tokens = [Piece(tokenizer.pieces[i], *span) for i, span in zip(ids, times, strict=True)]
-    found = [Piece(word.text, times[word.start][0], times[word.end - 1][1]) for word in words(tokenizer, ids)]
+    ends = [frame + 1 for frame in said.frames] if ends is None else ends
+    times = [(start * frame_seconds, end * frame_seconds) for start, end in zip(said.frames, ends, strict=True)]
+    tokens = [
+        Piece(tokenizer.pieces[i], *span, exp(log_prob))
+        for i, span, log_prob in zip(said.ids, times, said.log_probs, strict=True)
+    ]
+    found = [
+        Piece(text, times[start][0], times[end - 1][1], exp(sum(said.log_probs[start:end])))
+        for text, start, end in words(tokenizer, said.ids)
+    ]
     return Segment(" ".join(word.text for word in found), found, tokens)
+
+
+def alternatives(tokenizer: Tokenizer, hypotheses: Iterable[Hypothesis]) -> list[Alternative]:
+    """The different texts of hypotheses, best first, each with its best score."""
+    scores: dict[str, float] = {}
+    for one in hypotheses:
+        scores.setdefault(tokenizer.decode(one.ids), one.score)
+    return [Alternative(text, score) for text, score in scores.items()]

@@ -1,5 +1,6 @@
 """``Stream``: one live source of samples. It gives the words that the same samples give as a file."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from audiorec.audio.read import Resampler, check
 from audiorec.errors import UserError
-from audiorec.recognizer.result import Result, Segment, make_segment
+from audiorec.recognizer.result import Result, Segment
+from audiorec.search import Hypothesis
 
 if TYPE_CHECKING:
     from audiorec.recognizer.recognizer import Recognizer
@@ -31,8 +33,7 @@ class Stream:
         self._state = model.initial_state(1)
         self._search = recognizer.search()
         self._search_state = self._search.initial_state(1, recognizer.device)
-        self._ids: list[int] = []
-        self._frames: list[int] = []
+        self._said = Hypothesis()
         self._finished = False
 
     def accept(self, samples: np.ndarray | Tensor) -> list[Segment]:
@@ -54,8 +55,7 @@ class Stream:
 
     def partial(self) -> Result:
         """What is recognised so far."""
-        ids, frames = self._search.partial(self._search_state).row(0)
-        return self._result(self._ids + ids, self._frames + frames)
+        return self._result(self._said + self._search.partial(self._search_state).hypothesis(0))
 
     def finish(self) -> Result:
         """End the stream: everything that look-ahead held back is recognised too. Nothing is lost."""
@@ -69,10 +69,9 @@ class Stream:
             x, lengths = self.recognizer.model.flush(self._state)
             if x.shape[1]:
                 self._emit(x, lengths)
-            ids, frames = self._search.flush(self._search_state).row(0)
-        self._ids += ids
-        self._frames += frames
-        return self._result(self._ids, self._frames)
+            nbest = [self._said + one for one in self._search.hypotheses(self._search_state, 0)]
+            self._said.extend(self._search.flush(self._search_state).hypothesis(0))
+        return self._result(self._said, nbest)
 
     def _open(self, what: str) -> None:
         if self._finished:
@@ -87,10 +86,7 @@ class Stream:
 
     def _emit(self, x: Tensor, lengths: Tensor) -> None:
         tokens, self._search_state = self._search.step(x, lengths, self._search_state)
-        ids, frames = tokens.row(0)
-        self._ids += ids
-        self._frames += frames
+        self._said.extend(tokens.hypothesis(0))
 
-    def _result(self, ids: list[int], frames: list[int]) -> Result:
-        segment = make_segment(self.recognizer.tokenizer, ids, frames, self.recognizer.model.frame_seconds)
-        return Result([segment] if segment.text else [], float(self._search_state["margin"][0]))
+    def _result(self, said: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
+        return self.recognizer.result(said, float(self._search_state["margin"][0]), nbest)

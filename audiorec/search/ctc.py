@@ -5,13 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audiorec.search.tokens import Tokens
+from audiorec.search.greedy import GreedySearch
+from audiorec.search.tokens import Tokens, spoken
 from audiorec.streaming import State, valid
 
 BLANK = 0
 
 
-class CtcGreedySearch:
+class CtcGreedySearch(GreedySearch):
     """``scores`` maps encoder frames (B, T, C) to log-probabilities (B, T, V), blank 0.
 
     State: ``last`` (B,), the best symbol of the row's last frame; ``frame`` (B,), frames seen; ``margin`` (B,), the
@@ -29,23 +30,15 @@ class CtcGreedySearch:
         """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
         batch, time = x.shape[:2]
         if time == 0:
-            empty = x.new_zeros(batch, 0, dtype=torch.int64)
-            return Tokens(empty, empty, torch.zeros_like(lengths)), state
+            return Tokens.none(batch, x.device), state
         live = valid(lengths, time)
-        best, symbols = self.scores(x).float().topk(2, dim=-1)
+        scores = self.scores(x).float()
+        best, symbols = scores.topk(2, dim=-1)
         best_symbol = symbols[..., 0]
         before = torch.cat([state["last"][:, None], best_symbol[:, :-1]], 1)
         new = (best_symbol != BLANK) & (best_symbol != before) & live
-        # The new ones move to the front of their row, in order.
-        order = (~new).to(torch.uint8).argsort(dim=1, stable=True)
-        kept = valid(new.sum(1), time)
-        zero = torch.zeros_like(best_symbol)
         frames = state["frame"][:, None] + torch.arange(time, device=x.device)
-        tokens = Tokens(
-            torch.where(kept, best_symbol.gather(1, order), zero),
-            torch.where(kept, frames.gather(1, order), zero),
-            new.sum(1),
-        )
+        tokens = Tokens.where(new, best_symbol, frames, spoken(best[..., 0], scores[..., BLANK]))
         last = best_symbol.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
         margin = torch.where(live, best[..., 0] - best[..., 1], torch.inf).amin(1)
         return tokens, {
@@ -53,12 +46,3 @@ class CtcGreedySearch:
             "frame": state["frame"] + lengths,
             "margin": torch.minimum(state["margin"], margin),
         }
-
-    def partial(self, state: State) -> Tokens:
-        """Tokens not yet committed: none, greedy search never takes a token back."""
-        empty = state["last"].new_zeros(len(state["last"]), 0)
-        return Tokens(empty, empty, torch.zeros_like(state["last"]))
-
-    def flush(self, state: State) -> Tokens:
-        """The tokens that the end of the stream brings: none."""
-        return self.partial(state)

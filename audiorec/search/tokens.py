@@ -1,20 +1,43 @@
 """What searches give: ragged rows of tokens with the frame each was emitted at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 
 @dataclass
-class Tokens:
-    """``ids`` and ``frames`` (B, N) int64 with ``lengths`` (B,) valid each; zeros past them.
+class Hypothesis:
+    """One row's tokens as lists, and the score of the whole relative to the best one's, a natural logarithm."""
 
-    ``frames`` counts encoder frames since the row's stream began.
+    ids: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    score: float = 0.0
+
+    def extend(self, later: "Hypothesis") -> None:
+        """Say ``later`` too."""
+        self.ids += later.ids
+        self.frames += later.frames
+        self.log_probs += later.log_probs
+
+    def __add__(self, later: "Hypothesis") -> "Hypothesis":
+        return Hypothesis(
+            self.ids + later.ids, self.frames + later.frames, self.log_probs + later.log_probs, later.score
+        )
+
+
+@dataclass
+class Tokens:
+    """``ids`` and ``frames`` (B, N) int64 and ``log_probs`` (B, N) with ``lengths`` (B,) valid each; zeros past them.
+
+    ``frames`` counts encoder frames since the row's stream began. A token's log-probability is that which the model gave
+    it at its frame among all symbols but the blank: how sure it was of what was said, whenever it was said.
     """
 
     ids: Tensor
     frames: Tensor
+    log_probs: Tensor
     lengths: Tensor
 
     def row(self, index: int) -> tuple[list[int], list[int]]:
@@ -22,8 +45,18 @@ class Tokens:
         length = int(self.lengths[index])
         return self.ids[index, :length].tolist(), self.frames[index, :length].tolist()
 
+    def hypothesis(self, index: int) -> Hypothesis:
+        """One row."""
+        return Hypothesis(*self.row(index), self.log_probs[index, : int(self.lengths[index])].tolist())
+
     @classmethod
-    def of(cls, rows: Tensor, ids: Tensor, frames: Tensor, batch: int) -> "Tokens":
+    def none(cls, batch: int, device: torch.device | str = "cpu") -> "Tokens":
+        """No tokens in any row."""
+        empty = torch.zeros(batch, 0, dtype=torch.int64, device=device)
+        return cls(empty, empty, empty.float(), empty.sum(1))
+
+    @classmethod
+    def of(cls, rows: Tensor, ids: Tensor, frames: Tensor, log_probs: Tensor, batch: int) -> "Tokens":
         """The tokens ids (N,) at frames (N,) of rows (N,), in the order in which each row emitted its own."""
         counts = rows.bincount(minlength=batch)
         order = rows.argsort(stable=True)
@@ -35,4 +68,14 @@ class Tokens:
         def ragged(x: Tensor) -> Tensor:
             return x.new_zeros(batch * size).index_copy_(0, place, x[order]).view(batch, size)
 
-        return cls(ragged(ids), ragged(frames), counts)
+        return cls(ragged(ids), ragged(frames), ragged(log_probs), counts)
+
+    @classmethod
+    def where(cls, mask: Tensor, ids: Tensor, frames: Tensor, log_probs: Tensor) -> "Tokens":
+        """Those of (B, T) for which ``mask`` is true."""
+        return cls.of(mask.nonzero()[:, 0], ids[mask], frames[mask], log_probs[mask], len(mask))
+
+
+def spoken(log_probs: Tensor, blank: Tensor) -> Tensor:
+    """Log-probabilities given that the symbol is not the blank, whose own log-probabilities are ``blank``."""
+    return (log_probs - (-blank.expm1()).log()).clamp(max=0)

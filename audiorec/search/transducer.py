@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from audiorec.decoders import Joiner, Predictor
+from audiorec.search.greedy import GreedySearch
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State, put, take
 
@@ -13,7 +14,7 @@ BLANK = 0
 MAX_SYMBOLS = 10  # that a frame may emit, as in NeMo: an untrained model would never leave its first one
 
 
-class TransducerGreedySearch:
+class TransducerGreedySearch(GreedySearch):
     """The best symbol given the frame and the symbols so far; a blank moves on to the next frame (Graves 2012).
 
     ``max_symbols`` a frame at most; 1 for a model of type ``modified`` or ``constrained``. Blanks are skipped in bulk: the
@@ -50,14 +51,15 @@ class TransducerGreedySearch:
         decisions, margin = state["decisions"].clone(), state["margin"].clone()
         at = state["skip"].clone()  # the frame that each row is at
         count = torch.zeros_like(at)  # symbols that it emitted there
-        emitted = [lengths.new_zeros(3, 0)]
+        emitted, sure = [lengths.new_zeros(3, 0)], [x.new_zeros(0, dtype=torch.float32)]
         while len(rows := (at < lengths).nonzero()[:, 0]):
             here = at[rows]
             left = lengths[rows] - here
             ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
-            symbols, moves, gaps = self._decide(self.joiner(seen, history[rows, None]).float())
+            logits = self.joiner(seen, history[rows, None]).float()
+            symbols, moves, gaps = self._decide(logits)
             live = ahead < left[:, None]
             # Up to the first symbol, or to the last frame: what comes after has another history.
             new = (symbols != BLANK) & live
@@ -76,9 +78,10 @@ class TransducerGreedySearch:
             if emits.any():
                 who, symbol = rows[emits], symbol[emits]
                 emitted.append(torch.stack([who, symbol, (state["frame"][rows] + here)[emits]]))
+                sure.append(self._spoken(logits[emits, last[emits]], symbol))
                 part = self.predictor.step(symbol, take(predictor, who))
                 predictor, history = put(predictor, who, part), history.index_copy(0, who, self._history(part))
-        return Tokens.of(*torch.cat(emitted, 1), batch), {
+        return Tokens.of(*torch.cat(emitted, 1), torch.cat(sure), batch), {
             "predictor": predictor,
             "frame": state["frame"] + lengths,
             "skip": at - lengths,
@@ -86,20 +89,15 @@ class TransducerGreedySearch:
             "margin": margin,
         }
 
-    def partial(self, state: State) -> Tokens:
-        """Tokens not yet committed: none, greedy search never takes a token back."""
-        empty = state["frame"].new_zeros(len(state["frame"]), 0)
-        return Tokens(empty, empty, torch.zeros_like(state["frame"]))
-
-    def flush(self, state: State) -> Tokens:
-        """The tokens that the end of the stream brings: none."""
-        return self.partial(state)
-
     def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(…, V) → the best symbol, the frames it moves on by, and by how much it is the best."""
         best, symbols = logits.topk(2, -1)
         symbol = symbols[..., 0]
         return symbol, (symbol == BLANK).long(), best[..., 0] - best[..., 1]
+
+    def _spoken(self, logits: Tensor, symbols: Tensor) -> Tensor:
+        """(N, V), (N,) → (N,): the symbols' log-probabilities among all but the blank."""
+        return logits[:, BLANK + 1 :].log_softmax(-1).gather(1, symbols[:, None] - BLANK - 1)[:, 0]
 
     def _history(self, predictor: State) -> Tensor:
         return self.joiner.predictor_proj(self.predictor.output(predictor))
@@ -124,3 +122,6 @@ class TdtGreedySearch(TransducerGreedySearch):
             return symbol, durations[0].expand_as(symbol), gap
         best, which = lasting.topk(2, -1)
         return symbol, durations[which[..., 0]], torch.minimum(gap, best[..., 0] - best[..., 1])
+
+    def _spoken(self, logits: Tensor, symbols: Tensor) -> Tensor:
+        return super()._spoken(logits[:, : -len(self.durations)], symbols)

@@ -3,7 +3,16 @@
 import torch
 
 from audiorec.decoders import PREDICTORS, Joiner
-from audiorec.search import CtcGreedySearch, TdtGreedySearch, TransducerGreedySearch
+from audiorec.search import (
+    BlankSkip,
+    CtcBeamSearch,
+    CtcGreedySearch,
+    TdtGreedySearch,
+    TransducerBeamSearch,
+    TransducerGreedySearch,
+)
+from audiorec.search.automaton import Automaton
+from audiorec.search.hotwords import context_graph
 
 DIM, VOCABULARY = 6, 5
 DURATIONS = (0, 1, 2, 4)
@@ -21,6 +30,27 @@ def parts(predictor: str, outputs: int = VOCABULARY) -> tuple:
     return predictor, joiner
 
 
+def ctc(x: torch.Tensor) -> torch.Tensor:
+    return x.log_softmax(-1)
+
+
+def automata(symbols: int = DIM) -> tuple[Automaton, Automaton]:
+    """A bigram of random weights, where half of the pairs back off, and hotwords that begin and end alike."""
+    torch.manual_seed(6)
+    weights = torch.randn(symbols + 1, symbols).log_softmax(-1).tolist()
+    arcs = {(0, symbol): (weights[0][symbol], 1 + symbol) for symbol in range(symbols)}
+    arcs |= {(1 + a, b): (weights[1 + a][b], 1 + b) for a in range(symbols) for b in range(symbols) if (a + b) % 2}
+    bigram = Automaton(symbols, arcs, [(-0.3, 0)] * (symbols + 1), weights[0] + [-1.0])
+    return bigram, context_graph({(1, 2, 3): 1.0, (2, 3, 4): 0.5, (2, 3): 0.7, (4,): 0.2}, symbols)
+
+
+def beam(predictor: str, **options) -> TransducerBeamSearch:
+    predictor, joiner = parts(predictor)
+    with torch.no_grad():
+        joiner.output.bias[0] = 1.5  # the sum over alignments favours few symbols
+    return TransducerBeamSearch(predictor, joiner, **options)
+
+
 SEARCHES = {
     "ctc greedy": lambda: CtcGreedySearch(lambda x: x),
     "greedy": lambda: TransducerGreedySearch(*parts("stateless")),
@@ -28,4 +58,14 @@ SEARCHES = {
     "greedy, one symbol a frame": lambda: TransducerGreedySearch(*parts("lstm"), max_symbols=1),
     "tdt greedy": lambda: TdtGreedySearch(*parts("stateless", VOCABULARY + len(DURATIONS)), DURATIONS),
     "tdt greedy, lstm predictor": lambda: TdtGreedySearch(*parts("lstm", VOCABULARY + len(DURATIONS)), DURATIONS),
+    "greedy, blanks skipped": lambda: BlankSkip(TransducerGreedySearch(*parts("stateless")), ctc, 0.5),
+    "ctc beam": lambda: CtcBeamSearch(ctc),
+    "ctc beam of one": lambda: CtcBeamSearch(ctc, beam=1),
+    "ctc beam, little room": lambda: CtcBeamSearch(ctc, beam=6, window=3),
+    "ctc beam, n-gram and hotwords": lambda: CtcBeamSearch(ctc, automata=automata()),
+    "beam": lambda: beam("stateless"),
+    "beam, lstm predictor": lambda: beam("lstm", beam=3),
+    "beam, little room": lambda: beam("lstm", beam=6, window=3),
+    "beam, n-gram and hotwords": lambda: beam("stateless", automata=automata(VOCABULARY)),
+    "beam, blanks skipped": lambda: BlankSkip(beam("lstm"), ctc, 0.5),
 }

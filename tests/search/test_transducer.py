@@ -78,6 +78,6 @@ def test_one_duration_of_one_frame_is_one_symbol_a_frame():
 
 def test_tokens_of_rows_in_any_order():
     rows = torch.tensor([2, 0, 2, 0, 2])
-    tokens = Tokens.of(rows, torch.tensor([5, 6, 7, 8, 9]), torch.tensor([0, 1, 1, 4, 5]), 4)
+    tokens = Tokens.of(rows, torch.tensor([5, 6, 7, 8, 9]), torch.tensor([0, 1, 1, 4, 5]), -rows.float(), 4)
     assert [tokens.row(i) for i in range(4)] == [([6, 8], [1, 4]), ([], []), ([5, 7, 9], [0, 1, 5]), ([], [])]
     assert tokens.ids.shape == (4, 3) and not tokens.ids[1].any()

@@ -1,0 +1,219 @@
+"""``BeamSearch``: what the beam searches share. K hypotheses a row; equal ones become one, their probabilities added."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiorec.search.automaton import Automaton
+from audiorec.search.history import Growth, History
+from audiorec.search.tokens import Hypothesis, Tokens, spoken
+from audiorec.streaming import State, map_state, valid
+
+BLANK = 0
+MULTIPLIER = 0x5851F42D4C957F2D  # Knuth's, of MMIX
+
+
+@dataclass
+class Expansion:
+    """Scores after one more frame of K hypotheses: as they are; with each of N tokens; i with the last token of j."""
+
+    stay: Tensor  # (B, K)
+    tokens: Tensor  # (B, K, N)
+    extended: Tensor  # (B, K, N)
+    joined: Tensor  # (B, K, K)
+
+
+@dataclass
+class Choice:
+    """The K best after a frame, best first: ``source`` (B, K) as it was, where ``stays``, or with ``token`` added.
+
+    ``arriving`` (B, K) is what the old hypotheses were given by others that grew into them; ``best`` (B, 1) is taken off
+    every score, so that no stream is too long for float32.
+    """
+
+    source: Tensor
+    stays: Tensor
+    token: Tensor
+    score: Tensor
+    arriving: Tensor
+    best: Tensor
+    alive: Tensor
+
+
+class BeamSearch(ABC):
+    """Frames in, tokens out; ``beam`` hypotheses, which hold up to ``window`` tokens that are not committed yet.
+
+    One symbol a frame can be added to a hypothesis, so two hypotheses become equal only where one is the other and its last
+    token: a comparison of hashes, of a history and of the history without its last token, finds them all. Of two that are
+    merged, the likelier tells the times. ``automata`` (n-grams, hotwords) score each token given the history. A hypothesis
+    tries the ``4 · beam`` tokens that the model finds likeliest; without automata, no others can enter the beam.
+
+    State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
+    ``automata`` (B, K, F), their states; ``last``, ``hash``, ``parent`` (B, K); ``history``; ``own``, the subclass's;
+    ``frame`` (B,); ``margin`` (B,), by how much the best hypothesis is the best.
+    """
+
+    def __init__(self, beam: int = 4, window: int = 64, automata: Sequence[Automaton] = ()):
+        self.beam = beam
+        self.history = History(beam, window)
+        self.automata = tuple(automata)
+
+    @abstractmethod
+    def prepare(self, x: Tensor) -> Tensor:
+        """What ``expand`` reads of the encoder frames (B, T, C): (B, T, …)."""
+
+    @abstractmethod
+    def initial_own(self, batch_size: int, device: torch.device | str) -> State:
+        """The subclass's part of the state; hypothesis 0 is the empty one, no other is alive."""
+
+    @abstractmethod
+    def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
+        """The scores after a frame (B, …), and its log-probabilities (B, K or 1, V)."""
+
+    @abstractmethod
+    def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
+        """The subclass's part of the state after the choice."""
+
+    @torch.no_grad()
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
+        ints = torch.zeros(batch_size, self.beam, dtype=torch.int64, device=device)
+        score = torch.full_like(ints, -torch.inf, dtype=torch.float32)
+        score[:, 0] = 0
+        starts = torch.tensor([automaton.start for automaton in self.automata], dtype=torch.int64, device=device)
+        return {
+            "score": score,
+            "bonus": torch.zeros_like(score),
+            "automata": starts.expand(batch_size, self.beam, -1).clone(),
+            "last": ints,
+            "hash": ints + 1,
+            "parent": ints.clone(),
+            "history": self.history.initial_state(batch_size, device),
+            "own": self.initial_own(batch_size, device),
+            "frame": ints[:, 0].clone(),
+            "margin": torch.full((batch_size,), torch.inf, device=device),
+        }
+
+    @torch.no_grad()
+    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
+        """The tokens that these frames commit: x (B, T, C), lengths (B,) any from 0 to T."""
+        batch, time = x.shape[:2]
+        longest, shortest = (int(lengths.max()), int(lengths.min())) if batch and time else (0, 0)
+        if longest == 0:
+            return Tokens.none(batch, x.device), state
+        frames = self.prepare(x)
+        live, committed = valid(lengths, longest), []
+        for t in range(longest):
+            after, out = self._advance(frames[:, t], state)
+            if t >= shortest:
+                after = _where(live[:, t], after, state)
+            committed.append(out)
+            state = after
+        ids, at, log_probs = (torch.stack(leaf, 1) for leaf in zip(*committed, strict=True))
+        ordered = self._final(state).sort(1, descending=True).values
+        margin = ordered[:, 0] - ordered[:, 1] if self.beam > 1 else state["margin"]
+        return Tokens.where((ids != BLANK) & live, ids, at, log_probs), {**state, "margin": margin}
+
+    def partial(self, state: State) -> Tokens:
+        """The best hypothesis's tokens that are not committed yet."""
+        return self._tokens(state, torch.zeros_like(state["frame"]))
+
+    def flush(self, state: State) -> Tokens:
+        """The same at the end of the stream, where n-grams score the end and hotwords take back what is incomplete."""
+        return self._tokens(state, self._final(state).argmax(1))
+
+    def hypotheses(self, state: State, row: int) -> list[Hypothesis]:
+        """What may follow the committed tokens of a row, best first, if the stream ends here."""
+        scores, order = self._final(state)[row].sort(descending=True, stable=True)
+        found = []
+        for score, k in zip(scores.tolist(), order.tolist(), strict=True):
+            if score > -torch.inf:
+                one = self._tokens(state, torch.full_like(state["frame"], k)).hypothesis(row)
+                one.score = score - float(scores[0])
+                found.append(one)
+        return found
+
+    def _tokens(self, state: State, which: Tensor) -> Tokens:
+        rows = torch.arange(len(which), device=which.device)
+        history = state["history"]
+        length = history["length"][rows, which]
+        mask = valid(length, self.history.window)
+        return Tokens.where(mask, *(history[name][rows, which] for name in ("ids", "frames", "log_probs")))
+
+    def _final(self, state: State) -> Tensor:
+        score = state["score"]
+        for f, automaton in enumerate(self.automata):
+            score = score + automaton.final[state["automata"][..., f]]
+        return score
+
+    def _advance(self, frame: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
+        """One frame of every row."""
+        score, last, beam = state["score"], state["last"], self.beam
+        expansion, log_probs = self.expand(frame, state)
+        tokens, extended, joined = expansion.tokens, expansion.extended, expansion.joined
+        bonus, automata = state["bonus"], state["automata"]
+        if self.automata:
+            gained = torch.zeros_like(extended)
+            moved = []
+            for f, automaton in enumerate(self.automata):
+                weight, target = automaton.step(automata[..., f, None], tokens)
+                gained = gained + weight
+                moved.append(target.flatten(1))
+            extended = extended + gained
+            joined = joined + (bonus[:, None] - bonus[..., None])
+
+        child = (state["hash"][..., None] == state["parent"][:, None]) & (score > -torch.inf)[:, None]
+        arriving, parent = joined.masked_fill(~child, -torch.inf).max(1)
+        there = (child[..., None] & (tokens[:, :, None] == last[:, None, :, None])).any(2)
+        extended = extended.masked_fill(there, -torch.inf)
+        stay = torch.logaddexp(expansion.stay, arriving)
+        best, index = torch.cat([stay, extended.flatten(1)], 1).topk(beam)
+        stays, slot = index < beam, (index - beam).clamp(min=0)
+        source = torch.where(stays, index, slot // tokens.shape[-1])
+        token = torch.where(stays, last.gather(1, source), tokens.flatten(1).gather(1, slot))
+
+        came = stays & (arriving > expansion.stay).gather(1, source)
+        origin = torch.where(came, parent.gather(1, source), source)
+        at = state["frame"][:, None].expand_as(token)
+        growth = Growth(origin, ~stays | came, token, at, _spoken(log_probs, origin, token))
+        history, committed, alive = self.history.advance(state["history"], growth, best > -torch.inf)
+
+        hashes = state["hash"].gather(1, source)
+        longer = (hashes + token) * MULTIPLIER
+        choice = Choice(source, stays, token, best, arriving, best[:, :1], alive)
+        if self.automata:
+            here = automata.gather(1, source[..., None].expand_as(automata))
+            there = torch.stack([target.gather(1, slot) for target in moved], -1)
+            automata = torch.where(stays[..., None], here, there)
+            bonus = bonus.gather(1, source) + torch.where(stays, 0, gained.flatten(1).gather(1, slot))
+            bonus = bonus - bonus[:, :1]
+        return {
+            "score": (best - best[:, :1]).masked_fill(~alive, -torch.inf),
+            "bonus": bonus,
+            "automata": automata,
+            "last": token,
+            "hash": torch.where(stays, hashes, longer ^ (longer >> 32)),
+            "parent": torch.where(stays, state["parent"].gather(1, source), hashes),
+            "history": history,
+            "own": self.settle(frame, state, choice),
+            "frame": state["frame"] + 1,
+            "margin": state["margin"],
+        }, committed
+
+
+def _where(rows: Tensor, new: State, old: State) -> State:
+    """The new state of these rows (B,), the old one of the others."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(rows.view(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return map_state(pick, new, old)
+
+
+def _spoken(log_probs: Tensor, origin: Tensor, token: Tensor) -> Tensor:
+    """(B, K): how sure the model is of ``token`` at this frame, given the history ``origin``."""
+    row = torch.arange(len(token), device=token.device)[:, None]
+    given = origin if log_probs.shape[1] > 1 else torch.zeros_like(origin)
+    return spoken(log_probs[row, given, token], log_probs[row, given, BLANK])

@@ -1,0 +1,96 @@
+"""Hotwords: phrases to listen for, as a context graph (an Aho-Corasick automaton) over tokens."""
+
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from audiorec.errors import UserError
+from audiorec.search.automaton import Automaton
+from audiorec.text import UNKNOWN, Normalizer, Tokenizer
+
+
+def read_hotwords(path: Path | str, score: float) -> dict[str, float]:
+    """The phrases of a file, one a line, each with the bonus of its tokens: ``score``, or its own as in ``new york :2.5``.
+
+    Raises UserError naming the line at fault.
+    """
+    path, phrases = Path(path), {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    for number, line in enumerate(lines, 1):
+        *words, last = line.split() or [""]
+        own = score
+        if last.startswith(":"):
+            try:
+                own = float(last[1:])
+            except ValueError:
+                raise UserError(f"{path}: line {number}: {last!r} is no score; write it as `phrase :2.5`") from None
+        else:
+            words.append(last)
+        if phrase := " ".join(words):
+            phrases[phrase] = own
+    if not phrases:
+        raise UserError(f"{path}: holds no phrase; write one a line")
+    return phrases
+
+
+def encode_hotwords(
+    phrases: Mapping[str, float], tokenizer: Tokenizer, normalize: Normalizer
+) -> dict[tuple[int, ...], float]:
+    """Phrases as token sequences. Raises UserError naming a phrase that the tokeniser's pieces cannot spell."""
+    encoded = {}
+    for phrase, score in phrases.items():
+        tokens = tuple(tokenizer.encode(normalize(phrase)))
+        if not tokens or UNKNOWN in tokens:
+            raise UserError(
+                f"hotword {phrase!r}: has symbols outside the {tokenizer.kind} tokenizer's vocabulary, "
+                "so this model can never say it; leave it out or spell it otherwise"
+            )
+        encoded[tokens] = score
+    return encoded
+
+
+def context_graph(phrases: Mapping[tuple[int, ...], float], symbols: int) -> Automaton:
+    """Every token that carries a phrase on adds its score; a phrase that breaks off gives back what it was given.
+
+    Phrases may overlap, contain one another and begin alike; of a token that several share, the highest score counts. What
+    has been completed is kept, at every occurrence; ``final`` takes back what is still incomplete at the end.
+    """
+    children: list[dict[int, int]] = [{}]
+    gain, ends = [0.0], [False]  # what the token that leads to a node adds; whether a phrase ends there
+    for tokens, score in phrases.items():
+        node = 0
+        for token in tokens:
+            if token not in children[node]:
+                children[node][token] = len(children)
+                children.append({})
+                gain.append(score)
+                ends.append(False)
+            node = children[node][token]
+            gain[node] = max(gain[node], score)
+        ends[node] = True
+
+    failure = [0] * len(children)
+    pending = [0.0] * len(children)  # given on the way to a node and not yet earned
+    award = [0.0] * len(children)  # what a phrase that ends in a node earns there
+    shorter = [0.0] * len(children)  # what the phrases earn that end there too and began later
+    arcs = {(0, symbol): (0.0, 0) for symbol in range(symbols)}
+    queue = deque([0])
+    while queue:
+        node = queue.popleft()
+        for token, child in children[node].items():
+            queue.append(child)
+            other = failure[node]
+            while other and token not in children[other]:
+                other = failure[other]
+            failure[child] = suffix = children[other].get(token, 0) if node else 0
+            given = pending[node] + gain[child]
+            pending[child], award[child] = (0.0, given) if ends[child] else (given, 0.0)
+            shorter[child] = shorter[suffix] + award[suffix]
+            arcs[node, token] = (gain[child] + shorter[child], child)
+    retract = [(pending[suffix] - given, suffix) for suffix, given in zip(failure, pending, strict=True)]
+    return Automaton(symbols, arcs, retract, [-given for given in pending])

@@ -1,0 +1,59 @@
+"""Modified beam search for transducers: one symbol a frame at most, equal histories merged by adding their probabilities."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from audiorec.decoders import Joiner, Predictor
+from audiorec.search.automaton import Automaton
+from audiorec.search.beam import BLANK, BeamSearch, Choice, Expansion
+from audiorec.streaming import State, map_state, put, take
+
+
+class TransducerBeamSearch(BeamSearch):
+    """As in icefall (Kuang et al. 2022): a hypothesis's score is the sum over its alignments of one symbol a frame.
+
+    Its own state: ``predictor``, with K states a row, and ``read`` (B, K, J), what the joiner reads of them.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        joiner: Joiner,
+        beam: int = 4,
+        window: int = 64,
+        automata: Sequence[Automaton] = (),
+    ):
+        super().__init__(beam, window, automata)
+        self.predictor = predictor
+        self.joiner = joiner
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return self.joiner.encoder_proj(x)
+
+    def initial_own(self, batch_size: int, device: torch.device | str) -> State:
+        return self._by_row(self._read(self.predictor.initial_state(batch_size * self.beam)))
+
+    def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
+        score, last = state["score"][..., None], state["last"]
+        log_probs = self.joiner(frame[:, None], state["own"]["read"]).float().log_softmax(-1)
+        best, tokens = log_probs[..., BLANK + 1 :].topk(min(4 * self.beam, log_probs.shape[-1] - 1))
+        joining = log_probs.gather(2, last[:, None].expand(-1, self.beam, -1))
+        stay = state["score"] + log_probs[..., BLANK]
+        return Expansion(stay, tokens + BLANK + 1, score + best, score + joining), log_probs
+
+    def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
+        rows = torch.arange(len(choice.source), device=frame.device)[:, None] * self.beam
+        own = take(map_state(lambda leaf: leaf.flatten(0, 1), state["own"]), (rows + choice.source).flatten())
+        new = (choice.alive & ~choice.stays).flatten().nonzero()[:, 0]
+        if len(new):
+            symbols = choice.token.flatten()[new]
+            own = put(own, new, self._read(self.predictor.step(symbols, take(own["predictor"], new))))
+        return self._by_row(own)
+
+    def _read(self, predictor: State) -> State:
+        return {"predictor": predictor, "read": self.joiner.predictor_proj(self.predictor.output(predictor)).float()}
+
+    def _by_row(self, own: State) -> State:
+        return map_state(lambda leaf: leaf.unflatten(0, (-1, self.beam)), own)
