@@ -9,6 +9,7 @@ from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.folder import whole_folder
+from audiorec.search import Hypothesis
 
 
 @torch.inference_mode()
@@ -23,7 +24,6 @@ def align(
     """
     from audiorec.models import load_model
     from audiorec.recognizer.result import make_segment
-    from audiorec.search import Hypothesis
 
     model, tokenizer, config = load_model(model_path)
     model.to(device)

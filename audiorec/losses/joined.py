@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiorec.losses.log_probs import projected_log_probs
@@ -52,8 +53,7 @@ def joined_hidden(encoder: Tensor, predictor: Tensor, joiner: Joiner, ranges: Te
     row = torch.arange(len(predictor), device=ranges.device)[:, None, None] * predictor.shape[1]
     positions = (ranges + row)[valid]
     frames = joiner.encoder_proj(encoder[valid])[:, None]
-    hidden = joiner.predictor_proj(predictor).flatten(0, 1).index_select(0, positions.flatten())
-    return hidden.view(*positions.shape, -1).add_(frames).tanh_()
+    return F.embedding(positions, joiner.predictor_proj(predictor).flatten(0, 1)).add_(frames).tanh_()
 
 
 def joined_log_probs(

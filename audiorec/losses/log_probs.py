@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 1 << 20  # numbers; 4 MB in float32
+CHUNK = 1 << 20  # numbers: 4 MB in float32, what a CPU's cache holds
+GPU_CHUNK = 1 << 26  # enough to fill one
 
 
 def chosen_log_probs(logits: Tensor, index: Tensor, without: int | None = None) -> Tensor:
@@ -32,11 +33,12 @@ def projected_log_probs(
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    return _Projected.apply(hidden, weight, bias, index, recompute)
+    return _Projected.apply(hidden, weight, bias, index, recompute or not torch.is_grad_enabled())
 
 
-def _chunks(rows: int, width: int) -> list[slice]:
-    size = max(1, CHUNK // max(width, 1))
+def _chunks(x: Tensor, width: int) -> list[slice]:
+    """Pieces of the rows of x, of which each makes so many numbers."""
+    rows, size = len(x), max(1, (CHUNK if x.device.type == "cpu" else GPU_CHUNK) // max(width, 1))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
@@ -44,11 +46,15 @@ def _log_softmax(logits: Tensor) -> Tensor:
     return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
+def _probs(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _log_softmax(F.linear(hidden, weight, bias)).exp_()
+
+
 class _Chosen(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, index: Tensor, without: int | None):
         total = logits.new_empty(len(logits), 1, dtype=torch.promote_types(logits.dtype, torch.float32))
-        for rows in _chunks(*logits.shape):
+        for rows in _chunks(logits, logits.shape[1]):
             chunk = logits[rows].to(total.dtype)
             if without is not None:
                 chunk = chunk.index_fill(-1, torch.tensor([without], device=chunk.device), -torch.inf)
@@ -62,7 +68,7 @@ class _Chosen(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         logits, index, total = ctx.saved_tensors
         result = torch.empty_like(logits)
-        for rows in _chunks(*logits.shape):
+        for rows in _chunks(logits, logits.shape[1]):
             chunk = (logits[rows] - total[rows]).exp_().mul_(-gradient[rows].sum(-1, keepdim=True))
             if ctx.without is not None:
                 chunk[:, ctx.without] = 0
@@ -74,17 +80,14 @@ class _Projected(torch.autograd.Function):
     @staticmethod
     @torch.no_grad()
     def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor, recompute: bool):
-        keep = not recompute and any(ctx.needs_input_grad)
-        probs = hidden.new_empty(len(hidden), len(weight)) if keep else None
+        probs = None if recompute else hidden.new_empty(len(hidden), len(weight))
         chosen = hidden.new_empty(index.shape, dtype=torch.promote_types(hidden.dtype, torch.float32))
         with torch.autocast(hidden.device.type, enabled=False):
-            for rows in _chunks(len(hidden), len(weight)):
+            for rows in _chunks(hidden, len(weight)):
                 log_probs = _log_softmax(F.linear(hidden[rows], weight, bias))
                 torch.gather(log_probs, -1, index[rows], out=chosen[rows])
-                if keep:
-                    torch.exp(log_probs, out=probs[rows]) if probs.dtype == log_probs.dtype else probs[rows].copy_(
-                        log_probs.exp_()
-                    )
+                if probs is not None:
+                    probs[rows] = log_probs.exp_()
         ctx.save_for_backward(hidden, weight, bias, index, probs)
         return chosen
 
@@ -96,12 +99,8 @@ class _Projected(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden)
         weight_grad = torch.zeros_like(weight, dtype=accumulator)
         bias_grad = None if bias is None else torch.zeros_like(bias, dtype=accumulator)
-        for rows in _chunks(len(hidden), len(weight)):
-            p = (
-                probs[rows].to(gradient.dtype)
-                if probs is not None
-                else _log_softmax(F.linear(hidden[rows], weight, bias)).exp_()
-            )
+        for rows in _chunks(hidden, len(weight)):
+            p = probs[rows].to(gradient.dtype) if probs is not None else _probs(hidden[rows], weight, bias)
             logits_grad = (p * -gradient[rows].sum(-1, keepdim=True)).scatter_add_(-1, index[rows], gradient[rows])
             if bias is not None:
                 bias_grad += logits_grad.sum(0)

@@ -96,7 +96,8 @@ def _chosen(lm: Tensor, am: Tensor, symbols: Tensor, termination_symbol: int) ->
     if symbols.shape != (len(lm), lm.shape[1] - 1):
         raise ValueError(f"symbols must be (B, S) for lm (B, S+1, V), got {tuple(symbols.shape)} and {tuple(lm.shape)}")
     index = F.pad(symbols, (0, 1), value=termination_symbol)
-    of_am = am.gather(2, index[:, None].expand(-1, am.shape[1], -1)).transpose(1, 2)
+    row, frame = torch.arange(len(am), device=am.device), torch.arange(am.shape[1], device=am.device)
+    of_am = am[row[:, None, None], frame, index[..., None]]  # gather would keep am for its backward
     of_lm = lm[:, :-1].gather(2, symbols[..., None])
     return of_lm, lm[..., termination_symbol, None], of_am[:, :-1], of_am[:, -1:]
 

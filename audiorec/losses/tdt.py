@@ -102,7 +102,9 @@ def tdt_arcs_loss(
     if not 0 <= omega < 1:
         raise ValueError(f"omega must be at least 0 and less than 1, got {omega}")
     pairs = list(zip(durations, lasting.unbind(0), strict=True))
-    tokens = [(F.pad(px + log_p[:, :-1] - sigma, (0, 1, 0, 1), value=-torch.inf), (1, d)) for d, log_p in pairs]
+    # Of one that stays in its frame, too, none leaves the frame after the last.
+    tokens = [arcs(px + log_p[:, :-1] - sigma, py, boundary, "regular")[0] for _, log_p in pairs]
+    tokens = [(F.pad(x, (0, 0, 0, 1), value=-torch.inf), (1, d)) for x, d in zip(tokens, durations, strict=True)]
     blanks = [(F.pad(py + log_p - sigma, (0, 1), value=-torch.inf), (0, d)) for d, log_p in pairs if d]
     all_arcs, moves = zip(*tokens, *blanks, strict=True)
     loss = reduced(-arc_lattice(torch.stack(all_arcs), moves, boundary), reduction)

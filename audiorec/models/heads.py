@@ -9,15 +9,7 @@ from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
 from audiorec.losses import ctc_loss
-from audiorec.search import (
-    GREEDY,
-    Alignment,
-    Automaton,
-    CtcBeamSearch,
-    CtcGreedySearch,
-    SearchConfig,
-    align_ctc,
-)
+from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, align_ctc
 
 HEADS = Registry("heads")
 

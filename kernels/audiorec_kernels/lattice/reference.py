@@ -106,7 +106,7 @@ def path_sum(arcs: Tensor, moves: Moves, boundary: Tensor) -> tuple[Tensor, Tens
     occupancy = torch.zeros_like(arcs)
     frame = torch.arange(frames, device=device)
     for k, (ds, dt) in enumerate(moves):
-        target_s, target_t = s[: symbols - ds] + ds, frame[: frames - dt] + dt
+        target_s, target_t = s[ds:], frame[dt:]
         flow = shares[:, k][target_t + skew * target_s[:, None], :, target_s[:, None]]
-        occupancy[k, :, : symbols - ds, : frames - dt] = flow.permute(2, 0, 1)
+        occupancy[k, :, : len(target_s), : len(target_t)] = flow.permute(2, 0, 1)
     return score.to(arcs.dtype), occupancy

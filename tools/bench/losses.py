@@ -1,0 +1,149 @@
+"""What transducer losses cost through a joiner, forward and backward, on one thread: python tools/bench/losses.py
+
+B 8, T 250, U 60, all dims 512, V 500 and 5000: the pruned loss, projections and both passes included, against torchaudio's
+full loss. Each measurement is a fresh process, and the losses take turns. Times are its own CPU time, which neighbours
+disturb least; medians. Memory is its peak over what it held before the step: weights, inputs and code are not in it,
+gradients are.
+``--against-size FILE.png`` draws the pruned loss's cost against U and T instead.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss
+
+DIM, BATCH, FRAMES, SYMBOLS = 512, 8, 250, 60
+Step = Callable[[], None]
+
+
+class Joiner(nn.Module):
+    def __init__(self, vocabulary: int):
+        super().__init__()
+        self.encoder_proj = nn.Linear(DIM, DIM)
+        self.predictor_proj = nn.Linear(DIM, DIM)
+        self.output = nn.Linear(DIM, vocabulary)
+
+    def forward(self, encoder: Tensor, predictor: Tensor) -> Tensor:
+        return self.output((self.encoder_proj(encoder) + self.predictor_proj(predictor)).tanh())
+
+
+def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOLS) -> Step:
+    """One training step of a loss and its joiner; every row has its full length."""
+    torch.manual_seed(0)
+    joiner = Joiner(vocabulary)
+    encoder = torch.randn(BATCH, frames, DIM, requires_grad=True)
+    predictor = torch.randn(BATCH, symbols + 1, DIM, requires_grad=True)
+    targets = torch.randint(1, vocabulary, (BATCH, symbols))
+    lengths, target_lengths = torch.full((BATCH,), frames), torch.full((BATCH,), symbols)
+    inputs = encoder, predictor, joiner, targets, lengths, target_lengths
+    modules = [joiner]
+    if kind == "torchaudio":
+        from torchaudio.functional import rnnt_loss
+
+        def loss() -> Tensor:
+            logits = joiner(encoder[:, :, None], predictor[:, None])
+            return rnnt_loss(logits, targets.int(), lengths.int(), target_lengths.int(), blank=0, reduction="sum")
+    else:
+        pruned = {"recompute": kind == "recomputed"}
+        module = FullTransducerLoss() if kind == "full" else PrunedTransducerLoss(DIM, DIM, vocabulary, **pruned)
+        modules.append(module)
+
+        def loss() -> Tensor:
+            return module(*inputs).sum()
+
+    def step() -> None:
+        for part in modules:
+            part.zero_grad()
+        encoder.grad = predictor.grad = None
+        loss().backward()
+
+    return step
+
+
+def status(field: str) -> float:
+    """MB, of /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1000
+
+
+def measure_here(kind: str, *sizes: int) -> tuple[float, float]:
+    """Milliseconds and peak MB of a step."""
+    make(kind, 8, 8, 4)()  # libraries and what they set up
+    step = make(kind, *sizes)
+    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak until now
+    before = status("VmRSS")
+    times = []
+    while len(times) < 3 and sum(times) < 5:
+        start = time.process_time()
+        step()
+        times.append(time.process_time() - start)
+        if len(times) == 1:
+            peak = status("VmHWM") - before
+    return statistics.median(times) * 1e3, peak
+
+
+def measure(kind: str, *sizes: int) -> tuple[float, float]:
+    """``measure_here`` in a process of its own."""
+    command = [sys.executable, __file__, "--measure", kind, *map(str, sizes)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def compare(vocabularies: list[int]) -> None:
+    print("| V | loss | ms | torchaudio / it | peak MB | it / torchaudio |\n|---|---|---|---|---|---|")
+    for vocabulary in vocabularies:
+        found: dict[str, list[tuple[float, float]]] = {"torchaudio": [], "pruned": [], "recomputed": []}
+        for turn in range(3):
+            for kind, results in found.items():
+                if kind != "torchaudio" or vocabulary <= 1000 or turn == 1:  # it takes half a minute and 5 GB
+                    results.append(measure(kind, vocabulary))
+        medians = {kind: [statistics.median(x) for x in zip(*results, strict=True)] for kind, results in found.items()}
+        for kind, (ms, mb) in medians.items():
+            slowest, largest = medians["torchaudio"]
+            row = vocabulary, kind, f"{ms:.0f}", f"{slowest / ms:.1f}", f"{mb:.0f}", f"{mb / largest:.2f}"
+            print("|", " | ".join(map(str, row)), "|", flush=True)
+
+
+def against_size(path: Path) -> None:
+    """V 500: U at T 250, and T at U 60, pruned and full through the same joiner."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 2, figsize=(9, 6), layout="constrained")
+    print("| T | U | loss | ms | peak MB |\n|---|---|---|---|---|")
+    for column, (name, sizes) in enumerate(
+        {"U": [(FRAMES, u) for u in (15, 30, 60, 120)], "T": [(t, SYMBOLS) for t in (125, 250, 500, 1000)]}.items()
+    ):
+        for kind in ("pruned", "full"):
+            sizes_shown = [size for size in sizes if kind == "pruned" or size[0] * size[1] <= FRAMES * SYMBOLS * 2]
+            times, memory = zip(*(measure(kind, 500, *size) for size in sizes_shown), strict=True)
+            shown = [size[1 - column] for size in sizes_shown]
+            for (t, u), ms, mb in zip(sizes_shown, times, memory, strict=True):
+                print(f"| {t} | {u} | {kind} | {ms:.0f} | {mb:.0f} |", flush=True)
+            for axis, values, label in ((axes[0][column], times, "ms"), (axes[1][column], memory, "peak MB")):
+                axis.plot(shown, values, "o-", label=kind)
+                axis.set(xlabel=name, ylabel=label, ylim=(0, None))
+                axis.legend()
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vocabulary", type=int, nargs="+", default=[500, 5000])
+    parser.add_argument("--against-size", type=Path, metavar="FILE.png")
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure_here(arguments.measure[0], *map(int, arguments.measure[1:]))))
+    elif arguments.against_size:
+        against_size(arguments.against_size)
+    else:
+        compare(arguments.vocabulary)
