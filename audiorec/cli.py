@@ -1,6 +1,7 @@
 """The ``audiorec`` command: a thin face over the library. Nothing heavy is imported before a command needs it."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -159,7 +160,8 @@ def decode(
     about["command"] = " ".join(["audiorec", *sys.argv[1:]])
     if latency_ms is not None:
         recognizer = recognizer.at_latency(latency_ms)
-        about["latency_ms"] = latency_ms
+    if recognizer.model.latencies:
+        about["latency_ms"] = recognizer.model.look_ahead_ms
     summary = decode(recognizer, data, out, chunk_ms if streaming else None, about)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
@@ -280,6 +282,9 @@ def mic(
 def info(
     model: Annotated[Path, typer.Argument(help="A model directory, a run that holds one, or a recipe.")],
     overrides: Annotated[Optional[list[str]], typer.Argument(help="A recipe's settings, key.key=value.")] = None,  # noqa: UP045
+    latencies: Annotated[
+        bool, typer.Option("--latencies", help="Only the other look-aheads to stream at, in ms.")
+    ] = False,
 ) -> None:
     """What a model is: sizes, work, latency and state, part by part."""
     from rich.console import Console
@@ -293,7 +298,12 @@ def info(
     elif overrides:
         raise ConfigError(f"{overrides[0]}: settings go with a recipe; {model} is made already")
     else:
-        facts, tables = describe(*load_model(model))
+        made = load_model(model)
+        if latencies:
+            others = [ms for ms in made[0].latencies if math.isfinite(ms) and ms != made[0].look_ahead_ms]
+            print(" ".join(f"{ms:g}" for ms in others))
+            return
+        facts, tables = describe(*made)
     console = Console(width=None if sys.stdout.isatty() else 120)
     shown = Table(show_header=False, box=None)
     for fact in facts.items():

@@ -93,10 +93,19 @@ for split in $wanted_splits; do
     for ms in $chunks; do
       once "$run/decode/.streamed-$ms" "$model" decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1
     done
+    for ahead in $(audiorec info "$run" --latencies); do # a model of several latencies, at each of them
+      once "$run/decode/.offline-at-$ahead" "$model" decode "$split" "offline-at-$ahead" --latency-ms "$ahead"
+      once "$run/decode/.streamed-at-$ahead" "$model" \
+        decode "$split" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
+    done
   fi
   if wanted 6; then
     score "$split" offline
     for ms in $chunks; do score "$split" "streamed-$ms" --same-as "$run/decode/offline"; done
+    for ahead in $(audiorec info "$run" --latencies); do
+      score "$split" "offline-at-$ahead"
+      score "$split" "streamed-at-$ahead" --same-as "$run/decode/offline-at-$ahead"
+    done
     audiorec card "$run" "$run"/decode/*/score.json
   fi
 done

@@ -43,6 +43,19 @@ class AsrModel(Sequential):
         """
         return 1000 * (self.lookahead + 1) / self.sample_rate
 
+    @property
+    def latencies(self) -> list[float]:
+        """The look-aheads of the encoder to choose from, in ms, ascending; empty where there is no choice."""
+        return sorted(self._offered())
+
+    @property
+    def look_ahead_ms(self) -> float | None:
+        """The one of ``latencies`` that this model, or view of it, is at."""
+        return next((ms for ms, context in self._offered().items() if context == self.encoder.context), None)
+
+    def _offered(self) -> dict:
+        return self.encoder.latencies(1000 * self.frame_seconds) if hasattr(self.encoder, "latencies") else {}
+
     def at_latency(self, ms: float) -> "AsrModel":
         """A light view whose attention looks ``ms`` ahead: it shares every weight, and this model stays as it is.
 

@@ -1,8 +1,10 @@
 """One set of weights at several latencies, and models that see the whole utterance: live equals offline, or says no."""
 
 import pytest
+from typer.testing import CliRunner
 
 import audiorec
+from audiorec.cli import app
 from audiorec.errors import UserError
 from audiorec.models import describe, load_model
 from tests.conftest import make_model
@@ -29,7 +31,7 @@ def test_every_latency_streams_what_it_says_offline(conformer, speech):
     live.accept(samples)
     for ms, latency in ((0, 47.5), (80, 127.5)):
         view = recognizer.at_latency(ms)
-        assert view.model.latency_ms == latency
+        assert (view.model.latency_ms, view.model.look_ahead_ms) == (latency, ms)
         offline = view.transcribe_batch([samples])[0]
         assert streamed(view, samples) == offline.segments
         texts.add(offline.text)
@@ -56,3 +58,11 @@ def test_a_whole_utterance_model_transcribes_and_does_not_stream(conformer, spee
 def test_an_encoder_of_one_latency_says_so(model_dir):
     with pytest.raises(UserError, match="one latency only"):
         audiorec.load(model_dir).at_latency(80)
+    assert audiorec.load(model_dir).model.latencies == [] and audiorec.load(model_dir).model.look_ahead_ms is None
+
+
+def test_info_lists_the_other_latencies_that_stream(conformer, model_dir):
+    def listed(model):
+        return CliRunner().invoke(app, ["info", str(model), "--latencies"]).stdout.split()
+
+    assert (listed(conformer), listed(model_dir)) == (["80"], [])
