@@ -3,20 +3,9 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-
-class Joiner(nn.Module):
-    """output(tanh(encoder_proj(encoder) + predictor_proj(predictor)))."""
-
-    def __init__(self, encoder: int, predictor: int, hidden: int, outputs: int):
-        super().__init__()
-        self.encoder_proj = nn.Linear(encoder, hidden)
-        self.predictor_proj = nn.Linear(predictor, hidden)
-        self.output = nn.Linear(hidden, outputs)
-
-    def forward(self, encoder: Tensor, predictor: Tensor) -> Tensor:
-        return self.output((self.encoder_proj(encoder) + self.predictor_proj(predictor)).tanh())
+from audiorec.decoders import Joiner
 
 
 class Batch(NamedTuple):
@@ -48,3 +37,8 @@ def draw(lengths=(9, 7, 5), symbol_lengths=(6, 0, 3), outputs: int = VOCABULARY)
     joiner = Joiner(ENCODER, PREDICTOR, HIDDEN, outputs).double()
     sizes = torch.tensor(lengths), torch.tensor(symbol_lengths)
     return joiner, Batch(encoder.requires_grad_(), predictor.requires_grad_(), symbols, *sizes)
+
+
+def logits_of(joiner: Joiner, encoder: Tensor, predictor: Tensor) -> Tensor:
+    """Every frame beside every history, or as they are paired already."""
+    return joiner(joiner.encoder_proj(encoder), joiner.predictor_proj(predictor))

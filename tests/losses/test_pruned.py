@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from audiorec.decoders import Joiner
 from audiorec.losses import (
     FullTransducerLoss,
     PrunedTransducerLoss,
@@ -15,7 +16,7 @@ from audiorec.losses import (
 from audiorec.losses.log_probs import chosen_log_probs, projected_log_probs
 from audiorec.losses.transducer import RNNT_TYPES
 
-from .joiner import ENCODER, PREDICTOR, VOCABULARY, Batch, Joiner, draw
+from .joiner import ENCODER, PREDICTOR, VOCABULARY, Batch, draw, logits_of
 
 
 def make(**options) -> PrunedTransducerLoss:
@@ -33,7 +34,7 @@ def by_hand(loss: PrunedTransducerLoss, joiner: Joiner, batch: Batch) -> tuple[t
     )
     ranges = get_rnnt_prune_ranges(*occupancies, batch.boundary, loss.prune_range)
     encoder, predictor = do_rnnt_pruning(batch.encoder, batch.predictor, ranges)
-    pruned = rnnt_loss_pruned(joiner(encoder, predictor), symbols, ranges, 0, **options, reduction="none")
+    pruned = rnnt_loss_pruned(logits_of(joiner, encoder, predictor), symbols, ranges, 0, **options, reduction="none")
     return simple, pruned
 
 

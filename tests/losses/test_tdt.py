@@ -7,7 +7,7 @@ import torch
 
 from audiorec.losses import TdtLoss, mean_per_token, rnnt_loss, tdt_loss
 
-from .joiner import VOCABULARY, draw
+from .joiner import VOCABULARY, draw, logits_of
 
 DURATIONS = [0, 1, 2, 3, 4]
 
@@ -97,7 +97,7 @@ def test_gradcheck():
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 def test_the_module_is_the_loss_of_its_joiner(recompute):
     joiner, batch = draw(lengths=(9, 7, 0), outputs=VOCABULARY + len(DURATIONS))
-    logits = joiner(batch.encoder[:, :, None], batch.predictor[:, None])
+    logits = logits_of(joiner, batch.encoder[:, :, None], batch.predictor[:, None])
     tokens, lasting = logits.split([VOCABULARY, len(DURATIONS)], -1)
     symbols = batch.symbols.clamp(min=0)
     expected = tdt_loss(tokens, lasting, symbols, 0, batch.boundary, sigma=0.05, omega=0.1, reduction="none")

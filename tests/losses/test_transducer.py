@@ -18,7 +18,7 @@ from audiorec.losses import (
 )
 from audiorec.losses.transducer import RNNT_TYPES
 
-from .joiner import VOCABULARY, draw
+from .joiner import VOCABULARY, draw, logits_of
 
 BLANK = 2  # any symbol may be the blank
 
@@ -160,7 +160,7 @@ def test_delay_penalty_and_fastemit_emit_earlier():
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 def test_the_module_is_the_full_loss_of_its_joiner(recompute):
     joiner, batch = draw()
-    logits = joiner(batch.encoder[:, :, None], batch.predictor[:, None])
+    logits = logits_of(joiner, batch.encoder[:, :, None], batch.predictor[:, None])
     expected = rnnt_loss(logits, batch.symbols.clamp(min=0), 0, batch.boundary, reduction="none")
     losses = FullTransducerLoss(recompute=recompute)(batch.encoder, batch.predictor, joiner, *batch[2:])
     torch.testing.assert_close(losses, expected)

@@ -17,29 +17,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from audiorec.decoders import Joiner
 from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss
 
 DIM, BATCH, FRAMES, SYMBOLS = 512, 8, 250, 60
 Step = Callable[[], None]
 
 
-class Joiner(nn.Module):
-    def __init__(self, vocabulary: int):
-        super().__init__()
-        self.encoder_proj = nn.Linear(DIM, DIM)
-        self.predictor_proj = nn.Linear(DIM, DIM)
-        self.output = nn.Linear(DIM, vocabulary)
-
-    def forward(self, encoder: Tensor, predictor: Tensor) -> Tensor:
-        return self.output((self.encoder_proj(encoder) + self.predictor_proj(predictor)).tanh())
-
-
 def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOLS) -> Step:
     """One training step of a loss and its joiner; every row has its full length."""
     torch.manual_seed(0)
-    joiner = Joiner(vocabulary)
+    joiner = Joiner(DIM, DIM, DIM, vocabulary)
     encoder = torch.randn(BATCH, frames, DIM, requires_grad=True)
     predictor = torch.randn(BATCH, symbols + 1, DIM, requires_grad=True)
     targets = torch.randint(1, vocabulary, (BATCH, symbols))
@@ -50,7 +40,7 @@ def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOL
         from torchaudio.functional import rnnt_loss
 
         def loss() -> Tensor:
-            logits = joiner(encoder[:, :, None], predictor[:, None])
+            logits = joiner(joiner.encoder_proj(encoder)[:, :, None], joiner.predictor_proj(predictor)[:, None])
             return rnnt_loss(logits, targets.int(), lengths.int(), target_lengths.int(), blank=0, reduction="sum")
     else:
         pruned = {"recompute": kind == "recomputed"}
