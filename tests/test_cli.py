@@ -70,11 +70,8 @@ def test_decode_with_a_beam_an_n_gram_and_hotwords(model_dir, data, tmp_path):
     (tmp_path / "hotwords").write_text("seven nine :9\n")
     assert run("lm", model_dir, data, "--out", tmp_path / "lm.arpa").returncode == 0
     search = ["--search", "beam", "--lm", tmp_path / "lm.arpa", "--hotwords", tmp_path / "hotwords"]
-    for out, more in (("greedy", []), ("offline", search), ("streamed", [*search, "--streaming", "--chunk-ms", 40])):
-        done = run("decode", model_dir, "--data", data, "--out", tmp_path / out, *more)
-        assert done.returncode == 0, done.stderr
-    greedy, offline, streamed = ((tmp_path / out / "text").read_text() for out in ("greedy", "offline", "streamed"))
-    assert offline == streamed != greedy and "seven nine" in offline
+    done = run("decode", model_dir, "--data", data, "--out", tmp_path / "out", *search, "--streaming")
+    assert done.returncode == 0 and "seven nine" in (tmp_path / "out/text").read_text(), done.stderr
 
 
 def broken_data(tmp_path):
@@ -99,8 +96,6 @@ def broken_data(tmp_path):
         (2, "integer", lambda m, d, t: train(d, t, "encoder.dim=wide")),
         (2, "search.kind", lambda m, d, t: decode(m, d, t, "--search", "wide")),
         (2, "need a beam", lambda m, d, t: decode(m, d, t, "--hotwords", t)),
-        (2, "beside a ctc head", lambda m, d, t: decode(m, d, t, "--skip-blank", 0.9)),
-        (1, "none: no such file", lambda m, d, t: decode(m, d, t, "--search", "beam", "--lm", t / "none")),
         (1, "no such file", lambda m, d, t: ["train", t / "none.yaml", "--train", d, "--valid", d, "--out", t / "out"]),
     ],
 )
