@@ -8,9 +8,10 @@ from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
 BACKENDS = ("reference", "native")
 
 
-def inputs(batch: int, time: int, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+def inputs(
+    batch: int, time: int, dtype: torch.dtype = torch.float32, channels: int = 3, states: int = 2
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    channels, states = 3, 2
     sizes = {"u": (batch, time, channels), "dt": (batch, time, channels), "A": (channels, states)}
     sizes |= {"B": (batch, time, states), "C": (batch, time, states), "D": (channels,), "z": (batch, time, channels)}
     sizes |= {"dt_bias": (channels,), "initial_state": (batch, channels, states)}
@@ -56,6 +57,19 @@ def test_one_frame_is_a_scan_of_one(served, without, dtype):
     for y1, state1 in results:
         torch.testing.assert_close(y1, y[:, 0])
         torch.testing.assert_close(state1, state)
+
+
+@pytest.mark.parametrize("states", [1, 16, 37])
+def test_one_frame_keeps_lengths_and_resets(states):
+    """Without a gradient the native scan takes one frame in another way than many."""
+    values = inputs(3, 1, torch.float64, 21, states)
+    rest = {"lengths": torch.tensor([1, 0, 1]), "reset": torch.tensor([[False], [True], [True]])}
+    y, state = selective_scan(**values, **rest)
+    with backend("native"), torch.no_grad():
+        y1, state1 = selective_scan(**{name: value.float() for name, value in values.items()}, **rest)
+    torch.testing.assert_close(y1, y.float())
+    torch.testing.assert_close(state1, state.float())
+    assert torch.equal(state1[1], values["initial_state"][1].float())
 
 
 @pytest.mark.parametrize("served", BACKENDS)

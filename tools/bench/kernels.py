@@ -151,9 +151,9 @@ COMPARISONS = {
     ],
     "lti": [
         Comparison(
-            "lti_scan [2, 500, 64], order 128, read out to 4",
+            "lti_scan [8, 500, 64], order 128, read out to 4",
             "FFT",
-            lambda: _memory(2, 500, channels=64, order=128, outputs=4),
+            lambda: _memory(8, 500, channels=64, order=128, outputs=4),
             first(lti_scan),
             fft_convolution,
         ),
