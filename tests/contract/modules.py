@@ -27,8 +27,8 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
     return LogMel(LogMelConfig(sample_rate=rate, bins=bins))
 
 
-# Encoders small enough for many tests, of this many layers unless a module says how many.
-LAYERS = 2
+# Encoders small enough for many tests; what a module does not say itself is this.
+DEFAULTS = {"layers": 2, "dropout": 0.0}
 _ATTENTION = {"dim": 8, "heads": 2, "expansion": 2, "strides": [2], "kernel": 3}
 TINY = {
     "conformer": {**_ATTENTION, "conv_kernel": 3},
@@ -40,7 +40,7 @@ TINY = {
 
 
 def encoder(kind: str, input_dim: int = 7, **options) -> nn.Module:
-    return build({"kind": kind, "layers": LAYERS, "dropout": 0.0, **TINY[kind], **options}, input_dim)
+    return build({"kind": kind, **DEFAULTS, **TINY[kind], **options}, input_dim)
 
 
 def whole_model() -> Sequential:
@@ -61,7 +61,7 @@ def conformer(*contexts: dict, **options) -> nn.Module:
 
 
 def windows(chunk: int, look_ahead: int, layers: int | None = None) -> Windows:
-    both = [Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers or LAYERS)]
+    both = [Bidirectional(Lstm(4, 2), Lstm(4, 2), 0.0) for _ in range(layers or DEFAULTS["layers"])]
     return Windows(both, 4, chunk, look_ahead)
 
 
@@ -162,9 +162,9 @@ def _full_size(kind: str, name: str = "", **options) -> dict:
 LARGE = {
     **_full_size("lstm"),
     **_full_size("gru"),
-    **_full_size("blstm"),
+    **_full_size("blstm", chunk=4, look_ahead=2),  # a window for every few frames of the test
     **_full_size("mamba"),
-    **_full_size("mamba", "mamba both ways", bidirectional=True),
+    **_full_size("mamba", "mamba both ways", bidirectional=True, layers=2, chunk=4, look_ahead=2),
     **_full_size("lmu"),
     **_full_size("lmu", "lmuformer", arrangement="lmuformer"),
     **_full_size("min_gru"),

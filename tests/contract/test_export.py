@@ -8,8 +8,9 @@ from audiorec.streaming import leaves, map_state
 from . import modules
 from .modules import MODULES
 
-# Tracing takes milliseconds an operation, so one layer will do, and these, whose parts and kind are exported anyway, wait
-# for the slow run.
+# Tracing takes milliseconds an operation. So one layer after one convolution will do, and these, whose parts and kind are
+# exported anyway, wait for the slow run.
+SMALLER = {"layers": 1, "dropout": 0.0, "strides": [2], "kernel": 3}
 VARIANTS = {
     *("lstm encoder 3", "lstm encoder, projected, reduced", "gru encoder 8, projected", "gru encoder, reduced"),
     *(
@@ -29,7 +30,7 @@ NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else nam
 
 @pytest.mark.parametrize("name", NAMES)
 def test_step_exports_with_a_dynamic_batch(name, monkeypatch):
-    monkeypatch.setattr(modules, "LAYERS", 1)
+    monkeypatch.setattr(modules, "DEFAULTS", SMALLER)
     torch.manual_seed(0)
     module = MODULES[name]().eval()
     size = module.period
