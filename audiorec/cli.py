@@ -87,19 +87,40 @@ def tokenizer(
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
     """Train a tokenizer on transcripts."""
-    from audiorec.data.kaldi import read_data_dir
     from audiorec.text import train_tokenizer
 
-    if data.is_dir():
-        texts = [utterance.text for utterance in read_data_dir(data)]
-    else:
-        try:
-            texts = data.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
-    made = train_tokenizer(kind, texts, size)
+    made = train_tokenizer(kind, _transcripts(data), size)
     made.save(out)
     print(f"{out}: {made.kind}, {made.size} pieces")
+
+
+@app.command()
+def lm(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
+    order: Annotated[int, typer.Option(min=1, help="The longest n-grams.")] = 3,
+    *,
+    out: Annotated[Path, typer.Option(help="The ARPA file to write.")],
+) -> None:
+    """Count transcripts into an n-gram over a model's pieces, for decode --lm; small corpora only."""
+    from audiorec.models import load_model
+    from audiorec.search.ngram import write_ngram
+
+    _, tokenizer, config = load_model(model)
+    normalize = config.tokenizer.normalize
+    write_ngram(out, [normalize(text) for text in _transcripts(data)], tokenizer, order)
+    print(out)
+
+
+def _transcripts(data: Path) -> list[str]:
+    from audiorec.data.kaldi import read_data_dir
+
+    if data.is_dir():
+        return [utterance.text for utterance in read_data_dir(data)]
+    try:
+        return data.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
 
 
 @app.command()

@@ -66,6 +66,14 @@ def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
     assert "no problems" in run("data", "validate", data).stdout
 
 
+def test_decode_with_a_beam_an_n_gram_and_hotwords(model_dir, data, tmp_path):
+    (tmp_path / "hotwords").write_text("seven nine :9\n")
+    assert run("lm", model_dir, data, "--out", tmp_path / "lm.arpa").returncode == 0
+    search = ["--search", "beam", "--lm", tmp_path / "lm.arpa", "--hotwords", tmp_path / "hotwords"]
+    done = run("decode", model_dir, "--data", data, "--out", tmp_path / "out", *search, "--streaming")
+    assert done.returncode == 0 and "seven nine" in (tmp_path / "out/text").read_text(), done.stderr
+
+
 def broken_data(tmp_path):
     (tmp_path / "wav.scp").write_text("a a.wav\n")
     (tmp_path / "text").write_text("a one\nb two\n")
@@ -86,6 +94,8 @@ def broken_data(tmp_path):
         (2, "Missing option", lambda m, d, t: ["decode", m]),
         (2, "unknown key", lambda m, d, t: train(d, t, "encoder.dmi=3")),
         (2, "integer", lambda m, d, t: train(d, t, "encoder.dim=wide")),
+        (2, "search.kind", lambda m, d, t: decode(m, d, t, "--search", "wide")),
+        (2, "need a beam", lambda m, d, t: decode(m, d, t, "--hotwords", t)),
         (1, "no such file", lambda m, d, t: ["train", t / "none.yaml", "--train", d, "--valid", d, "--out", t / "out"]),
     ],
 )
@@ -104,6 +114,10 @@ def test_what_is_not_installed_is_named_with_its_extra(tmp_path):
     assert done.returncode == 1 and done.stderr.startswith(
         "error: lightning is not installed; pip install 'audiorec[train]'"
     )
+
+
+def decode(model, data, out, *settings):
+    return ["decode", model, "--data", data, "--out", out / "out", *settings]
 
 
 def train(data, out, *settings):

@@ -1,4 +1,4 @@
-"""Greedy searches alone, encoder outputs given, one thread: frames a second of streams together and one by one.
+"""Searches alone, encoder outputs given, one thread: frames a second of streams together and one by one.
 
 python tools/bench/search.py [MODEL --data DIR] [--chunk 4] [--vocabulary 500] … With a model its own head searches what its
 encoder makes of the data, and the joiner's work per stream is counted. Without one a joiner made by hand gives a token at
@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from audiorec.decoders import PREDICTORS, Joiner
-from audiorec.search import CtcGreedySearch, TdtGreedySearch, TransducerGreedySearch
+from audiorec.search import (
+    CtcBeamSearch,
+    CtcGreedySearch,
+    TdtGreedySearch,
+    TransducerBeamSearch,
+    TransducerGreedySearch,
+)
 
 DURATIONS = (0, 1, 2, 3, 4)
 RATE = 0.1
@@ -25,7 +31,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", help="a model or run directory")
     parser.add_argument("--data", help="data directory for the model")
     parser.add_argument("--head", help="the model's head; else the first")
-    for name, default in {"streams": 64, "frames": 100, "chunk": 4, "repeats": 5}.items():
+    for name, default in {"streams": 64, "frames": 100, "chunk": 4, "beam": 4, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in {"vocabulary": 500, "encoder": 256, "predictor": 256, "joiner": 512}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -96,9 +102,11 @@ def by_hand(options: argparse.Namespace) -> Iterator[tuple]:
         linear.weight.copy_(codes)
         linear.bias.zero_()[0] = 0.5
     yield "ctc", CtcGreedySearch(linear), x, lengths
+    yield f"ctc, beam {options.beam}", CtcBeamSearch(lambda x: linear(x).log_softmax(-1), options.beam), x, lengths
     for name, extra, make in (
         ("rnnt", 0, TransducerGreedySearch),
         ("rnnt, one symbol a frame", 0, lambda *model: TransducerGreedySearch(*model, max_symbols=1)),
+        (f"rnnt, beam {options.beam}", 0, lambda *model: TransducerBeamSearch(*model, beam=options.beam)),
         ("tdt, its durations by chance", len(DURATIONS), lambda *model: TdtGreedySearch(*model, DURATIONS)),
     ):
         yield name, make(*_knowing(codes, options, extra)), x, lengths
