@@ -34,7 +34,7 @@ class Recognizer:
         self.model = model.float().eval()
         self.tokenizer = tokenizer
         self.head = head
-        self.config = search
+        self.search_config = search
         self.device = next(model.parameters()).device
         self.automata = tuple(automaton.to(self.device) for automaton in automata)
         self.search()  # what the head does not offer is an error here already
@@ -45,7 +45,7 @@ class Recognizer:
         return self.model.sample_rate
 
     def search(self) -> Any:
-        return self.model.search(self.head, self.config, self.automata)
+        return self.model.search(self.head, self.search_config, self.automata)
 
     def stream(self, sample_rate: int | None = None) -> Stream:
         """A live stream of samples at ``sample_rate`` Hz (the model's own unless given)."""
@@ -97,7 +97,7 @@ class Recognizer:
 
         Raises UserError where the model was not trained for it.
         """
-        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head, self.config, self.automata)
+        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head, self.search_config, self.automata)
 
     def result(self, said: Hypothesis, margin: float, nbest: Sequence[Hypothesis] = ()) -> Result:
         """What a search said, as text with times."""

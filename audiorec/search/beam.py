@@ -127,12 +127,13 @@ class BeamSearch(ABC):
     def hypotheses(self, state: State, row: int) -> list[Hypothesis]:
         """What may follow the committed tokens of a row, best first, if the stream ends here."""
         scores, order = self._final(state)[row].sort(descending=True, stable=True)
+        history = {name: leaf[row] for name, leaf in state["history"].items()}
         found = []
-        for score, k in zip(scores.tolist(), order.tolist(), strict=True):
+        for score, k in zip((scores - scores[0]).tolist(), order.tolist(), strict=True):
             if score > -torch.inf:
-                one = self._tokens(state, torch.full_like(state["frame"], k)).hypothesis(row)
-                one.score = score - float(scores[0])
-                found.append(one)
+                length = int(history["length"][k])
+                said = (history[name][k, :length].tolist() for name in ("ids", "frames", "log_probs"))
+                found.append(Hypothesis(*said, score))
         return found
 
     def _tokens(self, state: State, which: Tensor) -> Tokens:
