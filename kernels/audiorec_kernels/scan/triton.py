@@ -1,0 +1,154 @@
+"""The linear recurrences on an NVIDIA GPU: a program owns a block of one row's channels and walks through its frames."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# A tile is CHUNKS · STEPS frames of BLOCK channels; two warps hold 64 values of each tensor in each thread.
+_TILE = {"CHUNKS": 16, "STEPS": 8, "BLOCK": 32, "num_warps": 2}
+# The logarithm of what is nothing: finite, so that differences of two of them are.
+_LOG_ZERO = tl.constexpr(-1e30)
+
+
+def forward(
+    a: Tensor, b: Tensor, initial_state: Tensor | None, lengths: Tensor | None, reset: Tensor | None, log: bool = False
+) -> tuple[Tensor, Tensor]:
+    """y (B, T, D) and the last state (B, D), float32; with ``log``, of log_a and log_b. All tensors contiguous."""
+    rows, time, dim = b.shape
+    y, last = torch.empty_like(b), b.new_empty(rows, dim, dtype=torch.float32)
+    grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
+    _forward[grid](a, b, initial_state, lengths, reset, y, last, time, dim, LOG=log, **_TILE)
+    return y, last
+
+
+def backward(
+    a: Tensor,
+    b: Tensor,
+    y: Tensor,
+    initial_state: Tensor | None,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    dy: Tensor,
+    dlast: Tensor,
+    log: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of a, b and the initial state. The states are y's: a linear one needs b for nothing."""
+    rows, time, dim = b.shape
+    da, db, dinitial = torch.empty_like(a), torch.empty_like(b), torch.empty_like(dlast)
+    tensors = a, b, y, initial_state, lengths, reset, dy, dlast, da, db, dinitial
+    _backward[rows, triton.cdiv(dim, _TILE["BLOCK"])](*tensors, time, dim, LOG=log, **_TILE)
+    return da, db, dinitial
+
+
+@triton.jit
+def compose(a, b, a_next, b_next):
+    """h → a h + b, then h → a_next h + b_next, as one such map."""
+    return a * a_next, a_next * b + b_next
+
+
+@triton.jit
+def _log_add(x, y):
+    return tl.maximum(x, y) + tl.log(1 + tl.exp(-tl.abs(x - y)))
+
+
+@triton.jit
+def _compose_log(a, b, a_next, b_next):
+    return a + a_next, _log_add(a_next + b, b_next)
+
+
+@triton.jit
+def frame_in_tile(CHUNKS: tl.constexpr, STEPS: tl.constexpr):
+    """(CHUNKS, STEPS, 1): the frame at each place of a tile."""
+    return tl.arange(0, CHUNKS)[:, None, None] * STEPS + tl.arange(0, STEPS)[None, :, None]
+
+
+@triton.jit
+def _end_of_chunk(x, STEPS: tl.constexpr):
+    return tl.sum(tl.where(tl.arange(0, STEPS)[None, :, None] == STEPS - 1, x, 0.0), 1)
+
+
+@triton.jit
+def scan_tile(a, b, h, CHUNKS: tl.constexpr, STEPS: tl.constexpr, LOG: tl.constexpr = False):
+    """(CHUNKS, STEPS, channels) of states that follow on h (channels,), and the last of them.
+
+    The compiler lays threads along channels and chunks first: a chunk's steps are one thread's registers, and the scan
+    over them moves no data. Only one map for each chunk passes from thread to thread.
+    """
+    chunk = tl.arange(0, CHUNKS)[:, None]
+    a, b = tl.associative_scan((a, b), 1, _compose_log if LOG else compose)
+    ends = _end_of_chunk(a, STEPS), _end_of_chunk(b, STEPS)
+    a_chunk, b_chunk = tl.associative_scan(ends, 0, _compose_log if LOG else compose)
+    end = _log_add(a_chunk + h[None, :], b_chunk) if LOG else a_chunk * h[None, :] + b_chunk
+    before = tl.gather(end, tl.broadcast_to(tl.maximum(chunk - 1, 0), end.shape), 0)
+    start = tl.where(chunk == 0, h[None, :], before)[:, None]
+    return _log_add(a + start, b) if LOG else a * start + b, tl.sum(tl.where(chunk == CHUNKS - 1, end, 0.0), 0)
+
+
+@triton.jit
+def _forward(
+    a_ptr, b_ptr, initial_ptr, lengths_ptr, reset_ptr, y_ptr, last_ptr, time, dim,
+    LOG: tl.constexpr, CHUNKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    length = time if lengths_ptr is None else tl.load(lengths_ptr + row).to(tl.int32)
+    initial = tl.zeros((BLOCK,), tl.float32)
+    if initial_ptr is not None:
+        initial = tl.load(initial_ptr + row * dim + d, d < dim, 0.0)
+    h = tl.maximum(tl.log(initial), _LOG_ZERO) if LOG else initial
+    for start in tl.range(0, time, CHUNKS * STEPS, num_stages=2):
+        t = start + frame_in_tile(CHUNKS, STEPS)
+        at, inside = (row * time + t) * dim + d, (t < time) & (d < dim)
+        valid = inside & (t < length)
+        # Past its length a row's map is the identity: it holds the state bit for bit.
+        a = tl.load(a_ptr + at, valid, 0.0 if LOG else 1.0).to(tl.float32)
+        b = tl.load(b_ptr + at, valid, _LOG_ZERO if LOG else 0.0).to(tl.float32)
+        if LOG:
+            a, b = tl.maximum(a, _LOG_ZERO), tl.maximum(b, _LOG_ZERO)
+        if reset_ptr is not None:
+            a = tl.where(tl.load(reset_ptr + row * time + t, t < length, 0) != 0, _LOG_ZERO if LOG else 0.0, a)
+        y, h = scan_tile(a, b, h, CHUNKS, STEPS, LOG)
+        tl.store(y_ptr + at, tl.where(valid, tl.exp(y) if LOG else y, 0.0), inside)
+    last = tl.where(length > 0, tl.exp(h), initial) if LOG else h
+    tl.store(last_ptr + row * dim + d, last, d < dim)
+
+
+@triton.jit
+def _backward(
+    a_ptr, b_ptr, y_ptr, initial_ptr, lengths_ptr, reset_ptr, dy_ptr, dlast_ptr, da_ptr, db_ptr, dinitial_ptr, time, dim,
+    LOG: tl.constexpr, CHUNKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    length = time if lengths_ptr is None else tl.load(lengths_ptr + row).to(tl.int32)
+    initial = tl.zeros((BLOCK,), tl.float32)
+    if initial_ptr is not None:
+        initial = tl.load(initial_ptr + row * dim + d, d < dim, 0.0)
+    g = tl.load(dlast_ptr + row * dim + d, d < dim, 0.0)
+    for start in tl.range(0, time, CHUNKS * STEPS, num_stages=2):
+        # g_t = a_{t+1} g_{t+1} + dy_t: the same scan, with the frames in reverse.
+        t = time - 1 - start - frame_in_tile(CHUNKS, STEPS)
+        at, inside = (row * time + t) * dim + d, (t >= 0) & (d < dim)
+        valid = inside & (t < length)
+        dy = tl.load(dy_ptr + at, valid, 0.0).to(tl.float32)
+        a_next = tl.load(a_ptr + at + dim, valid & (t + 1 < length), 0.0 if LOG else 1.0).to(tl.float32)
+        before = tl.load(y_ptr + at - dim, valid & (t > 0), 0.0).to(tl.float32)
+        before = tl.where(t == 0, initial, before)
+        if LOG:
+            a_next = tl.exp(a_next)
+            before *= tl.exp(tl.load(a_ptr + at, valid, 0.0).to(tl.float32))
+        if reset_ptr is not None:
+            at_reset = reset_ptr + row * time + t
+            before = tl.where(tl.load(at_reset, (t >= 0) & (t < length), 0) != 0, 0.0, before)
+            a_next = tl.where(tl.load(at_reset + 1, (t >= 0) & (t + 1 < length), 0) != 0, 0.0, a_next)
+        dh, g = scan_tile(a_next, dy, g, CHUNKS, STEPS)
+        db = dh * tl.exp(tl.load(b_ptr + at, valid, 0.0).to(tl.float32)) if LOG else dh
+        tl.store(da_ptr + at, tl.where(valid, dh * before, 0.0), inside)
+        tl.store(db_ptr + at, tl.where(valid, db, 0.0), inside)
+    if length > 0:
+        a = tl.load(a_ptr + row * time * dim + d, d < dim, 0.0).to(tl.float32)
+        g *= tl.exp(a) if LOG else a
+        if reset_ptr is not None:
+            g = tl.where(tl.load(reset_ptr + row * time) != 0, 0.0, g)
+    tl.store(dinitial_ptr + row * dim + d, g, d < dim)
