@@ -1,0 +1,101 @@
+"""Which implementation serves a call: triton (NVIDIA), then native (CPU), then the reference."""
+
+import importlib
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audiorec_kernels import native
+
+_NAMES = "auto", "triton", "native", "reference"
+_forced = "auto"
+_functions: dict[tuple[str, str, str], Callable | None] = {}
+_warned: set[str] = set()
+# Before torch 2.7 nothing tells export from compile; both then trace the reference.
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+class _Restore:
+    """What ``backend(name)`` returns: as a context manager it gives back the choice that was before."""
+
+    def __init__(self, before: str):
+        self.before = before
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        backend(self.before)
+
+
+def backend(name: str | None = None) -> dict[str, str] | _Restore:
+    """What serves each device, as {"cpu": "native", "cuda": "triton"}; or with a name, that one serves from now on.
+
+    The name is "triton", "native", "reference" or "auto", the best for each device. ``with backend("reference"):`` holds
+    within the block. float64 and whatever is exported are the reference's in any case.
+    """
+    global _forced
+    if name is None:
+        return {device: _order(device)[0] for device in ("cpu", "cuda")}
+    if name not in _NAMES:
+        raise ValueError(f"backend: the name must be one of {', '.join(_NAMES)}, got {name!r}")
+    if name == "native" and native.LIBRARY is None:
+        raise ValueError(f"backend: native cannot serve: {native.ABSENT}")
+    before, _forced = _forced, name
+    return _Restore(before)
+
+
+def choose(family: str, function: str, x: Tensor) -> Callable:
+    """The implementation of a family's function that serves ``x``; ``family`` is the package's name."""
+    # What is traced must be made of plain operators. float64 is for checks, and those want the definition.
+    if x.dtype is torch.float64 or _exporting() or torch.jit.is_tracing():
+        return _find(family, function, "reference")
+    for name in _order(x.device.type):
+        found = _find(family, function, name)
+        if found is not None:
+            return found
+    raise ValueError(f"{function}: backend {_forced!r} does not have it")
+
+
+def _order(device: str) -> tuple[str, ...]:
+    """Backends to try, the best first."""
+    if _forced != "auto":
+        return (_forced,)
+    if device == "cuda":
+        if _triton():
+            return "triton", "reference"
+        _warn("audiorec_kernels: triton does not import; plain torch serves CUDA, many times slower")
+    if device == "cpu":
+        if native.LIBRARY is not None:
+            return "native", "reference"
+        _warn(f"audiorec_kernels: plain torch serves the CPU, many times slower: {native.ABSENT}")
+    return ("reference",)
+
+
+def _find(family: str, function: str, name: str) -> Callable | None:
+    key = family, function, name
+    if key not in _functions:
+        try:
+            module = importlib.import_module(f"{family}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{family}.{name}":
+                raise
+            module = None  # a family that has no such implementation yet
+        _functions[key] = getattr(module, function, None)
+    return _functions[key]
+
+
+def _triton() -> bool:
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _warn(line: str) -> None:
+    if line not in _warned:
+        _warned.add(line)
+        warnings.warn(line)

@@ -1,0 +1,63 @@
+"""The native library (csrc/): found, loaded and called through ctypes."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch  # first: the library then shares torch's OpenMP
+from torch import Tensor
+
+# Elements below which a second thread costs more than it saves.
+_FEW = 1 << 15
+
+_path = Path(os.environ.get("AUDIOREC_KERNELS_LIBRARY") or Path(__file__).parent / "libaudiorec_kernels.so")
+LIBRARY: ctypes.CDLL | None = None
+ABSENT = ""  # why there is none
+_level = ""
+try:
+    LIBRARY = ctypes.CDLL(str(_path))
+    LIBRARY.audiorec_level.restype = ctypes.c_char_p
+    _level = LIBRARY.audiorec_level().decode()
+except OSError as error:
+    ABSENT = f"{error}; install again with a C++ compiler" if _path.exists() else "it was installed without a compiler"
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+# A forked process has none of the threads that OpenMP believes in: to use them is to wait for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def threads(work: int) -> int:
+    """Threads for a call that touches so many elements."""
+    return 1 if work < _FEW or _forked else torch.get_num_threads()
+
+
+def kernel(name: str, sizes: int, tensors: int) -> Callable[..., None]:
+    """A function of the library, whose arguments are ``sizes`` integers, ``tensors`` contiguous tensors or None, threads."""
+    function = None
+
+    def call(*arguments: int | Tensor | None) -> None:
+        nonlocal function
+        if function is None:
+            function = _function(name, sizes, tensors)
+        function(*[x.data_ptr() if isinstance(x, Tensor) else x for x in arguments])
+
+    return call
+
+
+def _function(name: str, sizes: int, tensors: int) -> Callable[..., None]:
+    try:
+        function = getattr(LIBRARY, f"{name}_{_level}")
+    except AttributeError:
+        raise RuntimeError(f"{_path} has no {name}: it is older than the package; install again") from None
+    function.argtypes = [*[ctypes.c_int64] * sizes, *[ctypes.c_void_p] * tensors, ctypes.c_int64]
+    function.restype = None
+    return function
