@@ -5,44 +5,99 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from audiorec_kernels.arguments import dense
+from audiorec_kernels.launch import launch
+from audiorec_kernels.operator import Operator
+
 # A tile is CHUNKS · STEPS frames of BLOCK channels; two warps hold 64 values of each tensor in each thread.
 _TILE = {"CHUNKS": 16, "STEPS": 8, "BLOCK": 32, "num_warps": 2}
 # The logarithm of what is nothing: finite, so that differences of two of them are.
 _LOG_ZERO = tl.constexpr(-1e30)
 
 
-def forward(
-    a: Tensor, b: Tensor, initial_state: Tensor | None, lengths: Tensor | None, reset: Tensor | None, log: bool = False
+def linear_scan(
+    a: Tensor, b: Tensor, initial_state: Tensor | None, lengths: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """y (B, T, D) and the last state (B, D), float32; with ``log``, of log_a and log_b. All tensors contiguous."""
+    return _scan(a, b, initial_state, lengths, reset, False)
+
+
+def log_linear_scan(
+    log_a: Tensor, log_b: Tensor, initial_state: Tensor | None, lengths: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    return _scan(log_a, log_b, initial_state, lengths, reset, True)
+
+
+def _scan(
+    a: Tensor, b: Tensor, initial: Tensor | None, lengths: Tensor | None, reset: Tensor | None, log: bool
+) -> tuple[Tensor, Tensor]:
+    options = dense(initial), dense(lengths, torch.int64), dense(reset, torch.uint8)
+    return _OPERATOR(a.contiguous(), b.contiguous(), *options, log)
+
+
+def _outputs(
+    a: Tensor, b: Tensor, initial: Tensor | None, lengths: Tensor | None, reset: Tensor | None, log: bool
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(b), b.new_empty(b.shape[0], b.shape[2], dtype=torch.float32)
+
+
+def _forward(
+    a: Tensor, b: Tensor, initial: Tensor | None, lengths: Tensor | None, reset: Tensor | None, log: bool
+) -> tuple[Tensor, Tensor]:
+    y, last = _outputs(a, b, initial, lengths, reset, log)
     rows, time, dim = b.shape
-    y, last = torch.empty_like(b), b.new_empty(rows, dim, dtype=torch.float32)
-    grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
-    _forward[grid](a, b, initial_state, lengths, reset, y, last, time, dim, LOG=log, **_TILE)
+    tensors = a, b, initial, lengths, reset, y, last
+    launch(_forward_kernel, (rows, triton.cdiv(dim, _TILE["BLOCK"])), *tensors, time, dim, LOG=log, **_TILE)
     return y, last
 
 
-def backward(
+def _gradients(
+    dy: Tensor,
+    dlast: Tensor,
     a: Tensor,
     b: Tensor,
     y: Tensor,
-    initial_state: Tensor | None,
+    initial: Tensor | None,
     lengths: Tensor | None,
     reset: Tensor | None,
+    log: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(a), torch.empty_like(y), torch.empty_like(dlast, memory_format=torch.contiguous_format)
+
+
+def _backward(
     dy: Tensor,
     dlast: Tensor,
-    log: bool = False,
+    a: Tensor,
+    b: Tensor,
+    y: Tensor,
+    initial: Tensor | None,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    log: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of a, b and the initial state. The states are y's: a linear one needs b for nothing."""
-    rows, time, dim = b.shape
-    da, db, dinitial = torch.empty_like(a), torch.empty_like(b), torch.empty_like(dlast)
-    tensors = a, b, y, initial_state, lengths, reset, dy, dlast, da, db, dinitial
-    _backward[rows, triton.cdiv(dim, _TILE["BLOCK"])](*tensors, time, dim, LOG=log, **_TILE)
-    return da, db, dinitial
+    found = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
+    rows, time, dim = y.shape
+    tensors = a, b, y, initial, lengths, reset, dy.contiguous(), dlast.contiguous(), *found
+    launch(_backward_kernel, (rows, triton.cdiv(dim, _TILE["BLOCK"])), *tensors, time, dim, LOG=log, **_TILE)
+    return found
+
+
+def _keep(inputs: tuple, outputs: tuple) -> tuple:
+    (a, b, *rest, log), (y, _) = inputs, outputs
+    # The states of the linear one are y's: it needs b for nothing.
+    return a, b if log else a, y, *rest, log
+
+
+_OPERATOR = Operator("scan_triton", _forward, _outputs, _keep, _backward, _gradients)
 
 
 @triton.jit
-def compose(a, b, a_next, b_next):
+def row_length(lengths_ptr, row, time):
+    return time if lengths_ptr is None else tl.minimum(tl.load(lengths_ptr + row), time).to(tl.int32)
+
+
+@triton.jit
+def _compose(a, b, a_next, b_next):
     """h → a h + b, then h → a_next h + b_next, as one such map."""
     return a * a_next, a_next * b + b_next
 
@@ -69,30 +124,39 @@ def _end_of_chunk(x, STEPS: tl.constexpr):
 
 
 @triton.jit
+def scan_chunks(a, b, h, CHUNKS: tl.constexpr, REVERSE: tl.constexpr = False, LOG: tl.constexpr = False):
+    """From the maps a, b (CHUNKS, channels) of whole chunks: what each begins with, h (channels,) the first; and the end."""
+    FIRST: tl.constexpr = CHUNKS - 1 if REVERSE else 0
+    BACK: tl.constexpr = -1 if REVERSE else 1
+    chunk = tl.arange(0, CHUNKS)[:, None]
+    a, b = tl.associative_scan((a, b), 0, _compose_log if LOG else _compose, reverse=REVERSE)
+    end = _log_add(a + h[None, :], b) if LOG else a * h[None, :] + b
+    before = tl.where(chunk == FIRST, FIRST, chunk - BACK)
+    start = tl.where(chunk == FIRST, h[None, :], tl.gather(end, tl.broadcast_to(before, end.shape), 0))
+    return start, tl.sum(tl.where(chunk == CHUNKS - 1 - FIRST, end, 0.0), 0)
+
+
+@triton.jit
 def scan_tile(a, b, h, CHUNKS: tl.constexpr, STEPS: tl.constexpr, LOG: tl.constexpr = False):
     """(CHUNKS, STEPS, channels) of states that follow on h (channels,), and the last of them.
 
     The compiler lays threads along channels and chunks first: a chunk's steps are one thread's registers, and the scan
     over them moves no data. Only one map for each chunk passes from thread to thread.
     """
-    chunk = tl.arange(0, CHUNKS)[:, None]
-    a, b = tl.associative_scan((a, b), 1, _compose_log if LOG else compose)
-    ends = _end_of_chunk(a, STEPS), _end_of_chunk(b, STEPS)
-    a_chunk, b_chunk = tl.associative_scan(ends, 0, _compose_log if LOG else compose)
-    end = _log_add(a_chunk + h[None, :], b_chunk) if LOG else a_chunk * h[None, :] + b_chunk
-    before = tl.gather(end, tl.broadcast_to(tl.maximum(chunk - 1, 0), end.shape), 0)
-    start = tl.where(chunk == 0, h[None, :], before)[:, None]
-    return _log_add(a + start, b) if LOG else a * start + b, tl.sum(tl.where(chunk == CHUNKS - 1, end, 0.0), 0)
+    a, b = tl.associative_scan((a, b), 1, _compose_log if LOG else _compose)
+    start, h = scan_chunks(_end_of_chunk(a, STEPS), _end_of_chunk(b, STEPS), h, CHUNKS, LOG=LOG)
+    start = start[:, None]
+    return _log_add(a + start, b) if LOG else a * start + b, h
 
 
 @triton.jit
-def _forward(
+def _forward_kernel(
     a_ptr, b_ptr, initial_ptr, lengths_ptr, reset_ptr, y_ptr, last_ptr, time, dim,
     LOG: tl.constexpr, CHUNKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    length = time if lengths_ptr is None else tl.load(lengths_ptr + row).to(tl.int32)
+    length = row_length(lengths_ptr, row, time)
     initial = tl.zeros((BLOCK,), tl.float32)
     if initial_ptr is not None:
         initial = tl.load(initial_ptr + row * dim + d, d < dim, 0.0)
@@ -115,13 +179,13 @@ def _forward(
 
 
 @triton.jit
-def _backward(
+def _backward_kernel(
     a_ptr, b_ptr, y_ptr, initial_ptr, lengths_ptr, reset_ptr, dy_ptr, dlast_ptr, da_ptr, db_ptr, dinitial_ptr, time, dim,
     LOG: tl.constexpr, CHUNKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    length = time if lengths_ptr is None else tl.load(lengths_ptr + row).to(tl.int32)
+    length = row_length(lengths_ptr, row, time)
     initial = tl.zeros((BLOCK,), tl.float32)
     if initial_ptr is not None:
         initial = tl.load(initial_ptr + row * dim + d, d < dim, 0.0)
