@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# A letter an axis, or its size.
+Axes = str | tuple[str | int, ...]
 
-def check(function: str, lengths: Tensor | None, reset: Tensor | None, **tensors: tuple[Tensor | None, str]) -> None:
+
+def check(function: str, lengths: Tensor | None, reset: Tensor | None, **tensors: tuple[Tensor | None, Axes]) -> None:
     """Raise a ValueError that names the argument unless all agree in shape, device and dtype.
 
-    ``tensors`` gives each argument and its shape, a letter an axis: ``a=(a, "BTD")``. A letter is one size throughout; B
-    and T are those of ``lengths`` (B,) and ``reset`` (B, T). On a GPU the values of ``lengths`` are not looked at: that
-    would wait for it, and kernels stay within T.
+    ``tensors`` gives each argument and its shape, a letter or a number an axis: ``a=(a, "BTD")``. A letter is one size
+    throughout; B and T are those of ``lengths`` (B,) and ``reset`` (B, T). On a GPU the values of ``lengths`` are not
+    looked at: that would wait for it, and kernels stay within T.
     """
     if torch.compiler.is_compiling():
         return  # the guards of a compiled graph and the operators' own fakes see to it
@@ -47,11 +50,17 @@ def check(function: str, lengths: Tensor | None, reset: Tensor | None, **tensors
             raise ValueError(f"{function}: reset is on {reset.device}, {first[0]} on {device}; move one")
 
 
-def _check_shape(function: str, name: str, x: Tensor, axes: str, sizes: dict[str, int]) -> None:
+def _check_shape(function: str, name: str, x: Tensor, axes: Axes, sizes: dict[str, int]) -> None:
     shape = tuple(x.shape)
-    if len(shape) != len(axes) or any(sizes.setdefault(axis, n) != n for axis, n in zip(axes, shape, strict=True)):
-        wanted = ", ".join(f"{axis} = {sizes[axis]}" if axis in sizes else axis for axis in axes)
-        raise ValueError(f"{function}: {name} must be ({wanted}), got {shape}")
+    if len(shape) == len(axes) and all(_size(a, sizes, n) == n for a, n in zip(axes, shape, strict=True)):
+        return
+    wanted = (f"{axis} = {sizes[axis]}" if axis in sizes else str(axis) for axis in axes)
+    raise ValueError(f"{function}: {name} must be ({', '.join(wanted)}), got {shape}")
+
+
+def _size(axis: str | int, sizes: dict[str, int], given: int) -> int:
+    """What an axis must be: a letter is as large as it is first seen."""
+    return axis if isinstance(axis, int) else sizes.setdefault(axis, given)
 
 
 def padding(x: Tensor, lengths: Tensor) -> Tensor:

@@ -1,0 +1,50 @@
+"""What the laws of ``test_laws.py`` run on. A new kernel is one entry of KERNELS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from audiorec_kernels.conv import causal_conv1d
+from audiorec_kernels.scan import linear_scan, log_linear_scan
+from torch import Tensor
+
+
+@dataclass
+class Kernel:
+    """``function(**inputs, initial_state=, lengths=, reset=)`` → y, state.
+
+    ``draw(rows, time)`` gives float32 inputs by name, ``initial_state`` among them. Those in ``timed`` are (B, T, …).
+    """
+
+    function: Callable
+    draw: Callable[[int, int], dict[str, Tensor]]
+    timed: tuple[str, ...]
+    backends: tuple[str, ...] = field(default=("native",))
+
+
+def _gates(rows: int, time: int, dim: int = 5) -> dict[str, Tensor]:
+    a = torch.rand(rows, time, dim) * 1.1 - 0.1
+    return {"a": a, "b": torch.randn(rows, time, dim), "initial_state": torch.randn(rows, dim)}
+
+
+def _logarithms(rows: int, time: int, dim: int = 5) -> dict[str, Tensor]:
+    log_a, log_b = -torch.rand(rows, time, dim), torch.randn(rows, time, dim)
+    return {"log_a": log_a, "log_b": log_b, "initial_state": torch.rand(rows, dim) + 0.1}
+
+
+def _frames(rows: int, time: int, taps: int = 4, dim: int = 5) -> dict[str, Tensor]:
+    weights = {"weight": torch.randn(dim, taps), "bias": torch.randn(dim)}
+    return {"x": torch.randn(rows, time, dim), **weights, "initial_state": torch.randn(rows, taps - 1, dim)}
+
+
+KERNELS = {
+    "linear scan": Kernel(linear_scan, _gates, ("a", "b")),
+    "linear scan, wide": Kernel(linear_scan, partial(_gates, dim=83), ("a", "b")),
+    "log linear scan": Kernel(log_linear_scan, _logarithms, ("log_a", "log_b")),
+    "log linear scan, wide": Kernel(log_linear_scan, partial(_logarithms, dim=277), ("log_a", "log_b")),
+    "convolution": Kernel(causal_conv1d, _frames, ("x",)),
+    "convolution and SiLU": Kernel(partial(causal_conv1d, activation="silu"), partial(_frames, dim=277), ("x",)),
+    "convolution, 9 taps": Kernel(causal_conv1d, partial(_frames, taps=9), ("x",)),
+    "convolution, 1 tap": Kernel(causal_conv1d, partial(_frames, taps=1), ("x",)),
+}
