@@ -1,7 +1,4 @@
-"""The LSTM's kernels: a program owns one head of a few rows and keeps its recurrent matrix on chip over all frames.
-
-Where the matrix is too large, a product of torch's and one of the pointwise kernels at the end make each frame.
-"""
+"""The LSTM's kernels: a program owns one head of a few rows and keeps its recurrent matrix on chip over all frames."""
 
 import triton
 import triton.language as tl
@@ -85,7 +82,10 @@ def backward_kernel(
     if lengths_ptr is not None:
         length = tl.load(lengths_ptr + row, row < rows, 0).to(tl.int32)
     k = tl.arange(0, DIM)[:, None]
-    matrix, whole = R_ptr + (head * dim + d) * 4 * dim + k, (k < dim) & (d < dim)  # (gate's channel, state's): R's transpose
+    matrix, whole = (
+        R_ptr + (head * dim + d) * 4 * dim + k,
+        (k < dim) & (d < dim),
+    )  # (gate's channel, state's): R's transpose
     R_i, R_f = tl.load(matrix, whole, 0.0), tl.load(matrix + dim, whole, 0.0)
     R_g, R_o = tl.load(matrix + 2 * dim, whole, 0.0), tl.load(matrix + 3 * dim, whole, 0.0)
     bias = b_ptr + head * dim + d
@@ -124,6 +124,9 @@ def backward_kernel(
         dh_before = tl.dot(df, R_f, dh_before, input_precision="tf32x3")
         dh_before = tl.dot(dg, R_g, dh_before, input_precision="tf32x3")
         dh_before = tl.dot(do, R_o, dh_before, input_precision="tf32x3")
-        dh, dc = tl.where(valid, tl.where(anew, 0.0, dh_before), dh), tl.where(valid, tl.where(anew, 0.0, dc_before), dc)
+        dh, dc = (
+            tl.where(valid, tl.where(anew, 0.0, dh_before), dh),
+            tl.where(valid, tl.where(anew, 0.0, dc_before), dc),
+        )
     tl.store(dh_ptr + at_state, dh, own)
     tl.store(dc_ptr + at_state, dc, own)

@@ -97,9 +97,15 @@ def row_length(lengths_ptr, row, time):
 
 
 @triton.jit
+def advance(h, a, b):
+    """a h + b; b alone where a is 0, as at a reset, which forgets even what is not a number."""
+    return tl.where(a == 0, b, a * h + b)
+
+
+@triton.jit
 def _compose(a, b, a_next, b_next):
     """h → a h + b, then h → a_next h + b_next, as one such map."""
-    return a * a_next, a_next * b + b_next
+    return tl.where(a_next == 0, 0.0, a * a_next), advance(b, a_next, b_next)
 
 
 @triton.jit
@@ -108,8 +114,13 @@ def _log_add(x, y):
 
 
 @triton.jit
+def _advance_log(h, a, b):
+    return tl.where(a <= _LOG_ZERO, b, _log_add(a + h, b))
+
+
+@triton.jit
 def _compose_log(a, b, a_next, b_next):
-    return a + a_next, _log_add(a_next + b, b_next)
+    return tl.where(a_next <= _LOG_ZERO, _LOG_ZERO, a + a_next), _advance_log(b, a_next, b_next)
 
 
 @triton.jit
@@ -130,7 +141,7 @@ def scan_chunks(a, b, h, CHUNKS: tl.constexpr, REVERSE: tl.constexpr = False, LO
     BACK: tl.constexpr = -1 if REVERSE else 1
     chunk = tl.arange(0, CHUNKS)[:, None]
     a, b = tl.associative_scan((a, b), 0, _compose_log if LOG else _compose, reverse=REVERSE)
-    end = _log_add(a + h[None, :], b) if LOG else a * h[None, :] + b
+    end = _advance_log(h[None, :], a, b) if LOG else advance(h[None, :], a, b)
     before = tl.where(chunk == FIRST, FIRST, chunk - BACK)
     start = tl.where(chunk == FIRST, h[None, :], tl.gather(end, tl.broadcast_to(before, end.shape), 0))
     return start, tl.sum(tl.where(chunk == CHUNKS - 1 - FIRST, end, 0.0), 0)
@@ -146,7 +157,7 @@ def scan_tile(a, b, h, CHUNKS: tl.constexpr, STEPS: tl.constexpr, LOG: tl.conste
     a, b = tl.associative_scan((a, b), 1, _compose_log if LOG else _compose)
     start, h = scan_chunks(_end_of_chunk(a, STEPS), _end_of_chunk(b, STEPS), h, CHUNKS, LOG=LOG)
     start = start[:, None]
-    return _log_add(a + start, b) if LOG else a * start + b, h
+    return _advance_log(start, a, b) if LOG else advance(start, a, b), h
 
 
 @triton.jit

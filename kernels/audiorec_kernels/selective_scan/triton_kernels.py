@@ -8,7 +8,7 @@ chunk passes from thread to thread.
 import triton
 import triton.language as tl
 
-from audiorec_kernels.scan.triton import row_length, scan_chunks
+from audiorec_kernels.scan.triton import advance, row_length, scan_chunks
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -32,6 +32,12 @@ def _transition(dt, A, reset_ptr, frame, exists):
     if reset_ptr is not None:
         a = tl.where(tl.load(reset_ptr + frame, exists, 0) != 0, 0.0, a)
     return a
+
+
+@triton.jit
+def _step(h, a, x, reset_ptr):
+    """The next state; the choice costs something and only a reset needs it."""
+    return a * h + x if reset_ptr is None else advance(h, a, x)
 
 
 @triton.jit
@@ -76,7 +82,7 @@ def forward_kernel(
                 t = start + chunk * STEPS + s
                 a_s = _transition(dt[s], A, reset_ptr, t, t < length)
                 B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
-                a, decay, local = a + (a_s,), decay * a_s, local * a_s + x[s] * B
+                a, decay, local = a + (a_s,), _step(decay, a_s, 0.0, reset_ptr), _step(local, a_s, x[s] * B, reset_ptr)
             h, end = scan_chunks(decay, local, tl.sum(tl.where(state == n, states, 0.0), 0), CHUNKS)
             states = tl.where(state == n, end[None, :], states)
             sums = ()
@@ -84,7 +90,7 @@ def forward_kernel(
                 t = start + chunk * STEPS + s
                 B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
                 C = tl.load(C_ptr + t * N + n, t < length, 0.0).to(tl.float32)
-                h = h * a[s] + x[s] * B
+                h = _step(h, a[s], x[s] * B, reset_ptr)
                 sums += (y[s] + C * h,)
             y = sums
         for s in tl.static_range(STEPS):
