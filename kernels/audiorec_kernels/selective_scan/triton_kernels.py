@@ -5,6 +5,8 @@ block s: a chunk's recurrence is arithmetic in one thread's registers, forwards 
 chunk passes from thread to thread.
 """
 
+# ruff: noqa: RUF005 (Triton joins tuples, it does not unpack them)
+
 import triton
 import triton.language as tl
 
@@ -71,7 +73,7 @@ def forward_kernel(
         for s in tl.static_range(STEPS):
             t = start + chunk * STEPS + s
             at, valid = t * dim + d, (t < length) & own
-            step, slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
+            step, _slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             u = tl.load(u_ptr + at, valid, 0.0).to(tl.float32)
             dt, x, y = dt + (step,), x + (step * u,), y + (u * D,)
         for n in range(N):
@@ -142,7 +144,7 @@ def backward_kernel(
         for s in tl.static_range(STEPS):
             t = (tile * CHUNKS + chunk) * STEPS + s
             at, valid = t * dim + d, (t < length) & own
-            step, slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
+            step, _slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             u_s = tl.load(u_ptr + at, valid, 0.0).to(tl.float32)
             dy_s = tl.load(dy_ptr + at, valid, 0.0).to(tl.float32)
             if z_ptr is not None:
@@ -162,7 +164,7 @@ def backward_kernel(
                 B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
                 a += (a_s,)
                 decay, local = decay * a_s, local * a_s + dt[s] * u[s] * B
-            h, end = scan_chunks(decay, local, h, CHUNKS)
+            h, _end = scan_chunks(decay, local, h, CHUNKS)
             for s in tl.static_range(STEPS):
                 t = (tile * CHUNKS + chunk) * STEPS + s
                 B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
@@ -199,7 +201,7 @@ def backward_kernel(
         for s in tl.static_range(STEPS):
             t = (tile * CHUNKS + chunk) * STEPS + s
             at, valid, inside = t * dim + d, (t < length) & own, (t < time) & own
-            step, slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
+            _again, slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             ddt_s = tl.where(valid, (ddt[s] + dx[s] * u[s]) * slope, 0.0)
             tl.store(ddt_ptr + at, ddt_s, inside)
             tl.store(du_ptr + at, dx[s] * dt[s] + dy[s] * D, inside)
