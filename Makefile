@@ -43,3 +43,5 @@ constraints: ## pin the development dependencies anew (UPGRADE=--upgrade moves t
 clean: ## remove .venv, caches and builds; data and experiments stay
 	rm -rf .venv .cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
 	find audiorec kernels tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find kernels/cmake -mindepth 1 ! -name CMakeLists.txt -delete
+	rm -f kernels/audiorec_kernels/*.so

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -79,23 +80,64 @@ def test_help_needs_no_torch():
     assert "torch" not in loaded.split()
 
 
-@pytest.mark.slow
-def test_a_wheel_builds_without_a_compiler(tmp_path):
-    env = {**os.environ, "CC": "/bin/false", "CXX": "/bin/false", "PATH": ""}
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-        str(ROOT),
-    ]
-    result = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+def wheel(folder: Path, **environment: str) -> tuple[str, list[str], str]:
+    """Name and files of the wheel that this tree gives, and what its build said."""
+    arguments = "--no-deps", "--no-build-isolation", "-v", "-w", str(folder), str(ROOT)
+    result = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *arguments],
+        env={**os.environ, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
-    (wheel,) = tmp_path.glob("audiorec-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    (built,) = folder.glob("audiorec-*.whl")
+    names = zipfile.ZipFile(built).namelist()
     assert {"audiorec/__init__.py", "audiorec_kernels/__init__.py"} <= set(names)
     assert {re.match("[a-z_]+", name)[0] for name in names} == {"audiorec", "audiorec_kernels"}
+    return built.name, [name for name in names if name.endswith(".so")], result.stdout + result.stderr
+
+
+def build_tools() -> str:
+    """The PATH with what this environment has, or a skip."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if missing := [tool for tool in ("cmake", "ninja", "c++") if not shutil.which(tool, path=path)]:
+        pytest.skip(f"no {missing[0]} here")
+    return path
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_native_library_for_every_python(tmp_path):
+    name, libraries, said = wheel(tmp_path, PATH=build_tools())
+    assert re.search(r"-py3-none-(?!any)\w+\.whl$", name)
+    assert libraries == ["audiorec_kernels/libaudiorec_kernels.so"]
+    assert "plain torch serves" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["compiler", "CMake"])
+def test_a_wheel_builds_without(tmp_path, missing):
+    # An editable install leaves its library in the sources: it must not come along.
+    environment = (
+        {"PATH": ""} if missing == "CMake" else {"PATH": build_tools(), "CXX": "/bin/false", "CC": "/bin/false"}
+    )
+    name, libraries, said = wheel(tmp_path, **environment)
+    assert name.endswith("-py3-none-any.whl") and not libraries
+    assert said.count("plain torch serves") == 1
+
+
+@pytest.mark.slow
+def test_an_editable_install_builds_the_library_beside_its_sources(tmp_path):
+    tree, site = tmp_path / "tree", tmp_path / "site"
+    made = shutil.ignore_patterns("__pycache__", "*.so", "CMakeCache.txt", "CMakeFiles", "*ninja*", ".cmake")
+    for folder in ("audiorec", "kernels"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=made)
+    for file in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / file, tree)
+    command = "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--target", str(site), "-e", str(tree)
+    result = subprocess.run(
+        [sys.executable, *command], env={**os.environ, "PATH": build_tools()}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert [path.name for path in (tree / "kernels" / "audiorec_kernels").glob("*.so")] == ["libaudiorec_kernels.so"]
+    assert not list(site.rglob("*.so"))

@@ -25,7 +25,7 @@ find_python() {
 # The stamp says what .venv was made of; a set-up that is under way, or was cut off, has an empty one.
 stamp=.venv/audiorec-setup
 made_for() { echo "$("$1" -V 2>&1) in $PWD"; }
-made_from() { cksum pyproject.toml tools/constraints.txt; }
+made_from() { cksum pyproject.toml tools/constraints.txt kernels/cmake/CMakeLists.txt kernels/csrc/*; }
 
 if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$(made_for "${PYTHON:-.venv/bin/python}"; made_from)" ]; then
   exit 0
@@ -38,7 +38,7 @@ fi
 unset PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
 
 if [ "$(head -n 1 $stamp 2>/dev/null)" = "$(made_for "${PYTHON:-.venv/bin/python}")" ]; then
-  : >$stamp # only the packages changed: install over the old ones
+  : >$stamp # only the packages or the kernels changed: install over the old ones
 else
   python=${PYTHON:-$(find_python)}
   usable "$python" || fail "PYTHON=$python is not a Python 3.10 to 3.14 with venv and pip"

@@ -78,4 +78,6 @@ def frames_of(reset: Tensor | None, lengths: Tensor | None, x: Tensor) -> Sequen
 
 def dense(x: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor | None:
     """``x`` as kernels read it: contiguous, of this dtype. Differentiable; ``x`` itself where it is so already."""
-    return None if x is None else x.to(dtype).contiguous()
+    if x is None or (x.dtype is dtype and x.is_contiguous()):
+        return x
+    return x.to(dtype).contiguous()

@@ -47,6 +47,10 @@ KERNEL(linear_scan_backward)(int64_t batch, int64_t time, int64_t dim, const flo
                 continue;
             }
             const float *__restrict gy = grad_y + at, *__restrict a_t = a + at;
+            if (t > 1) {
+                const float *next[] = {gy - dim, a_t - dim, y + at - 2 * dim, da - dim, db - dim};
+                for (const float *x : next) foresee(x, n);
+            }
             const float *__restrict before = t ? y + at - dim : initial ? initial + row * dim + start : nullptr;
             if (reset && reset[row * time + t]) {
                 SIMD for (int64_t d = 0; d < n; ++d) {

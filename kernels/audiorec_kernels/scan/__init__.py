@@ -1,11 +1,12 @@
 """First-order linear recurrences with lengths and states first-class."""
 
+import torch
 from torch import Tensor
 
 from audiorec_kernels.arguments import check
 from audiorec_kernels.backends import choose
 
-__all__ = ["linear_scan", "log_linear_scan"]
+__all__ = ["linear_scan", "linear_scan_step", "log_linear_scan"]
 
 
 def linear_scan(
@@ -25,6 +26,14 @@ def linear_scan(
     """
     check("linear_scan", lengths, reset, a=(a, "BTD"), b=(b, "BTD"), initial_state=(initial_state, "BD"))
     return choose(__name__, "linear_scan", b)(a, b, initial_state, lengths, reset)
+
+
+def linear_scan_step(a: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
+    """One frame of ``linear_scan``: a h + b, all (B, D), into ``out`` where it is given, which may be ``h`` itself.
+
+    torch's own operator: no call into a library of ours is as short.
+    """
+    return torch.addcmul(b, a, h, out=out)
 
 
 def log_linear_scan(
