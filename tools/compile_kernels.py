@@ -43,6 +43,10 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
             *(_meta(1024), x(16, 1000, 1024), _meta(1024), True, _meta(16, 1024, 16)),
         ),
     ),
+    "lti_scan": (
+        "lti",
+        lambda x: (x(16, 1000, 256), _meta(128, 128), _meta(128), _meta(256, 4, 128), _meta(16, 256, 128)),
+    ),
     "causal_conv1d": ("conv", lambda x: (x(16, 1000, 1024), _meta(1024, 4), _meta(1024), "silu", _meta(16, 3, 1024))),
     "lstm": ("rnn", lambda x: _lstm(x, *((4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)))),
 }

@@ -1,5 +1,7 @@
 """The definition of the linear time-invariant scan, in plain torch: step by step, and in chunks for many frames."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,7 +36,7 @@ def lti_scan(
     padding = (torch.arange(time, device=u.device) >= lengths[:, None])[..., None, None]
     u, A, B, m = u.masked_fill(padding[..., 0], 0).to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
     C = None if C is None else C.to(dtype)
-    scan = _in_steps if time <= _FEW else _in_chunks
+    scan = _in_steps if time <= _FEW else in_chunks
     with torch.autocast(u.device.type, enabled=False):
         y, m = scan(u, A, B, C, m, lengths, padding)
     return y.masked_fill(padding, 0).to(given), m
@@ -51,22 +53,36 @@ def _in_steps(
     return (y if C is None else torch.einsum("btkd,kqd->btkq", y, C)), m
 
 
-def _in_chunks(
-    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, padding: Tensor
+def carry(added: Tensor, power: Tensor, m: Tensor) -> Tensor:
+    """(B, n + 1, K, d): m, and what becomes of it chunk by chunk; ``added`` (B, n, K, d), m → m power + added."""
+    memories = [m]
+    for chunk in added.unbind(1):
+        memories.append(memories[-1] @ power + chunk)
+    return torch.stack(memories, 1)
+
+
+def in_chunks(
+    u: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor | None,
+    m: Tensor,
+    lengths: Tensor,
+    padding: Tensor,
+    size: int = _CHUNK,
+    carry: Callable[[Tensor, Tensor, Tensor], Tensor] = carry,
 ) -> tuple[Tensor, Tensor]:
     """In a chunk that begins from m, m_i = A^{i+1} m + Σ_{j ≤ i} A^{i−j} B u_j: products with two fixed matrices.
 
     This is the convolution of Chilkuri and Eliasmith 2021, cut into chunks of L frames. Only the memories at the n starts
     of chunks are made one after another.
     """
-    time, size = u.shape[1], _CHUNK
+    time = u.shape[1]
     chunks = F.pad(u, (0, 0, 0, -time % size)).unflatten(1, (-1, size))  # (B, n, L, K)
     powers = _powers(A, size)  # (L + 1, d, d): A^0 … A^L
     impulse = powers[:-1] @ B  # (L, d): B … A^{L−1} B
-    memories = [m]
-    for added in torch.einsum("bnjk,jd->bnkd", chunks, impulse.flip(0)).unbind(1):
-        memories.append(memories[-1] @ powers[-1].T + added)
-    starts = torch.stack(memories, 1)  # (B, n + 1, K, d): the last is the end of the last chunk
+    added = torch.einsum("bnjk,jd->bnkd", chunks, impulse.flip(0))
+    starts = carry(added, powers[-1].T, m)  # the last is the end of the last chunk
 
     # What a frame's y takes from each input before it (L, k, q) and from the chunk's start (L, k, q, d): k is 1 and
     # q is d without a read-out.

@@ -11,7 +11,7 @@ from audiorec_kernels.selective_scan.triton_kernels import backward_kernel, forw
 
 # Both walk through the same tiles of CHUNKS · STEPS frames: the backward begins each with the states that the forward left.
 _FORWARD = {"CHUNKS": 8, "STEPS": 4, "BLOCK": 16, "num_warps": 1}
-_BACKWARD = {"CHUNKS": 8, "STEPS": 4, "BLOCK": 64, "num_warps": 4}
+_BACKWARD = {"CHUNKS": 16, "STEPS": 2, "BLOCK": 32, "num_warps": 4}
 _FRAMES = _FORWARD["CHUNKS"] * _FORWARD["STEPS"]
 
 
