@@ -9,8 +9,8 @@ from audiorec_kernels.arguments import dense
 from audiorec_kernels.launch import launch
 from audiorec_kernels.operator import Operator
 
-# A tile is CHUNKS · STEPS frames of BLOCK channels; two warps hold 64 values of each tensor in each thread.
-_TILE = {"CHUNKS": 16, "STEPS": 8, "BLOCK": 32, "num_warps": 2}
+# A tile is CHUNKS · STEPS frames of BLOCK channels; two warps hold 32 values of each tensor in each thread.
+_TILE = {"CHUNKS": 16, "STEPS": 4, "BLOCK": 32, "num_warps": 2}
 # The logarithm of what is nothing: finite, so that differences of two of them are.
 _LOG_ZERO = tl.constexpr(-1e30)
 
