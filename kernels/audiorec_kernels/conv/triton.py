@@ -10,6 +10,7 @@ from audiorec_kernels.launch import launch
 from audiorec_kernels.operator import Operator
 
 _TILE = {"FRAMES": 64, "BLOCK": 64, "num_warps": 4}
+_BACKWARD_TILE = {**_TILE, "FRAMES": 32}
 
 
 def causal_conv1d(
@@ -97,11 +98,11 @@ def _backward(
     taps, left = weight.shape[1], weight.shape[1] - 1
     dx, dinitial = torch.empty_like(x), torch.empty_like(initial)
     # The frames of the initial state come before frame 0: tiles begin there.
-    tiles = triton.cdiv(time + left, _TILE["FRAMES"])
+    tiles = triton.cdiv(time + left, _BACKWARD_TILE["FRAMES"])
     dweight, dbias = weight.new_empty(rows, tiles, taps, dim), weight.new_empty(rows, tiles, dim)
     tensors = x, weight, bias, initial, lengths, age, dy.contiguous(), dlast.contiguous(), dx, dweight, dbias, dinitial
-    grid = rows, tiles, triton.cdiv(dim, _TILE["BLOCK"])
-    launch(_backward_kernel, grid, *tensors, time, dim, K=taps, SILU=silu, **_TILE)
+    grid = rows, tiles, triton.cdiv(dim, _BACKWARD_TILE["BLOCK"])
+    launch(_backward_kernel, grid, *tensors, time, dim, K=taps, SILU=silu, **_BACKWARD_TILE)
     return dx, dweight.sum((0, 1)).T.contiguous(), dbias.sum((0, 1)), dinitial
 
 

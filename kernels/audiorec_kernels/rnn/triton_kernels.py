@@ -93,6 +93,8 @@ def backward_kernel(
     b_g, b_o = tl.load(bias + 2 * gate, d < dim, 0.0), tl.load(bias + 3 * gate, d < dim, 0.0)
     at_state = row * gate + head * dim + d
     c_first = tl.load(c_ptr + at_state, own, 0.0)
+    end = row.to(tl.int64) * time + time - 1
+    c = tl.load(memory_ptr + end * gate + head * dim + d, own & (time > 0), 0.0)
     dh, dc = tl.load(dh_last_ptr + at_state, own, 0.0), tl.load(dc_last_ptr + at_state, own, 0.0)
     for back in tl.range(0, time, num_stages=2):
         t = time - 1 - back
@@ -104,12 +106,12 @@ def backward_kernel(
         g = tl.load(x + 2 * gate, valid, 0.0).to(tl.float32) + tl.load(z + 2 * dim, valid, 0.0).to(tl.float32) + b_g
         o = tl.load(x + 3 * gate, valid, 0.0).to(tl.float32) + tl.load(z + 3 * dim, valid, 0.0).to(tl.float32) + b_o
         at = frame * gate + head * dim + d
-        c = tl.load(memory_ptr + at, valid, 0.0)
-        c_before = tl.where(t == 0, c_first, tl.load(memory_ptr + at - gate, valid & (t > 0), 0.0))
+        c_kept = tl.where(t == 0, c_first, tl.load(memory_ptr + at - gate, own & (t > 0), 0.0))
+        c_before = c_kept
         anew = tl.zeros((ROWS, 1), tl.int1)
         if reset_ptr is not None:
             anew = tl.load(reset_ptr + frame, (row < rows) & (t < length), 0) != 0
-            c_before = tl.where(anew, 0.0, c_before)
+            c_before = tl.where(anew, 0.0, c_kept)
         dy = tl.load(dy_ptr + at, valid, 0.0).to(tl.float32)
         di, df, dg, do, dc_before = _cell_backward(i, f, g, o, c_before, c, dh + dy, dc)
         dwx = dwx_ptr + frame * 4 * gate + head * dim + d
@@ -128,5 +130,6 @@ def backward_kernel(
             tl.where(valid, tl.where(anew, 0.0, dh_before), dh),
             tl.where(valid, tl.where(anew, 0.0, dc_before), dc),
         )
+        c = c_kept
     tl.store(dh_ptr + at_state, dh, own)
     tl.store(dc_ptr + at_state, dc, own)

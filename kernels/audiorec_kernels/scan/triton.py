@@ -11,6 +11,7 @@ from audiorec_kernels.operator import Operator
 
 # A tile is CHUNKS · STEPS frames of BLOCK channels; two warps hold 32 values of each tensor in each thread.
 _TILE = {"CHUNKS": 16, "STEPS": 4, "BLOCK": 32, "num_warps": 2}
+_BACKWARD_TILE = {**_TILE, "num_warps": 4}
 # The logarithm of what is nothing: finite, so that differences of two of them are.
 _LOG_ZERO = tl.constexpr(-1e30)
 
@@ -78,7 +79,8 @@ def _backward(
     found = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
     rows, time, dim = y.shape
     tensors = a, b, y, initial, lengths, reset, dy.contiguous(), dlast.contiguous(), *found
-    launch(_backward_kernel, (rows, triton.cdiv(dim, _TILE["BLOCK"])), *tensors, time, dim, LOG=log, **_TILE)
+    grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
+    launch(_backward_kernel, grid, *tensors, time, dim, LOG=log, **_BACKWARD_TILE)
     return found
 
 

@@ -29,11 +29,15 @@ def _step_size(dt_ptr, bias, at, valid, SOFTPLUS: tl.constexpr):
 
 
 @triton.jit
-def _transition(dt, A, reset_ptr, frame, exists):
+def _transition(dt, A, anew, reset_ptr):
     a = tl.exp2(dt * (A * _LOG2_E))
-    if reset_ptr is not None:
-        a = tl.where(tl.load(reset_ptr + frame, exists, 0) != 0, 0.0, a)
-    return a
+    return a if reset_ptr is None else tl.where(anew, 0.0, a)
+
+
+@triton.jit
+def _begins(reset_ptr, t, length):
+    """Whether a frame's state before it is zero."""
+    return t < 0 if reset_ptr is None else tl.load(reset_ptr + t, t < length, 0) != 0
 
 
 @triton.jit
@@ -69,20 +73,20 @@ def forward_kernel(
     for start in range(0, time, CHUNKS * STEPS):
         tile = row * tl.cdiv(time, CHUNKS * STEPS) + start // (CHUNKS * STEPS)
         tl.store(starts_ptr + (tile * N + state) * dim + d, states, kept)
-        dt, x, y = (), (), ()
+        dt, x, y, anew = (), (), (), ()
         for s in tl.static_range(STEPS):
             t = start + chunk * STEPS + s
             at, valid = t * dim + d, (t < length) & own
             step, _slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             u = tl.load(u_ptr + at, valid, 0.0).to(tl.float32)
-            dt, x, y = dt + (step,), x + (step * u,), y + (u * D,)
+            dt, x, y, anew = dt + (step,), x + (step * u,), y + (u * D,), anew + (_begins(reset_ptr, t, length),)
         for n in range(N):
             A = tl.load(A_ptr + d * N + n, own, 0.0)
             decay, local = tl.full((CHUNKS, BLOCK), 1.0, tl.float32), tl.zeros((CHUNKS, BLOCK), tl.float32)
             a = ()
             for s in tl.static_range(STEPS):
                 t = start + chunk * STEPS + s
-                a_s = _transition(dt[s], A, reset_ptr, t, t < length)
+                a_s = _transition(dt[s], A, anew[s], reset_ptr)
                 B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
                 a, decay, local = a + (a_s,), _step(decay, a_s, 0.0, reset_ptr), _step(local, a_s, x[s] * B, reset_ptr)
             h, end = scan_chunks(decay, local, tl.sum(tl.where(state == n, states, 0.0), 0), CHUNKS)
@@ -140,7 +144,7 @@ def backward_kernel(
         reset_ptr += row * time
     for done in range(tiles):
         tile = tiles - 1 - done
-        dt, u, dy, ddt, dx, y = (), (), (), (), (), ()
+        dt, u, dy, ddt, dx, y, anew = (), (), (), (), (), (), ()
         for s in tl.static_range(STEPS):
             t = (tile * CHUNKS + chunk) * STEPS + s
             at, valid = t * dim + d, (t < length) & own
@@ -152,6 +156,7 @@ def backward_kernel(
                 dy_s *= z * tl.sigmoid(z)
                 y += (u_s * D,)
             zero = tl.zeros((CHUNKS, BLOCK), tl.float32)
+            anew += (_begins(reset_ptr, t, length),)
             dt, u, dy, ddt, dx = dt + (step,), u + (u_s,), dy + (dy_s,), ddt + (zero,), dx + (zero,)
         for n in range(N):
             A = tl.load(A_ptr + d * N + n, own, 0.0)
@@ -160,7 +165,7 @@ def backward_kernel(
             a, h_before = (), ()
             for s in tl.static_range(STEPS):
                 t = (tile * CHUNKS + chunk) * STEPS + s
-                a_s = _transition(dt[s], A, reset_ptr, t, t < length)
+                a_s = _transition(dt[s], A, anew[s], reset_ptr)
                 B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
                 a += (a_s,)
                 decay, local = decay * a_s, local * a_s + dt[s] * u[s] * B
