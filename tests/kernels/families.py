@@ -14,6 +14,17 @@ from torch import Tensor
 # Triton's kernels are the ones under test where its interpreter runs them (test_triton.py).
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 SERVED = ("triton",) if INTERPRETED else ("native",)
+if INTERPRETED:
+    # Small tiles: an interpreted scan takes time by the element, and a short sequence then fills more than one tile.
+    import audiorec_kernels.conv.triton as conv
+    import audiorec_kernels.scan.triton as scan
+    import audiorec_kernels.selective_scan.triton as selective_scan
+
+    for tile in (scan._TILE, scan._HALF, selective_scan._FORWARD, selective_scan._BACKWARD):
+        tile.update(CHUNKS=4, STEPS=2, BLOCK=8)
+    selective_scan._FRAMES = 8
+    for tile in (conv._TILE, conv._BACKWARD_TILE):
+        tile.update(FRAMES=8, BLOCK=8)
 
 
 @dataclass

@@ -11,7 +11,8 @@ from audiorec_kernels.operator import Operator
 
 # A tile is CHUNKS · STEPS frames of BLOCK channels; two warps hold 32 values of each tensor in each thread.
 _TILE = {"CHUNKS": 16, "STEPS": 4, "BLOCK": 32, "num_warps": 2}
-_BACKWARD_TILE = {**_TILE, "num_warps": 4}
+# Half of that for what holds more tensors at once: the backwards, and logarithms.
+_HALF = {**_TILE, "num_warps": 4}
 # The logarithm of what is nothing: finite, so that differences of two of them are.
 _LOG_ZERO = tl.constexpr(-1e30)
 
@@ -47,7 +48,8 @@ def _forward(
     y, last = _outputs(a, b, initial, lengths, reset, log)
     rows, time, dim = b.shape
     tensors = a, b, initial, lengths, reset, y, last
-    launch(_forward_kernel, (rows, triton.cdiv(dim, _TILE["BLOCK"])), *tensors, time, dim, LOG=log, **_TILE)
+    grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
+    launch(_forward_kernel, grid, *tensors, time, dim, LOG=log, **(_HALF if log else _TILE))
     return y, last
 
 
@@ -80,7 +82,7 @@ def _backward(
     rows, time, dim = y.shape
     tensors = a, b, y, initial, lengths, reset, dy.contiguous(), dlast.contiguous(), *found
     grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
-    launch(_backward_kernel, grid, *tensors, time, dim, LOG=log, **_BACKWARD_TILE)
+    launch(_backward_kernel, grid, *tensors, time, dim, LOG=log, **_HALF)
     return found
 
 
