@@ -1,15 +1,32 @@
 """What the laws of ``test_laws.py`` run on. A new kernel is one entry of KERNELS."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from audiorec_kernels.conv import causal_conv1d
 from audiorec_kernels.lti import lti_scan
+from audiorec_kernels.rnn import lstm
 from audiorec_kernels.scan import linear_scan, log_linear_scan
 from audiorec_kernels.selective_scan import selective_scan
 from torch import Tensor
+
+# Triton's kernels are the ones under test where its interpreter runs them (test_triton.py).
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+SERVED = ("triton",) if INTERPRETED else ("native",)
+if INTERPRETED:
+    # Small tiles: an interpreted scan takes time by the element, and a short sequence then fills more than one tile.
+    import audiorec_kernels.conv.triton as conv
+    import audiorec_kernels.scan.triton as scan
+    import audiorec_kernels.selective_scan.triton as selection
+
+    for tile in (scan._TILE, scan._HALF, selection._FORWARD, selection._BACKWARD):
+        tile.update(CHUNKS=4, STEPS=2, BLOCK=8)
+    selection._FRAMES = 8
+    for tile in (conv._TILE, conv._BACKWARD_TILE):
+        tile.update(FRAMES=8, BLOCK=8)
 
 
 @dataclass
@@ -17,12 +34,14 @@ class Kernel:
     """``function(**inputs, initial_state=, lengths=, reset=)`` → y, state.
 
     ``draw(rows, time)`` gives float32 inputs by name, ``initial_state`` among them. Those in ``timed`` are (B, T, …).
+    With ``narrow_products`` bfloat16 inputs are multiplied as they are: only their sums are float32.
     """
 
     function: Callable
     draw: Callable[[int, int], dict[str, Tensor]]
     timed: tuple[str, ...]
-    backends: tuple[str, ...] = field(default=("native",))
+    backends: tuple[str, ...] = SERVED
+    narrow_products: bool = False
 
 
 def _gates(rows: int, time: int, dim: int = 5) -> dict[str, Tensor]:
@@ -58,6 +77,17 @@ def _steps_as_they_stand(dt: Tensor, **rest) -> tuple[Tensor, Tensor]:
     return selective_scan(dt=dt.abs(), dt_softplus=False, **rest)
 
 
+def _gates_by_head(rows: int, time: int, heads: int = 2, dim: int = 5) -> dict[str, Tensor]:
+    inputs = {"wx": torch.randn(rows, time, 4, heads, dim), "R": torch.randn(heads, dim, 4, dim) / dim**0.5}
+    return {**inputs, "b": torch.randn(4, heads, dim), "initial_state": torch.randn(rows, 2, heads, dim)}
+
+
+def _lstm(initial_state: Tensor | None = None, **inputs) -> tuple[Tensor, Tensor]:
+    """With both states in one tensor (B, 2, H, D)."""
+    y, state = lstm(**inputs, initial_state=None if initial_state is None else initial_state.unbind(1))
+    return y, torch.stack(state, 1)
+
+
 KERNELS = {
     "linear scan": Kernel(linear_scan, _gates, ("a", "b")),
     "linear scan, wide": Kernel(linear_scan, partial(_gates, dim=83), ("a", "b")),
@@ -74,4 +104,5 @@ KERNELS = {
     ),
     "memory": Kernel(lti_scan, partial(_memories, read_out=False), ("u",), ("reference",)),
     "memory, read out": Kernel(lti_scan, partial(_memories, read_out=True), ("u",), ("reference",)),
+    "LSTM": Kernel(_lstm, _gates_by_head, ("wx",), ("triton",) if INTERPRETED else (), narrow_products=True),
 }

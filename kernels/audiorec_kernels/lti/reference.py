@@ -3,7 +3,7 @@
 There is no other on a CPU: the chunks are matrix products, which torch does as fast as anyone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ def lti_scan(
     C = None if C is None else C.to(dtype)
     with full_precision(u):
         if reset is None and time > _FEW:
-            y, m = _in_chunks(u, A, B, C, m, lengths)
+            y, m = in_chunks(u, A, B, C, m, lengths)
         else:
             y, m = _in_steps(u, A, B, C, m, lengths, resets)
     return y.masked_fill(past[..., None], 0).to(given), m
@@ -58,20 +58,35 @@ def _in_steps(
     return (y[:, 1:] if C is None else torch.einsum("btkd,kqd->btkq", y[:, 1:], C)), end
 
 
-def _in_chunks(u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def carry(added: Tensor, power: Tensor, m: Tensor) -> Tensor:
+    """(B, n + 1, K, d): m, and what becomes of it chunk by chunk; ``added`` (B, n, K, d), m → m power + added."""
+    memories = [m]
+    for chunk in added.unbind(1):
+        memories.append(memories[-1] @ power + chunk)
+    return torch.stack(memories, 1)
+
+
+def in_chunks(
+    u: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor | None,
+    m: Tensor,
+    lengths: Tensor,
+    size: int = _CHUNK,
+    carry: Callable[[Tensor, Tensor, Tensor], Tensor] = carry,
+) -> tuple[Tensor, Tensor]:
     """In a chunk that begins from m, m_i = A^{i+1} m + Σ_{j ≤ i} A^{i−j} B u_j: products with two fixed matrices.
 
     This is the convolution of Chilkuri and Eliasmith 2021, cut into chunks of L frames. Only the memories at the n starts
     of chunks are made one after another.
     """
-    time, size = u.shape[1], _CHUNK
+    time = u.shape[1]
     chunks = F.pad(u, (0, 0, 0, -time % size)).unflatten(1, (-1, size))  # (B, n, L, K)
     powers = _powers(A, size)  # (L + 1, d, d): A^0 … A^L
     impulse = powers[:-1] @ B  # (L, d): B … A^{L−1} B
-    memories = [m]
-    for added in torch.einsum("bnjk,jd->bnkd", chunks, impulse.flip(0)).unbind(1):
-        memories.append(memories[-1] @ powers[-1].T + added)
-    starts = torch.stack(memories, 1)  # (B, n + 1, K, d): the last is the end of the last chunk
+    added = torch.einsum("bnjk,jd->bnkd", chunks, impulse.flip(0))
+    starts = carry(added, powers[-1].T, m)  # the last is the end of the last chunk
 
     # What a frame's y takes from each input before it (L, k, q) and from the chunk's start (L, k, q, d): k is 1 and
     # q is d without a read-out.

@@ -1,0 +1,47 @@
+"""Triton's kernels on a machine without a GPU: the laws of every kernel under the interpreter, and compiled for sm_90."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command: str, **environment: str) -> None:
+    """In a process of its own: Triton reads its environment once, when it is imported."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+
+
+def laws(tests: str) -> None:
+    """Those of ``test_laws.py``, of which the backend under the interpreter is triton."""
+    options = "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", tests
+    run("-m", "pytest", *options, "tests/kernels/test_laws.py", TRITON_INTERPRET="1")
+
+
+@pytest.mark.slow
+def test_the_interpreter_gives_the_reference():
+    laws("test_it_gives_the_reference_in_float64 and 17 and not wide and not tap")
+
+
+@pytest.mark.slow
+def test_the_interpreter_gives_the_reference_of_those_without_laws():
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels/test_interpreted.py", TRITON_INTERPRET="1")
+
+
+@pytest.mark.slow
+def test_every_law_holds_under_the_interpreter():
+    laws("not threads")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "function", ["linear_scan", "log_linear_scan", "selective_scan", "_carry", "causal_conv1d", "lstm"]
+)
+def test_it_compiles_for_sm_90_without_spills(function):
+    run("tools/compile_kernels.py", function)
