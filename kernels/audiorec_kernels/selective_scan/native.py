@@ -1,4 +1,4 @@
-"""The selective scan on a CPU: csrc/selective_scan.cpp."""
+"""The selective scan on a CPU: csrc/selective_scan.cpp and csrc/selective_scan_backward.cpp."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from audiorec_kernels.arguments import dense
 from audiorec_kernels.native import kernel, threads
 from audiorec_kernels.operator import Operator
 
-_LANES = 16  # channels of a tile, as in the C++
+_LANES = 16  # channels of a tile, as in csrc/selective_scan.h
 _CHUNK = 32  # the states before so many frames are kept for the backward pass, and those between made again
 _BLOCK = 128  # channels whose gradients to B and C are summed together
 
