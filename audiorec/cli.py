@@ -138,6 +138,7 @@ def decode(
     beam: Annotated[int, typer.Option(min=1, help="Hypotheses of the beam.")] = 4,
     lm: Annotated[Optional[Path], typer.Option(help="ARPA n-gram over the tokenizer's pieces; needs a beam.")] = None,  # noqa: UP045
     lm_weight: Annotated[float, typer.Option(min=0, help="Weight of the n-gram.")] = 0.3,
+    lm_bonus: Annotated[float, typer.Option(help="Bonus of each token: an n-gram makes long texts unlikely.")] = 0.0,
     hotwords: Annotated[Optional[Path], typer.Option(help="Phrases, one a line, `phrase :2.5`; needs a beam.")] = None,  # noqa: UP045
     hotwords_score: Annotated[float, typer.Option(help="Bonus of each token of a phrase.")] = 1.5,
     skip_blank: Annotated[Optional[float], typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,  # noqa: UP045
@@ -153,7 +154,7 @@ def decode(
     if threads:
         torch.set_num_threads(threads)
     settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "skip_blank": skip_blank}
-    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score}
+    settings |= {"lm_bonus": lm_bonus, "hotwords": hotwords, "hotwords_score": hotwords_score}
     recognizer = load(model, device, head, settings)
     took = model / "training.json"  # a run folder has one, a model directory alone does not
     about = json.loads(took.read_text()) if took.exists() else {}

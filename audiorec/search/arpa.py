@@ -16,8 +16,8 @@ History = tuple[int, ...]
 Grams = dict[History, tuple[float, float]]
 
 
-def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0) -> Automaton:
-    """The model of an ARPA file as natural log-probabilities times ``weight``.
+def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus: float = 0.0) -> Automaton:
+    """The model of an ARPA file as natural log-probabilities times ``weight``, and ``bonus`` for each token but the end.
 
     Its symbols are the tokeniser's pieces; for a tokeniser of words, "one" stands for the piece "▁one". Begin and end of
     the sentence count where the file knows them. Raises UserError naming the line for a file that is cut short, malformed,
@@ -41,7 +41,10 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0) -> Au
         return next(states[history[i:]] for i in range(len(history) + 1) if history[i:] in states)
 
     scale = weight * math.log(10)
-    arcs = {(states[gram[:-1]], gram[-1]): (scale * score, state(gram)) for gram, (score, _) in grams.items()}
+    arcs = {
+        (states[gram[:-1]], gram[-1]): (scale * score + bonus * (gram[-1] != end), state(gram))
+        for gram, (score, _) in grams.items()
+    }
     failure = [(scale * grams[history][1], state(history[1:])) if history else (0.0, 0) for history in states]
     made = Automaton(tokenizer.size + 2, arcs, failure, [0.0] * len(states), state((begin,)))
     made.final, _ = made.step(made.targets.new_tensor(range(len(states))), made.targets.new_tensor(end))

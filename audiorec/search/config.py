@@ -18,6 +18,7 @@ class SearchConfig(Config):
     window: int = Field(64, ge=2, description="tokens that a hypothesis may hold before the first must be decided")
     lm: Path | None = Field(None, description="n-gram over the tokenizer's pieces, in an ARPA file")
     lm_weight: float = Field(0.3, ge=0)
+    lm_bonus: float = Field(0.0, description="added for each token: an n-gram makes long texts unlikely")
     hotwords: tuple[str, ...] | Path | None = Field(None, description="phrases, or a file of one phrase a line")
     hotwords_score: float = Field(1.5, gt=0, description="added to the log-probability of each token of a phrase")
     skip_blank: float | None = Field(
@@ -38,7 +39,7 @@ def build_automata(config: SearchConfig, tokenizer: Tokenizer, normalize: Normal
     """The language model and the hotwords of a search. Raises UserError for a file or a phrase that does not fit."""
     automata = []
     if config.lm:
-        automata.append(read_arpa(config.lm, tokenizer, config.lm_weight))
+        automata.append(read_arpa(config.lm, tokenizer, config.lm_weight, config.lm_bonus))
     if config.hotwords:
         given, score = config.hotwords, config.hotwords_score
         phrases = read_hotwords(given, score) if isinstance(given, Path) else dict.fromkeys(given, score)
