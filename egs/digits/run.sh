@@ -14,10 +14,11 @@ options=(
   features.sample_rate=8000 features.bins=64 tokenizer.kind=word
   data.strings.clips=[1,7] data.batch_seconds=20 data.max_seconds=20
   augment.level=true augment.gain_db=[-18,6] augment.speed=[0.9,1.1]
-  augment.noise_snr_db=[10,40] augment.noise_probability=0.3
+  augment.filter_db=6 augment.noise_snr_db=[10,40] augment.noise_probability=0.3
 )
 demo_options=(
-  trainer.max_epochs=28 encoder.dim=256 encoder.dropout=0.1 augment.speed=[0.95,1.05] augment.noise_probability=0.2
+  trainer.max_epochs=28 encoder.dim=256 encoder.dropout=0.1
+  augment.speed=[0.95,1.05] augment.filter_db=0 augment.noise_probability=0.2
 )
 notes=(
   "Strings of 1 to 7 clips of one speaker at their recorded levels, joined by gaps of faint noise, fixed by seed."
