@@ -17,8 +17,8 @@ options=(
   augment.filter_db=6 augment.noise_snr_db=[10,40] augment.noise_probability=0.3
 )
 demo_options=(
-  trainer.max_epochs=28 encoder.dim=256 encoder.dropout=0.1
-  augment.speed=[0.95,1.05] augment.filter_db=0 augment.noise_probability=0.2
+  trainer.max_epochs=32 encoder.dim=256 encoder.dropout=0.1 spec_augment.frequency_width=8
+  augment.speed=[0.95,1.05] augment.filter_db=0 augment.noise_snr_db=[5,40] augment.noise_probability=0.2
 )
 notes=(
   "Strings of 1 to 7 clips of one speaker at their recorded levels, joined by gaps of faint noise, fixed by seed."
