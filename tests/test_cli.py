@@ -22,7 +22,7 @@ def data(tmp_path_factory, speech):
     audio = folder.parent / "audio"
     audio.mkdir()
     utterances = []
-    for i, size in enumerate([8000, 20003, 3001, 200]):
+    for i, size in enumerate([8000, 20003, 3001, 500]):
         path = audio / f"u{i}.wav"
         write(path, speech[i * 8000 : i * 8000 + size], 8000)
         utterances.append(Utterance(f"u{i}", f"u{i}", path, 0.0, None, "one two", "theo"))
