@@ -9,7 +9,7 @@ from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.folder import whole_folder
-from audiorec.search import Hypothesis
+from audiorec.text import words
 
 
 @torch.inference_mode()
@@ -23,7 +23,6 @@ def align(
     Raises UserError where the data or the model cannot be used, or no utterance has an alignment.
     """
     from audiorec.models import load_model
-    from audiorec.recognizer.result import make_segment
 
     model, tokenizer, config = load_model(model_path)
     model.to(device)
@@ -50,10 +49,11 @@ def align(
                 continue
             scores[utterance] = round(float(found.scores[i]) / frames, 4)
             starts, ends = found.starts[i, :count].tolist(), found.ends[i, :count].tolist()
-            said = Hypothesis(ids[utterance], starts, [0.0] * count)
-            segment = make_segment(tokenizer, said, model.frame_seconds, ends)
-            for file, pieces in (("tokens.ctm", segment.tokens), ("words.ctm", segment.words)):
-                lines[file] += [f"{utterance} 1 {p.start:.2f} {p.end - p.start:.2f} {p.text}\n" for p in pieces]
+            pieces = [(tokenizer.pieces[token], k, k + 1) for k, token in enumerate(ids[utterance])]
+            for file, spans in (("tokens.ctm", pieces), ("words.ctm", words(tokenizer, ids[utterance]))):
+                for text, first, after in spans:
+                    start, end = starts[first] * model.frame_seconds, ends[after - 1] * model.frame_seconds
+                    lines[file].append(f"{utterance} 1 {start:.2f} {end - start:.2f} {text}\n")
     if not scores:
         raise UserError(
             f"{data}: no utterance has an alignment; {next(iter(left_out))}: {left_out[next(iter(left_out))]}"

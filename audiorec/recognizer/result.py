@@ -64,13 +64,9 @@ class Result:
         return [token for segment in self.segments for token in segment.tokens]
 
 
-def make_segment(
-    tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, ends: list[int] | None = None
-) -> Segment:
-    """The segment of these tokens: a token lasts from its frame until frame ``ends``, or that one frame where they are not
-    known, a word from its first to its last token."""
-    ends = [frame + 1 for frame in said.frames] if ends is None else ends
-    times = [(start * frame_seconds, end * frame_seconds) for start, end in zip(said.frames, ends, strict=True)]
+def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float) -> Segment:
+    """The segment of these tokens: a token lasts the frame it was emitted at, a word from its first to its last token."""
+    times = [(frame * frame_seconds, (frame + 1) * frame_seconds) for frame in said.frames]
     tokens = [
         Piece(tokenizer.pieces[i], *span, exp(log_prob))
         for i, span, log_prob in zip(said.ids, times, said.log_probs, strict=True)

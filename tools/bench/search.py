@@ -119,12 +119,16 @@ def _knowing(codes: Tensor, options: argparse.Namespace, extra: int) -> tuple:
     predictor.conv.weight[..., 0] = 0
     joiner = Joiner(options.encoder, options.predictor, max(options.joiner, vocabulary), vocabulary + extra)
     histories = predictor.output({"context": torch.arange(vocabulary)[:, None].expand(-1, 2)})
-    histories = torch.nn.functional.normalize(histories - histories.mean(0), dim=1)
+    mean, histories = histories.mean(0), histories - histories.mean(0)
+    knows = (
+        -gain * histories / histories.square().sum(1, keepdim=True)
+    )  # −gain beside its own history, near 0 beside others
     joiner.encoder_proj.weight[:vocabulary] = gain * codes
-    joiner.predictor_proj.weight[:vocabulary] = -2 * gain * histories
+    joiner.predictor_proj.weight[:vocabulary] = knows
+    joiner.predictor_proj.bias[:vocabulary] = -knows @ mean
     joiner.output.weight[:vocabulary, :vocabulary] = 2 * torch.eye(vocabulary)
     joiner.output.weight[0] = 0
-    joiner.output.bias.zero_()[0] = 1.5
+    joiner.output.bias.zero_()[0] = 1.8
     return predictor, joiner
 
 
