@@ -21,7 +21,9 @@ class OptimizerConfig(Config):
 
 class TrainerConfig(Config):
     max_epochs: PositiveInt = 30
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32", description="auto: bf16 where the processor multiplies in bfloat16"
+    )
     gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
     seed: NonNegativeInt = 1
     monitor: Literal["valid_wer", "valid_loss", "recent"] = Field("valid_wer", description="what ranks checkpoints")

@@ -27,6 +27,7 @@ from audiorec.training.checkpoints import (
 )
 from audiorec.training.config import RunConfig
 from audiorec.training.module import Training
+from audiorec.training.precision import resolve_precision
 
 STATISTICS_BATCHES = 8
 # What may differ between a run and its continuation.
@@ -61,7 +62,8 @@ def train(
     _say(
         quiet,
         f"training {config.encoder.kind} with {parameter_count(model) / 1e6:.2f} M parameters on {train_dir}: "
-        f"{len(data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch",
+        f"{len(data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch, "
+        f"in {resolve_precision(config.trainer.precision, config.trainer.accelerator)}",
     )
     resume = last if last.exists() else None
     if resume:
@@ -168,6 +170,7 @@ def _set_statistics(model: AsrModel, training: Training) -> None:
 
 def _trainer(config: RunConfig, out: Path, quiet: bool) -> lightning.Trainer:
     options = config.trainer
+    precision = resolve_precision(options.precision, options.accelerator)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     checkpoints = ModelCheckpoint(
@@ -186,7 +189,7 @@ def _trainer(config: RunConfig, out: Path, quiet: bool) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=options.accelerator,
         devices=1,
-        precision={"fp32": "32-true", "bf16": "bf16-mixed"}[options.precision],
+        precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip,
         callbacks=callbacks,

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Connected digits: strings of one to seven spoken digits of one of six speakers, at 8 kHz.
 #   ./run.sh          train and measure on both splits; the figures go to RESULTS.md
-#                     (trainer.precision=bf16 is 2 to 4 times as fast on a processor that computes in bfloat16)
 #   ./run.sh --demo   a small training, then a recording streamed to the terminal
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
