@@ -10,7 +10,7 @@ title="Connected digits"
 # official: clips of index 00-04 are the test, all speakers known. unseen: no clip of speaker theo is trained on.
 splits="official unseen"
 options=(
-  features.sample_rate=8000 features.bins=64 tokenizer.kind=word
+  features.sample_rate=8000 features.bins=40 tokenizer.kind=word
   data.strings.clips=[1,7] data.batch_seconds=20 data.max_seconds=20
   augment.level=true augment.gain_db=[-18,6] augment.speed=[0.9,1.1]
   augment.filter_db=6 augment.noise_snr_db=[10,40] augment.noise_probability=0.3
