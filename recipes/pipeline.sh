@@ -115,7 +115,7 @@ for split in $wanted_splits; do
     audiorec card "$run" "$run"/decode/*/score.json
   fi
 done
-if $demo; then
+if wanted 6 && $demo; then
   demo
 elif wanted 6; then
   audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" "${notes[@]/#/--note=}"
