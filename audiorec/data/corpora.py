@@ -54,7 +54,9 @@ def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
                     _check_end(tar)
             except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
                 reason = str(error).splitlines()[0].rstrip(":")
-                raise UserError(f"{archive}: not a tar archive, or damaged ({reason}); remove it and fetch it again") from None
+                raise UserError(
+                    f"{archive}: not a tar archive, or damaged ({reason}); remove it and fetch it again"
+                ) from None
             if not (part / inner).is_dir():
                 raise UserError(f"{archive}: holds no folder {inner}/")
         (part / inner).rename(out)

@@ -90,11 +90,11 @@ class Reporter(Callback):
             for i, y in enumerate(row["losses"], 1)
         ]
         loss.plot(*zip(*batches, strict=True), color="C0", alpha=0.3)
-        loss.plot(epochs, [row["train_loss"] for row in self.history], label="training")
-        loss.plot(epochs, [row["valid_loss"] for row in self.history], label="validation")
+        loss.plot(epochs, [row["train_loss"] for row in self.history], marker=".", label="training")
+        loss.plot(epochs, [row["valid_loss"] for row in self.history], marker=".", label="validation")
         loss.set(xlabel="epoch", ylabel="loss per token", yscale="log")
         loss.legend()
-        wer.plot(epochs, [100 * row["valid_wer"] for row in self.history])
+        wer.plot(epochs, [100 * row["valid_wer"] for row in self.history], marker=".")
         wer.set(xlabel="epoch", ylabel="validation WER, %", yscale="symlog", ylim=(0, None))
         part = self.folder / ".curves.png"
         figure.savefig(part, dpi=110, format="png")
