@@ -74,6 +74,7 @@ def train(
     trainer = _trainer(config, out, quiet, _finished_epochs(last) if over else config.trainer.max_epochs)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
+        warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
         trainer.fit(training, ckpt_path=resume, weights_only=True)
