@@ -340,7 +340,7 @@ def find(
     name: Annotated[str, typer.Argument(help="A corpus.")],
     cache: Annotated[Path, typer.Option(help="Where an archive is unpacked.")] = Path(".cache"),
 ) -> None:
-    """Print the folder of a corpus under $AUDIOREC_DATA."""
+    """Print the folder of a corpus, under $AUDIOREC_DATA or fetched from its public home."""
     from audiorec.data.corpora import find_corpus
 
     print(find_corpus(name, cache).resolve())

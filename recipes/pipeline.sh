@@ -1,5 +1,6 @@
 # The stages that all corpora share; egs/<corpus>/run.sh sources this. A corpus says, before:
 #   corpus    its name, the title of its results
+#   recipe    what is trained where no recipe is named
 #   splits    its ways to divide the data, each with a training of its own; the first one is the corpus's main one
 #   options   settings of the recipe that the corpus needs, key=value
 #   prepare   a function: prepare DIR writes DIR/<split>/{train,dev,test}
@@ -11,7 +12,7 @@
 # which goes on where it was.
 
 usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--splits \"NAME ...\"] [--demo] [key=value ...]"
-stage=0 stop_stage=6 recipe=lstm_ctc demo=false wanted_splits=
+stage=0 stop_stage=6 demo=false wanted_splits=
 data=data exp=exp chunks="40 160 640" best=5
 settings=()
 while [ $# -gt 0 ]; do
@@ -39,7 +40,7 @@ done
 command="egs/$corpus/run.sh --recipe $recipe${settings[*]:+ ${settings[*]}}"
 if $demo; then
   data=exp/demo/data exp=exp/demo chunks=100 wanted_splits=$main_split
-  command="egs/$corpus/run.sh --demo"
+  command="egs/$corpus/run.sh --demo --recipe $recipe"
   settings=("${demo_options[@]}" "${settings[@]}")
 fi
 
@@ -62,6 +63,11 @@ check() { for part in train dev test; do audiorec data validate "$data/$1/$part"
 train() {
   audiorec train "$root/recipes/$recipe.yaml" "${options[@]}" "${settings[@]}" \
     --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$data/$1/tokenizer" --out "$(run_of "$1")"
+}
+
+average() { # average RUN: of its best checkpoints, where a short run has fewer of all
+  local made && made=$(find "$1/checkpoints" -name 'epoch*.ckpt' | wc -l)
+  audiorec average "$1" --best $((made < best ? made : best))
 }
 
 decode() { # decode SPLIT NAME OPTIONS...
@@ -87,7 +93,7 @@ for split in $wanted_splits; do
       audiorec tokenizer "$data/$split/train" --kind "${kind:-bpe}" ${size:+--size "$size"} --out "$data/$split/tokenizer"
   fi
   if wanted 3; then train "$split"; fi
-  if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" audiorec average "$run" --best "$best"; fi
+  if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" average "$run"; fi
   if wanted 5; then
     once "$run/decode/.offline" "$model" decode "$split" offline
     for ms in $chunks; do
@@ -109,7 +115,7 @@ for split in $wanted_splits; do
     audiorec card "$run" "$run"/decode/*/score.json
   fi
 done
-if $demo; then
+if wanted 6 && $demo; then
   demo
 elif wanted 6; then
   audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" "${notes[@]/#/--note=}"

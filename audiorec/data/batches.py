@@ -61,8 +61,8 @@ class SpeechData:
         if not any(self._fits(cut) for cut in self.cuts.values()):
             raise UserError(f"{folder}: no utterance lasts from {config.min_seconds} to {config.max_seconds} s")
 
-    def training(self, changes: AugmentConfig, seed: int, epoch: int) -> DataLoader:
-        """The batches of one epoch, a function of seed and epoch alone."""
+    def training(self, changes: AugmentConfig, seed: int, epoch: int, most: int | None = None) -> DataLoader:
+        """The batches of one epoch, a function of seed and epoch alone; or the first ``most`` of them."""
         cuts = [cut for cut in self.cuts.values() if self._fits(cut)]
         if self.config.strings:
             known = [self.utterances[cut.id] for cut in cuts]
@@ -71,7 +71,7 @@ class SpeechData:
                 for name, clips in draw_strings(known, self.config.strings, seed, epoch)
             ]
         batches = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
-        return self._loader(_Items(self, changes, seed, epoch), batches)
+        return self._loader(_Items(self, changes, seed, epoch), batches[:most])
 
     def as_recorded(self) -> DataLoader:
         """Every utterance once, nothing changed, nothing left out."""

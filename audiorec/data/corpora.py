@@ -1,39 +1,89 @@
-"""Where corpora are: under ``$AUDIOREC_DATA``, as a folder or as a tar archive that is unpacked once."""
+"""Where corpora are: under ``$AUDIOREC_DATA``, as a folder or as a tar archive that is unpacked once, or at their public home."""
 
+import gzip
 import os
 import shutil
 import tarfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from audiorec.errors import UserError
 
+HOMES = {
+    "mini_librispeech": (
+        "https://www.openslr.org/resources/31/train-clean-5.tar.gz",
+        "https://www.openslr.org/resources/31/dev-clean-2.tar.gz",
+    ),
+}
+
 
 def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
-    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, unpacked into ``cache``.
+    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, or else what its public home gives.
 
-    Raises UserError that says what to put where.
+    Archives are unpacked into ``cache``, once. Raises UserError that says what to put where.
     """
-    home = os.environ.get("AUDIOREC_DATA")
-    if not home:
-        raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that holds {name}/ or {name}.tar")
-    folder, archive, unpacked = Path(home) / name, Path(home) / f"{name}.tar", Path(cache) / name
-    if folder.is_dir():
+    home, unpacked = os.environ.get("AUDIOREC_DATA"), Path(cache) / name
+    if home and (folder := Path(home) / name).is_dir():
         return folder
     if unpacked.is_dir():
         return unpacked
-    if not archive.is_file():
-        raise UserError(f"corpus {name}: neither {folder} nor {archive} is there; put one of them there")
-    part = unpacked.with_name(f"{name}.part")
+    if home and (archive := Path(home) / f"{name}.tar").is_file():
+        _unpack([archive], unpacked, inner=name)
+    elif name in HOMES:
+        fetched = [_fetch(url, unpacked.parent, name) for url in HOMES[name]]
+        _unpack(fetched, unpacked)
+        for archive in fetched:
+            archive.unlink()
+    elif home:
+        raise UserError(f"corpus {name}: neither {folder} nor {folder}.tar is there; put one of them there")
+    else:
+        raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that holds {name}/ or {name}.tar")
+    return unpacked
+
+
+def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
+    """What the archives hold, or their folder ``inner``, as the folder ``out``: whole or not at all."""
+    part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(part, filter="data")
-        inner = part / name
-        if not inner.is_dir():
-            raise UserError(f"{archive}: holds no folder {name}/")
-        inner.rename(unpacked)
-    except tarfile.TarError as error:
-        raise UserError(f"{archive}: not a tar archive, or damaged ({error}); fetch it again") from None
+        for archive in archives:
+            try:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(part, filter="data")
+                    _check_end(tar)
+            except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+                reason = str(error).splitlines()[0].rstrip(":")
+                raise UserError(
+                    f"{archive}: not a tar archive, or damaged ({reason}); remove it and fetch it again"
+                ) from None
+            if not (part / inner).is_dir():
+                raise UserError(f"{archive}: holds no folder {inner}/")
+        (part / inner).rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return unpacked
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """An archive that is cut off between two members reads like a whole one, but for the zeros that end it."""
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("cut off before its end")
+    while tar.fileobj.read(2**20):  # to the checksum that ends a compressed one
+        pass
+
+
+def _fetch(url: str, folder: Path, name: str) -> Path:
+    """Download, going on where an earlier try was cut off."""
+    from lhotse.utils import resumable_download
+
+    archive = folder / url.rsplit("/", 1)[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        resumable_download(url, archive)
+    except OSError as error:
+        raise UserError(
+            f"corpus {name}: {url} cannot be fetched ({error}); try again, or set AUDIOREC_DATA to the folder that holds "
+            f"{name}/ or {name}.tar"
+        ) from None
+    return archive

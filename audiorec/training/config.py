@@ -21,6 +21,9 @@ class OptimizerConfig(Config):
 
 class TrainerConfig(Config):
     max_epochs: PositiveInt = 30
+    max_steps: PositiveInt | None = Field(
+        None, description="batches after which training ends, if epochs do not end it"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32", description="auto: bf16 where the processor multiplies in bfloat16"
     )

@@ -37,7 +37,10 @@ class Training(lightning.LightningModule):
         return len(loader)
 
     def train_dataloader(self) -> DataLoader:
-        return self.train_data.training(self.config.augment, self.config.trainer.seed, self.current_epoch)
+        options = self.config.trainer
+        # The last epoch is cut short, so that it ends as every other: with validation and a checkpoint.
+        left = None if options.max_steps is None else max(options.max_steps - self.global_step, 1)
+        return self.train_data.training(self.config.augment, options.seed, self.current_epoch, left)
 
     def val_dataloader(self) -> DataLoader:
         return self.valid_data.as_recorded()
@@ -49,8 +52,10 @@ class Training(lightning.LightningModule):
         self.samples = 0
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        options = self.config.optimizer
-        done = (self.current_epoch + batch_idx / self.batches_per_epoch) / self.config.trainer.max_epochs
+        options, trainer = self.config.optimizer, self.config.trainer
+        done = (self.current_epoch + batch_idx / self.batches_per_epoch) / trainer.max_epochs
+        if trainer.max_steps:
+            done = max(done, self.global_step / trainer.max_steps)
         factor = learning_rate_factor(options.schedule, options.warmup_steps, self.global_step, done)
         for group in self.optimizers().param_groups:
             group["lr"] = options.lr * factor
@@ -80,6 +85,7 @@ class Training(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         words = jiwer.process_words(self.references, self.hypotheses)
         losses, dropped = (torch.stack(values) for values in zip(*self.seen, strict=True))
+        self.losses = losses.tolist()
         self.metrics["train_loss"], self.metrics["dropped"] = float(losses.mean()), int(dropped.sum())
         self.metrics["audio_seconds"] = self.samples / self.model.sample_rate
         self.metrics["valid_loss"] = self.loss_sum / len(self.references)

@@ -16,7 +16,7 @@ from audiorec.data.kaldi import read_data_dir
 from audiorec.errors import ConfigError, UserError
 from audiorec.models import AsrModel, parameter_count, save_model
 from audiorec.text import Tokenizer, load_tokenizer, train_tokenizer
-from audiorec.training.callbacks import Reporter
+from audiorec.training.callbacks import Reporter, StopAfter
 from audiorec.training.card import model_card
 from audiorec.training.checkpoints import (
     LAST,
@@ -25,13 +25,13 @@ from audiorec.training.checkpoints import (
     best_checkpoints,
     read_checkpoint,
 )
-from audiorec.training.config import RunConfig
+from audiorec.training.config import RunConfig, TrainerConfig
 from audiorec.training.module import Training
 from audiorec.training.precision import resolve_precision
 
 STATISTICS_BATCHES = 8
 # What may differ between a run and its continuation.
-MAY_CHANGE = {"trainer.max_epochs", "data.workers", "trainer.accelerator"}
+MAY_CHANGE = {"trainer.max_epochs", "trainer.max_steps", "data.workers", "trainer.accelerator"}
 
 
 def train(
@@ -49,7 +49,8 @@ def train(
     """
     begun = _claim(out, config)
     last = out / "checkpoints" / LAST
-    if begun and (out / "model").is_dir() and _is_over(last, config.trainer.max_epochs):
+    over = begun and _is_over(last, config.trainer)
+    if over and (out / "model").is_dir():
         _say(quiet, f"{out}: already trained, {_finished_epochs(last)} epochs")
         return out / "model"
     tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir)
@@ -70,9 +71,10 @@ def train(
         _say(quiet, f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
     else:
         _set_statistics(model, training)
-    trainer = _trainer(config, out, quiet)
+    trainer = _trainer(config, out, quiet, _finished_epochs(last) if over else config.trainer.max_epochs)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
+        warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
         trainer.fit(training, ckpt_path=resume, weights_only=True)
@@ -128,12 +130,14 @@ def _finished_epochs(checkpoint: Path) -> int:
     return read_checkpoint(checkpoint)["epoch"] + 1 if checkpoint.exists() else 0
 
 
-def _is_over(last: Path, max_epochs: int) -> bool:
-    """Whether the run has all its epochs, or was stopped early."""
+def _is_over(last: Path, options: TrainerConfig) -> bool:
+    """Whether the run has all its epochs or steps, or was stopped early."""
     if not last.exists():
         return False
-    stopped = any(state.get("stopped_epoch") for state in read_checkpoint(last)["callbacks"].values())
-    return stopped or _finished_epochs(last) >= max_epochs
+    made = read_checkpoint(last)
+    stopped = any(state.get("stopped_epoch") for state in made["callbacks"].values())
+    stepped = options.max_steps is not None and made["global_step"] >= options.max_steps
+    return stopped or stepped or made["epoch"] + 1 >= options.max_epochs
 
 
 def _tokenizer(config: RunConfig, train_dir: Path, out: Path, given: Path | None) -> Tokenizer:
@@ -168,7 +172,7 @@ def _set_statistics(model: AsrModel, training: Training) -> None:
     model.features.set_statistics(mean, (square / count - mean.square()).clamp(min=0).sqrt())
 
 
-def _trainer(config: RunConfig, out: Path, quiet: bool) -> lightning.Trainer:
+def _trainer(config: RunConfig, out: Path, quiet: bool, max_epochs: int) -> lightning.Trainer:
     options = config.trainer
     precision = resolve_precision(options.precision, options.accelerator)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
@@ -186,11 +190,13 @@ def _trainer(config: RunConfig, out: Path, quiet: bool) -> lightning.Trainer:
     callbacks = [Reporter(out, quiet), checkpoints]  # the reporter first: its history goes into the checkpoint
     if options.patience:
         callbacks.append(EarlyStopping(options.monitor, patience=options.patience, check_on_train_epoch_end=True))
+    if options.max_steps:
+        callbacks.append(StopAfter(options.max_steps))
     return lightning.Trainer(
         accelerator=options.accelerator,
         devices=1,
         precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
-        max_epochs=options.max_epochs,
+        max_epochs=max_epochs,
         gradient_clip_val=options.gradient_clip,
         callbacks=callbacks,
         logger=TensorBoardLogger(out, name=None, version="tensorboard"),

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 corpus=digits
 title="Connected digits"
+recipe=lstm_ctc
 # official: clips of index 00-04 are the test, all speakers known. unseen: no clip of speaker theo is trained on.
 splits="official unseen"
 options=(

@@ -28,5 +28,6 @@ def test_folder_archive_and_nothing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"torn\.tar: not a tar archive"):
         find_corpus("torn", cache)
     monkeypatch.delenv("AUDIOREC_DATA")
-    with pytest.raises(UserError, match="set AUDIOREC_DATA"):
-        find_corpus("tiny", cache)
+    assert find_corpus("tiny", cache) == found
+    with pytest.raises(UserError, match="corpus torn: set AUDIOREC_DATA"):
+        find_corpus("torn", cache)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, 
     assert (out / "curves.png").read_bytes()[:4] == b"\x89PNG"
     took, whole = (json.loads((run / "training.json").read_text()) for run in (out, undisturbed))
     assert took["training_epochs"] == 4 and took["training_audio_seconds"] == whole["training_audio_seconds"] > 0
+    assert took["training_steps"] == whole["training_steps"] > 4
+    assert took["training_step_seconds"] > 0 and 1e8 < took["training_peak_bytes"] < 1e11
 
 
 def weights(path: Path) -> dict:
@@ -115,6 +118,31 @@ def test_a_run_that_stopped_early_stays_stopped(data, tmp_path, capsys):
     assert "epoch   2/4" in (said := capsys.readouterr().out) and "epoch   3/4" not in said
     train(config, data / "train", data / "dev", tmp_path)
     assert capsys.readouterr().out == f"{tmp_path}: already trained, 2 epochs\n"
+
+
+def test_a_number_of_steps_ends_within_an_epoch_and_resumes(data, undisturbed, tmp_path, capsys):
+    epoch = json.loads((undisturbed / "training.json").read_text())["training_steps"] / 4
+    steps = round(2.5 * epoch)
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", [*SETTINGS, f"trainer.max_steps={steps}"])
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    train(config, data / "train", data / "dev", whole)
+    assert "epoch   3/4" in (said := capsys.readouterr().out) and "epoch   4/4" not in said
+    first, _, last = sorted((whole / "checkpoints").glob("epoch*.ckpt"))
+    assert torch.load(last, weights_only=True)["global_step"] == steps
+    assert json.loads((whole / "training.json").read_text())["training_steps"] == steps
+
+    (resumed / "checkpoints").mkdir(parents=True)
+    shutil.copy(whole / "config.yaml", resumed)
+    shutil.copy(first, resumed / "checkpoints/last.ckpt")
+    train(config, data / "train", data / "dev", resumed)
+    assert "going on after epoch 1 of 4" in capsys.readouterr().out
+    shutil.rmtree(whole / "model")  # as a run leaves it that was killed after its last step
+    train(config, data / "train", data / "dev", whole)
+    for run in (whole, resumed):
+        a, b = weights(run / "model/model.safetensors"), weights(last)
+        assert all(torch.equal(value, b["model." + key]) for key, value in a.items())
+    train(config, data / "train", data / "dev", whole)
+    assert capsys.readouterr().out.endswith(f"{whole}: already trained, 3 epochs\n")
 
 
 def test_a_folder_of_another_run_is_refused(data, undisturbed):
