@@ -33,11 +33,10 @@ def chip(R: Tensor, rows: int) -> tuple[tuple[int, int], dict[str, int]]:
 def forward_frames(kernel: KernelInterface, R: Tensor, h: Tensor, y: Tensor, *tensors: Tensor | None) -> None:
     """For every frame a product of R and the state before it, ``h`` or a frame of ``y``; then the kernel, which writes y."""
     rows, time, heads, dim = y.shape
-    products, before = R.new_empty(heads, rows, R.shape[2] * dim), h.to(R.dtype)
-    grid = rows, triton.cdiv(heads * dim, _BLOCK)
+    before, grid = h.to(R.dtype), (rows, triton.cdiv(heads * dim, _BLOCK))
     with full_precision(R):
         for t in range(time):
-            torch.bmm(before.transpose(0, 1), R.flatten(2), out=products)
+            products = before.transpose(0, 1) @ R.flatten(2)
             launch(kernel, grid, products, *tensors, t, rows, time, heads, dim, BLOCK=_BLOCK)
             before = y[:, t]
 
@@ -53,7 +52,7 @@ def backward_frames(kernel: KernelInterface, R: Tensor, dh: Tensor, time: int, *
     with full_precision(R):
         for t in reversed(range(time)):
             launch(kernel, grid, dproducts, dbefore, *tensors, dh, t, rows, time, heads, dim, BLOCK=_BLOCK)
-            torch.bmm(dproducts, R.flatten(2).mT, out=dbefore)
+            dbefore = dproducts @ R.flatten(2).mT
     dh += dbefore.transpose(0, 1)
 
 
