@@ -1,6 +1,6 @@
 """Compiles Triton's kernels ahead of time for sm_90, as their operators launch them on training's shapes; needs no GPU.
 
-python tools/compile_kernels.py [function …]   prints registers, stack and shared memory; exits 1 where a kernel spills.
+python tools/compile_kernels.py [case …]   prints registers, stack and shared memory; exits 1 where a kernel spills.
 """
 
 import re
@@ -27,12 +27,24 @@ def _meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def _lstm(x: Callable, heads: int, dim: int) -> tuple:
-    state = _meta(32, heads, dim)
-    return x(32, 500, 4, heads, dim), _meta(heads, dim, 4, dim), _meta(4, heads, dim), (state, state)
+def _rnn(x: Callable, gates: int, large: bool) -> tuple:
+    """wx, R, b and a state, with heads as large as stay on chip or larger; these take a launch for every frame."""
+    heads, dim = (4, 256) if large else (4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)
+    wx = x(32, 2 if large else 500, gates, heads, dim)
+    return wx, _meta(heads, dim, gates, dim), _meta(gates, heads, dim), _meta(32, heads, dim)
 
 
-# Arguments up to lengths and reset; x makes those in the dtype of activations.
+def _lstm(x: Callable, large: bool = False) -> tuple:
+    *inputs, state = _rnn(x, 4, large)
+    return *inputs, (state, state)
+
+
+def _gru(x: Callable, large: bool = False) -> tuple:
+    *inputs, state = _rnn(x, 3, large)
+    return *inputs, _meta(*state.shape[1:]), state
+
+
+# By function, the first word: arguments up to lengths and reset; x makes those in the dtype of activations.
 CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "linear_scan": ("scan", lambda x: (x(16, 1000, 512), x(16, 1000, 512), _meta(16, 512))),
     "log_linear_scan": ("scan", lambda x: (x(16, 1000, 512), x(16, 1000, 512), _meta(16, 512))),
@@ -45,7 +57,10 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     ),
     "_carry": ("lti", lambda x: (_meta(16, 32, 256, 128), _meta(128, 128), _meta(16, 256, 128))),
     "causal_conv1d": ("conv", lambda x: (x(16, 1000, 1024), _meta(1024, 4), _meta(1024), "silu", _meta(16, 3, 1024))),
-    "lstm": ("rnn", lambda x: _lstm(x, *((4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)))),
+    "lstm": ("rnn", _lstm),
+    "lstm large": ("rnn", partial(_lstm, large=True)),
+    "gru": ("rnn", _gru),
+    "gru large": ("rnn", partial(_gru, large=True)),
 }
 
 
@@ -62,9 +77,9 @@ class _NoDriver:
         return 0
 
 
-def compiled(function: str, dtype: torch.dtype, ragged: bool) -> list:
+def compiled(case: str, dtype: torch.dtype, ragged: bool) -> list:
     """The kernels of a function's forward and backward."""
-    family, arguments = CASES[function]
+    family, arguments = CASES[case]
     module = import_module(f"audiorec_kernels.{family}.triton")
     kernels, run = [], JITFunction.run
 
@@ -73,7 +88,7 @@ def compiled(function: str, dtype: torch.dtype, ragged: bool) -> list:
 
     def both_ways(self, *inputs):
         outputs = self.forward(*inputs)
-        module._backward(*map(torch.empty_like, outputs), *self.keep(inputs, outputs))
+        sys.modules[self.forward.__module__]._backward(*map(torch.empty_like, outputs), *self.keep(inputs, outputs))
         return outputs
 
     triton.runtime.driver.set_active(_NoDriver())
@@ -83,10 +98,10 @@ def compiled(function: str, dtype: torch.dtype, ragged: bool) -> list:
         rows, time = given[0].shape[:2]
         rest = (_meta(rows, dtype=torch.int64), _meta(rows, time, dtype=torch.bool)) if ragged else (None, None)
         rest = () if family == "lti" else rest  # its chunks know of neither
-        getattr(module, function)(*given, *rest)
+        getattr(module, case.split()[0])(*given, *rest)
     finally:
         JITFunction.run, Operator.__call__ = run, call
-    return kernels
+    return list(dict.fromkeys(kernels))
 
 
 def resources(kernel) -> dict[str, int]:
@@ -99,17 +114,17 @@ def resources(kernel) -> dict[str, int]:
     return {"registers": int(found["REG"]), "stack": int(found["STACK"]), "shared": kernel.metadata.shared}
 
 
-def main(functions: list[str]) -> int:
+def main(cases: list[str]) -> int:
     worst = 0
-    for function in functions or CASES:
+    for case in cases or CASES:
         for dtype in (torch.bfloat16, torch.float32):
             for ragged in (False, True):
-                for kernel in compiled(function, dtype, ragged):
+                for kernel in compiled(case, dtype, ragged):
                     used = resources(kernel)
                     bad = used["stack"] > 0 or used["shared"] > _SHARED
                     worst = max(worst, bad)
-                    case = f"{function:16} {str(dtype)[6:]:9} {'ragged' if ragged else 'whole':7} {kernel.name:18}"
-                    print(case, *(f"{name} {n:6}" for name, n in used.items()), "TOO MUCH" if bad else "", flush=True)
+                    what = f"{case:16} {str(dtype)[6:]:9} {'ragged' if ragged else 'whole':7} {kernel.name:20}"
+                    print(what, *(f"{name} {n:6}" for name, n in used.items()), "TOO MUCH" if bad else "", flush=True)
     return worst
 
 

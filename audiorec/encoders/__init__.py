@@ -1,7 +1,16 @@
 """Streaming encoders: feature frames in, encoder frames out. ``build`` makes any of them from its config."""
 
 from audiorec.config import Config
-from audiorec.encoders import blstm, conformer, lmu, mamba, min_rnn, rnn, transformer  # noqa: F401 (register kinds)
+from audiorec.encoders import (  # noqa: F401 (register kinds)
+    blstm,
+    conformer,
+    flash_rnn,
+    lmu,
+    mamba,
+    min_rnn,
+    rnn,
+    transformer,
+)
 from audiorec.encoders.registry import ENCODERS
 from audiorec.streaming import StreamingModule
 

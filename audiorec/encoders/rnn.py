@@ -1,5 +1,6 @@
 """The LSTM and GRU encoders: strided causal convolutions, then pre-norm residual recurrent layers."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -59,7 +60,7 @@ class Gru(StreamingModule):
 
 
 class RnnConfig(SubsampledConfig):
-    """What the LSTM's and the GRU's configs share."""
+    """What the configs of all recurrent encoders share."""
 
     kind: str
     dim: PositiveInt = Field(256, description="width between the layers")
@@ -84,10 +85,10 @@ class RnnEncoder(Sequential):
 
     Layers are x + dropout(rnn(norm(x))), with a projection after the rnn where ``hidden`` is given (as in LSTMP, Sak et
     al. 2014, but outside the recurrence). ``reduce_after`` joins each two frames by a linear layer between two layers
-    (time reduction, He et al. 2019) and doubles the stride.
+    (time reduction, He et al. 2019) and doubles the stride. ``rnn(input_dim, output_dim)`` makes the recurrent layers.
     """
 
-    def __init__(self, config: RnnConfig, input_dim: int, rnn: type[StreamingModule]):
+    def __init__(self, config: RnnConfig, input_dim: int, rnn: Callable[[int, int], StreamingModule]):
         dim = config.dim
         layers: dict[str, StreamingModule] = {}
         for i in range(config.layers):
@@ -101,12 +102,12 @@ class RnnEncoder(Sequential):
         )
 
 
-def _layer(config: RnnConfig, rnn: type[StreamingModule]) -> Sequential:
+def _layer(config: RnnConfig, rnn: Callable[[int, int], StreamingModule]) -> Sequential:
     dim, hidden = config.dim, config.hidden or config.dim
     projection = {"projection": Pointwise(nn.Linear(hidden, dim), hidden, dim)} if config.hidden else {}
     return Sequential(
         norm=Pointwise(nn.LayerNorm(dim), dim),
-        **{rnn.__name__.lower(): rnn(dim, hidden)},
+        **{config.kind: rnn(dim, hidden)},
         **projection,
         dropout=Pointwise(Dropout(config.dropout), dim),
     )

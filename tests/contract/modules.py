@@ -7,6 +7,7 @@ from audiorec.config import parse
 from audiorec.encoders import build
 from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.flash_rnn import FlashGru, FlashLstm
 from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
@@ -34,6 +35,7 @@ TINY = {
     "conformer": {**_ATTENTION, "conv_kernel": 3},
     "transformer": _ATTENTION,
     **{kind: {"dim": 6} for kind in ("lstm", "gru", "blstm", "min_gru", "min_lstm")},
+    **{kind: {"dim": 6, "heads": 2} for kind in ("flash_lstm", "flash_gru")},
     "mamba": {"dim": 6, "state_size": 3},
     "lmu": {"dim": 6, "channels": 3, "order": 4},
 }
@@ -113,6 +115,8 @@ MODULES = {
     "samples to conformer": lambda: Sequential(features=log_mel(), encoder=conformer({"left": 4, "chunk": 3})),
     # recurrent
     "gru": lambda: Gru(4, 3),
+    "flash_lstm": lambda: FlashLstm(4, 6, heads=3),
+    "flash_gru": lambda: FlashGru(4, 6, heads=2),
     "min_gru": lambda: MinGru(4, 3),
     "min_lstm": lambda: MinLstm(4, 3),
     "min_rnn block": lambda: Block(4, MinGru(4, 5), kernel=3, mlp=6, dropout=0.0),
@@ -124,6 +128,12 @@ MODULES = {
     "gru encoder 4": lambda: encoder("gru"),
     "gru encoder 8, projected": lambda: encoder("gru", strides=[2, 2, 2], hidden=8),
     "gru encoder, reduced": lambda: encoder("gru", strides=[3], layers=3, reduce_after=[1, 2]),
+    "flash_lstm encoder 4": lambda: encoder("flash_lstm"),
+    "flash_lstm encoder, projected, reduced": lambda: encoder(
+        "flash_lstm", layers=2, strides=[3], hidden=9, heads=3, reduce_after=[1]
+    ),
+    "flash_gru encoder 4": lambda: encoder("flash_gru"),
+    "flash_gru encoder 8, projected": lambda: encoder("flash_gru", strides=[2, 2, 2], hidden=8, heads=1),
     "blstm encoder 4": lambda: encoder("blstm", chunk=2, look_ahead=1),
     "blstm encoder 8": lambda: encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
     "min_gru encoder 4": lambda: encoder("min_gru"),
@@ -162,6 +172,8 @@ def _full_size(kind: str, name: str = "", **options) -> dict:
 LARGE = {
     **_full_size("lstm"),
     **_full_size("gru"),
+    **_full_size("flash_lstm"),
+    **_full_size("flash_gru"),
     **_full_size("blstm", chunk=4, look_ahead=2),  # a window for every few frames of the test
     **_full_size("mamba"),
     **_full_size("mamba", "mamba both ways", bidirectional=True, layers=2, chunk=4, look_ahead=2),

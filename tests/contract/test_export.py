@@ -13,6 +13,7 @@ from .modules import MODULES
 SMALLER = {"layers": 1, "dropout": 0.0, "strides": [2], "kernel": 3}
 VARIANTS = {
     *("lstm encoder 3", "lstm encoder, projected, reduced", "gru encoder 8, projected", "gru encoder, reduced"),
+    *("flash_lstm encoder, projected, reduced", "flash_gru encoder 8, projected"),
     *(
         "blstm encoder 8",
         "min_gru encoder 8, wide",

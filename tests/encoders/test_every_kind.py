@@ -1,4 +1,4 @@
-"""What holds for all nine kinds alike: clear errors for what cannot be, and a state that an hour leaves as it was."""
+"""What holds for all kinds alike: clear errors for what cannot be, and a state that an hour leaves as it was."""
 
 import pytest
 import torch

@@ -1,17 +1,42 @@
-"""The LSTM and GRU encoders against nn.LSTM and nn.GRU put together by hand, row by row."""
+"""The LSTM and GRU encoders, flash or not, against nn.LSTM and nn.GRU put together by hand, row by row."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from audiorec.encoders import build
+from audiorec.encoders.flash_rnn import FlashRnn
 from audiorec.errors import ConfigError
+
+KINDS = {
+    "lstm": [{}, {"hidden": 9}, {"hidden": 4, "reduce_after": [1, 2]}],
+    "gru": [{}, {"hidden": 9}, {"hidden": 4, "reduce_after": [1, 2]}],
+    "flash_lstm": [{"heads": 1}, {"heads": 3}, {"heads": 2, "hidden": 4, "reduce_after": [1]}],
+    "flash_gru": [{"heads": 1}, {"heads": 3}, {"heads": 2, "hidden": 4, "reduce_after": [1]}],
+}
 
 
 def encoder(kind: str, **options):
     torch.manual_seed(0)
     config = {"kind": kind, "dim": 6, "layers": 3, "strides": [2], "dropout": 0.0, **options}
     return build(config, 7).double()
+
+
+def torchs_own(layer) -> nn.LSTM | nn.GRU:
+    """The layer's weights in torch's module; recurrence in heads is a block-diagonal matrix."""
+    if not isinstance(layer, FlashRnn):
+        return layer.weights
+    module = {4: nn.LSTM, 3: nn.GRU}[layer.gates](layer.input_dim, layer.output_dim).double()
+    with torch.no_grad():
+        module.weight_ih_l0.copy_(layer.inputs.weight)
+        module.bias_ih_l0.copy_(layer.inputs.bias)
+        matrices = (torch.block_diag(*layer.recurrent[:, :, gate].mT) for gate in range(layer.gates))
+        module.weight_hh_l0.copy_(torch.cat(list(matrices)))
+        module.bias_hh_l0.zero_()
+        if layer.gates == 3:
+            module.bias_hh_l0[2 * layer.output_dim :] = layer.reset_bias
+    return module
 
 
 def by_hand(model, x: torch.Tensor) -> torch.Tensor:
@@ -24,16 +49,18 @@ def by_hand(model, x: torch.Tensor) -> torch.Tensor:
             x = pairs[:, :, 0] @ weight[..., 0].T + pairs[:, :, 1] @ weight[..., 1].T + member.conv.bias
             continue
         layer = dict(member.module.members)
-        rnn = layer.get("lstm") or layer["gru"]
-        y = rnn.weights(layer["norm"].module(x).transpose(0, 1))[0].transpose(0, 1)
+        recurrent = next(layer[kind] for kind in KINDS if kind in layer)
+        y = torchs_own(recurrent)(layer["norm"].module(x).transpose(0, 1))[0].transpose(0, 1)
         x = x + (layer["projection"].module(y) if "projection" in layer else y)
     return model.norm.module(x)
 
 
-@pytest.mark.parametrize("options", [{}, {"hidden": 9}, {"hidden": 4, "reduce_after": [1, 2]}], ids=str)
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind, options", [(kind, options) for kind in KINDS for options in KINDS[kind]], ids=str)
 def test_each_row_is_torchs_own_layers(kind, options):
     model = encoder(kind, **options)
+    for name, parameter in model.named_parameters():
+        if name.endswith("reset_bias"):
+            nn.init.normal_(parameter)  # it begins as zeros, which would hide where it is added
     lengths = torch.tensor([31, 12, 1])
     x = torch.randn(3, 31, 7, dtype=torch.float64)
     y, y_lengths = model(x, lengths)
@@ -55,7 +82,15 @@ def test_a_reduction_that_is_not_between_layers_is_named(reduce_after):
         encoder("lstm", reduce_after=reduce_after)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "blstm", "min_gru", "min_lstm"])
+@pytest.mark.parametrize("kind", ["flash_lstm", "flash_gru"])
+def test_heads_that_do_not_divide_the_cells_are_named(kind):
+    with pytest.raises(ConfigError, match=r"encoder\.heads: must divide the 6 cells of a layer .*, got 4"):
+        encoder(kind)
+    with pytest.raises(ConfigError, match=r"encoder\.heads: must divide the 9 cells of a layer .*, got 2"):
+        encoder(kind, hidden=9, heads=2)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "blstm", "min_gru", "min_lstm"])
 def test_the_default_is_of_middling_size(kind):
     model = build({"kind": kind}, 80)
     assert model.stride == 4

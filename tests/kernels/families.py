@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from audiorec_kernels.conv import causal_conv1d
 from audiorec_kernels.lti import lti_scan
-from audiorec_kernels.rnn import lstm
+from audiorec_kernels.rnn import gru, lstm
 from audiorec_kernels.scan import linear_scan, log_linear_scan
 from audiorec_kernels.selective_scan import selective_scan
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 # Triton's kernels are the ones under test where its interpreter runs them (test_triton.py).
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 SERVED = ("triton",) if INTERPRETED else ("native",)
+ON_A_GPU = ("triton",) if INTERPRETED else ()
 if INTERPRETED:
     # Small tiles: an interpreted scan takes time by the element, and a short sequence then fills more than one tile.
     import audiorec_kernels.conv.triton as conv
@@ -77,9 +78,20 @@ def _steps_as_they_stand(dt: Tensor, **rest) -> tuple[Tensor, Tensor]:
     return selective_scan(dt=dt.abs(), dt_softplus=False, **rest)
 
 
-def _gates_by_head(rows: int, time: int, heads: int = 2, dim: int = 5) -> dict[str, Tensor]:
-    inputs = {"wx": torch.randn(rows, time, 4, heads, dim), "R": torch.randn(heads, dim, 4, dim) / dim**0.5}
-    return {**inputs, "b": torch.randn(4, heads, dim), "initial_state": torch.randn(rows, 2, heads, dim)}
+def _by_head(rows: int, time: int, gates: int, heads: int = 2, dim: int = 5) -> dict[str, Tensor]:
+    R = torch.randn(heads, dim, gates, dim) / dim**0.5
+    return {"wx": torch.randn(rows, time, gates, heads, dim), "R": R, "b": torch.randn(gates, heads, dim)}
+
+
+def _lstm_gates(rows: int, time: int, **sizes: int) -> dict[str, Tensor]:
+    drawn = _by_head(rows, time, 4, **sizes)
+    return {**drawn, "initial_state": torch.randn(rows, 2, *drawn["wx"].shape[3:])}
+
+
+def _gru_gates(rows: int, time: int, **sizes: int) -> dict[str, Tensor]:
+    drawn = _by_head(rows, time, 3, **sizes)
+    head = drawn["wx"].shape[3:]
+    return {**drawn, "b_n": torch.randn(head), "initial_state": torch.randn(rows, *head)}
 
 
 def _lstm(initial_state: Tensor | None = None, **inputs) -> tuple[Tensor, Tensor]:
@@ -104,5 +116,10 @@ KERNELS = {
     ),
     "memory": Kernel(lti_scan, partial(_memories, read_out=False), ("u",), ("reference",)),
     "memory, read out": Kernel(lti_scan, partial(_memories, read_out=True), ("u",), ("reference",)),
-    "LSTM": Kernel(_lstm, _gates_by_head, ("wx",), ("triton",) if INTERPRETED else (), narrow_products=True),
+    "LSTM": Kernel(_lstm, _lstm_gates, ("wx",), ON_A_GPU, narrow_products=True),
+    "LSTM, frame by frame": Kernel(
+        _lstm, partial(_lstm_gates, heads=1, dim=67), ("wx",), ON_A_GPU, narrow_products=True
+    ),
+    "GRU": Kernel(gru, _gru_gates, ("wx",), ON_A_GPU, narrow_products=True),
+    "GRU, frame by frame": Kernel(gru, partial(_gru_gates, heads=1, dim=67), ("wx",), ON_A_GPU, narrow_products=True),
 }

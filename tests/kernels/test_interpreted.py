@@ -1,8 +1,10 @@
-"""Triton's selective and time-invariant scans, alone under the interpreter: test_triton.py runs this file in such a process."""
+"""Triton's kernels beyond the laws, under the interpreter: test_triton.py runs this file in such a process."""
 
 import pytest
 import torch
+from audiorec_kernels import backend
 from audiorec_kernels.lti import lti_scan
+from audiorec_kernels.rnn import gru, lstm
 from audiorec_kernels.selective_scan import selective_scan
 
 from .families import INTERPRETED
@@ -73,3 +75,26 @@ def test_lti_scan(time, read_out):
     lengths, exact = torch.tensor([time, (time + 1) // 2, 0]), double(values)
     got = triton.lti_scan(**{"C": None} | values, lengths=lengths, reset=None)
     assert_same(got, lti_scan(**exact, lengths=lengths), values, exact)
+
+
+@pytest.mark.parametrize("function, gates", [(lstm, 4), (gru, 3)])
+def test_a_bfloat16_rnn_frame_by_frame(function, gates, monkeypatch):
+    """Its products are torch's, so that the interpreter does not spoil them; they and the outputs are rounded."""
+    from audiorec_kernels.rnn import triton_common
+
+    monkeypatch.setattr(triton_common, "_ON_CHIP", 0)
+    values = draw(
+        wx=(3, 20, gates, 2, 8), R=(2, 8, gates, 8), b=(gates, 2, 8), **({"b_n": (2, 8)} if gates == 3 else {})
+    )
+    with torch.no_grad():
+        values["R"].mul_(8**-0.5)
+    for name in ("wx", "R"):
+        values[name] = values[name].detach().bfloat16().requires_grad_()
+    lengths, reset, exact = torch.tensor([20, 0, 13]), torch.rand(3, 20) < 0.1, double(values)
+    weights, found = torch.randn(3, 20, 2, 8), []
+    for inputs, served in ((values, "triton"), (exact, "reference")):
+        with backend(served):
+            y, _ = function(**inputs, lengths=lengths, reset=reset)
+            found.append((y, *torch.autograd.grad((y * weights.to(y)).sum(), list(inputs.values()))))
+    for got, wanted, name in zip(*found, ("y", *values), strict=True):
+        assert ((got - wanted).abs().max() / wanted.abs().max()).item() <= 2**-6, name

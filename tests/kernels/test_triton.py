@@ -41,7 +41,11 @@ def test_every_law_holds_under_the_interpreter():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "function", ["linear_scan", "log_linear_scan", "selective_scan", "_carry", "causal_conv1d", "lstm"]
+    "case",
+    [
+        *("linear_scan", "log_linear_scan", "selective_scan", "_carry", "causal_conv1d"),
+        *("lstm", "lstm large", "gru", "gru large"),
+    ],
 )
-def test_it_compiles_for_sm_90_without_spills(function):
-    run("tools/compile_kernels.py", function)
+def test_it_compiles_for_sm_90_without_spills(case):
+    run("tools/compile_kernels.py", case)

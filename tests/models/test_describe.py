@@ -16,7 +16,7 @@ from audiorec.models.describe import parts
 from audiorec.streaming import state_bytes
 from tests.conftest import ROOT
 
-KINDS = ["conformer", "transformer", "lstm", "gru", "blstm", "mamba", "lmu", "min_gru", "min_lstm"]
+KINDS = sorted(ENCODERS.kinds)
 FIGURES = re.compile(
     r"(\S+ \S+), of 80 features 100 times a second: (\S+) M parameters, latency (\S+) ms, state (\S+) kB, "
     r"(\S+) M multiply-adds/s\."
@@ -36,6 +36,8 @@ def convolutions(dim: int) -> int:
 BY_HAND = {
     "lstm": convolutions(256) + 25 * 4 * (4 * 256 * (256 + 256) + 3 * 256),
     "gru": convolutions(288) + 25 * 4 * (3 * 288 * (288 + 288) + 3 * 288),
+    "flash_lstm": convolutions(256) + 25 * 6 * (4 * 256 * (256 + 64) + 3 * 256),
+    "flash_gru": convolutions(256) + 25 * 8 * (3 * 256 * (256 + 64) + 3 * 256),
     "conformer": convolutions(128)
     + 25 * 8 * (2 * 2 * 4 * 128**2 + 4 * 128**2 + 3 * 128**2 + 9 * 128 + 2 * (64 + 13) * 128),
     "mamba": convolutions(256)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from audiorec_kernels.arguments import frames_of, padding
+from audiorec_kernels.precision import full_precision
 
 
 def lstm(
@@ -64,7 +65,7 @@ def _over_time(
         past = padding(wx, lengths)[..., None, None]
         wx, holds = wx.masked_fill(past[..., None], 0), past.unbind(1)
     outputs = []
-    with torch.autocast(wx.device.type, enabled=False):
+    with full_precision(wx):
         for frame, reset_t, hold in zip(wx.unbind(1), resets, holds, strict=True):
             if reset_t is not None:
                 state = tuple(s.masked_fill(reset_t[..., None], 0) for s in state)
