@@ -53,6 +53,8 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "transducer_lattice modified": ("lattice", partial(_lattice, regular=0)),
     "lstm": ("rnn", lambda x: _lstm(x, *((4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)))),
 }
+# Of lengths and reset, those in front that a family's function does not know.
+_WITHOUT = {"lti": 1, "lattice": 2}
 
 
 class _NoDriver:
@@ -89,8 +91,7 @@ def compiled(function: str, dtype: torch.dtype, ragged: bool) -> list:
         given = arguments(partial(_meta, dtype=dtype))
         rows, time = given[0].shape[:2]
         rest = (_meta(rows, dtype=torch.int64), _meta(rows, time, dtype=torch.bool)) if ragged else (None, None)
-        rest = () if family in ("lti", "lattice") else rest  # they know of neither
-        getattr(module, function.split()[0])(*given, *rest)
+        getattr(module, function.split()[0])(*given, *rest[_WITHOUT.get(family, 0) :])
     finally:
         JITFunction.run, Operator.__call__ = run, call
     return kernels

@@ -30,11 +30,6 @@ def test_the_interpreter_gives_the_reference():
 
 
 @pytest.mark.slow
-def test_the_interpreter_gives_the_reference_of_those_without_laws():
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels/test_interpreted.py", TRITON_INTERPRET="1")
-
-
-@pytest.mark.slow
 def test_every_law_holds_under_the_interpreter():
     interpreted("test_laws.py", "not threads")
 
