@@ -12,7 +12,7 @@ from audiorec_kernels.operator import Operator
 
 # Frames of one chunk: products within it grow with it, the kernel's loop shrinks.
 _CHUNK = 32
-# The largest memory of which a power of A fits on chip; torch's products carry a larger one, whose steps outweigh a launch.
+# The largest memory of which a power of A fits on chip; torch's products carry a larger one.
 _LARGEST = 128
 _ROWS = 16
 
