@@ -17,6 +17,7 @@ from torch import Tensor
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 SERVED = ("triton",) if INTERPRETED else ("native",)
 ON_A_GPU = ("triton",) if INTERPRETED else ()
+WITHOUT_NATIVE = ("triton",) if INTERPRETED else ("reference",)
 if INTERPRETED:
     # Small tiles: an interpreted scan takes time by the element, and a short sequence then fills more than one tile.
     import audiorec_kernels.conv.triton as conv
@@ -68,7 +69,7 @@ def _selected(rows: int, time: int, dim: int = 5, states: int = 3, without: tupl
     return {name: x for name, x in drawn.items() if name not in without}
 
 
-def _memories(rows: int, time: int, read_out: bool, channels: int = 3, order: int = 4) -> dict[str, Tensor]:
+def _memories(rows: int, time: int, read_out: bool, channels: int = 5, order: int = 5) -> dict[str, Tensor]:
     drawn = {"u": torch.randn(rows, time, channels), "A": torch.randn(order, order) * 0.3, "B": torch.randn(order)}
     drawn |= {"C": torch.randn(channels, 2, order)} if read_out else {}
     return drawn | {"initial_state": torch.randn(rows, channels, order)}
@@ -114,8 +115,8 @@ KERNELS = {
     "selective scan, bare": Kernel(
         _steps_as_they_stand, partial(_selected, dim=17, states=1, without=("D", "z", "dt_bias")), ("u", "dt", "B", "C")
     ),
-    "memory": Kernel(lti_scan, partial(_memories, read_out=False), ("u",), ("reference",)),
-    "memory, read out": Kernel(lti_scan, partial(_memories, read_out=True), ("u",), ("reference",)),
+    "memory": Kernel(lti_scan, partial(_memories, read_out=False), ("u",), WITHOUT_NATIVE),
+    "memory, read out": Kernel(lti_scan, partial(_memories, read_out=True), ("u",), WITHOUT_NATIVE),
     "LSTM": Kernel(_lstm, _lstm_gates, ("wx",), ON_A_GPU, narrow_products=True),
     "LSTM, frame by frame": Kernel(
         _lstm, partial(_lstm_gates, heads=1, dim=67), ("wx",), ON_A_GPU, narrow_products=True

@@ -1,18 +1,31 @@
 """Lattices against all their paths counted, laws of the occupancies, float32 over a long lattice, the native kernel."""
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
 from audiorec_kernels import backend
-from audiorec_kernels.lattice import arc_lattice, native, transducer_lattice
+from audiorec_kernels.lattice import arc_lattice, transducer_lattice
 from audiorec_kernels.native import ABSENT, LIBRARY
+
+from .families import INTERPRETED
 
 REGULAR = [(1, 0), (0, 1)]
 MODIFIED = [(1, 1), (0, 1)]
-BACKENDS = ["reference", pytest.param("native", marks=pytest.mark.skipif(LIBRARY is None, reason=ABSENT))]
+COMPILED = [
+    "triton" if INTERPRETED else pytest.param("native", marks=pytest.mark.skipif(LIBRARY is None, reason=ABSENT))
+]
+BACKENDS = ["reference", *COMPILED]
 kinds = pytest.mark.parametrize("regular", [True, False], ids=["regular", "modified"])
 backends = pytest.mark.parametrize("name", BACKENDS)
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_nan_until_it_is_written():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 def draw(
@@ -164,16 +177,17 @@ def test_float32_stays_near_float64_over_3000_frames_and_500_symbols(regular, na
         torch.testing.assert_close(crossing, torch.ones_like(crossing), rtol=1e-5, atol=0)
 
 
-@pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
+@pytest.mark.parametrize("name", COMPILED)
 @kinds
-def test_the_native_operator_is_one_for_torch(regular):
+def test_the_operator_is_one_for_torch(regular, name):
+    module = import_module(f"audiorec_kernels.lattice.{name}")
     px, py = draw(2, 4, 6, regular, torch.float32)
     boundary = torch.tensor([[0, 0, 4, 6], [0, 0, 2, 3]])
     # Against numerical gradients it is the reference that stands; this looks at fakes, aliases and registration.
     checks = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    torch.library.opcheck(native._LATTICE.operator, (px, py, boundary), test_utils=checks)
+    torch.library.opcheck(module._LATTICE.operator, (px, py, boundary), test_utils=checks)
     compiled = torch.compile(
-        lambda px, py: native.transducer_lattice(px, py, boundary)[0] * 2, fullgraph=True, backend="eager"
+        lambda px, py: module.transducer_lattice(px, py, boundary)[0] * 2, fullgraph=True, backend="eager"
     )
     torch.testing.assert_close(compiled(px, py), 2 * transducer_lattice(px, py, boundary)[0])
 

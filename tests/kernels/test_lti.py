@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from audiorec_kernels import backend
 from audiorec_kernels.lti import lti_scan, lti_scan_step
 
 NAMES = ("u", "A", "B", "C", "initial_state")
@@ -55,6 +56,18 @@ def test_one_frame_is_a_scan_of_one():
     values = inputs(2, 1, False)
     m = lti_scan_step(values["u"][:, 0], values["A"], values["B"], values["initial_state"])
     torch.testing.assert_close(m, lti_scan(**values)[1])
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_memory_too_large_for_tritons_kernel_is_carried_by_torch(resets):
+    pytest.importorskip("triton")
+    torch.manual_seed(0)
+    values = {"u": torch.randn(2, 70, 3), "A": torch.randn(129, 129) / 23, "B": torch.randn(129)}
+    rest = {"lengths": torch.tensor([70, 33]), "reset": torch.rand(2, 70) < 0.1 if resets else None}
+    with backend("triton"):
+        got = lti_scan(**values, **rest)
+    for a, b in zip(got, lti_scan(**{name: x.double() for name, x in values.items()}, **rest), strict=True):
+        torch.testing.assert_close(a, b.float(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("time", [2, 20])

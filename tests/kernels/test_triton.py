@@ -18,25 +18,25 @@ def run(*command: str, **environment: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
 
 
-def laws(tests: str) -> None:
-    """Those of ``test_laws.py``, of which the backend under the interpreter is triton."""
+def interpreted(file: str, tests: str) -> None:
+    """A file's tests, of which the backend under the interpreter is triton."""
     options = "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", tests
-    run("-m", "pytest", *options, "tests/kernels/test_laws.py", TRITON_INTERPRET="1")
+    run("-m", "pytest", *options, f"tests/kernels/{file}", TRITON_INTERPRET="1")
 
 
 @pytest.mark.slow
 def test_the_interpreter_gives_the_reference():
-    laws("test_it_gives_the_reference_in_float64 and 17 and not wide and not tap")
-
-
-@pytest.mark.slow
-def test_the_interpreter_gives_the_reference_of_those_without_laws():
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels/test_interpreted.py", TRITON_INTERPRET="1")
+    interpreted("test_laws.py", "test_it_gives_the_reference_in_float64 and 17 and not wide and not tap")
 
 
 @pytest.mark.slow
 def test_every_law_holds_under_the_interpreter():
-    laws("not threads")
+    interpreted("test_laws.py", "not threads")
+
+
+@pytest.mark.slow
+def test_the_interpreted_lattice_is_the_reference():
+    interpreted("test_lattice.py", "triton")
 
 
 @pytest.mark.slow
@@ -45,6 +45,7 @@ def test_every_law_holds_under_the_interpreter():
     [
         *("linear_scan", "log_linear_scan", "selective_scan", "_carry", "causal_conv1d"),
         *("lstm", "lstm large", "gru", "gru large"),
+        *("transducer_lattice", "transducer_lattice modified"),
     ],
 )
 def test_it_compiles_for_sm_90_without_spills(case):

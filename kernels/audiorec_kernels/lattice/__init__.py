@@ -15,7 +15,8 @@ def transducer_lattice(px: Tensor, py: Tensor, boundary: Tensor | None = None) -
 
     py (B, S+1, T): log-probability of a blank, (s, t) → (s, t+1). px, of a symbol: (B, S, T+1) for the regular lattice,
     (s, t) → (s+1, t), or (B, S, T) for the modified one, (s, t) → (s+1, t+1). boundary (B, 4) int64: first symbol, first
-    frame, last symbol, last frame of each row; by default (0, 0, S, T). What stands outside it reaches nothing.
+    frame, last symbol, last frame of each row; by default (0, 0, S, T). What stands outside it reaches nothing. On a GPU its
+    values are not looked at: that would wait for it, and kernels stay within the lattice.
 
     Returns scores (B,), −inf for a row without a path, whose occupancies are zero, and the occupancies of px and py, of
     their shapes: the score's gradient. They carry none of their own. Raises ValueError where arguments disagree.
@@ -48,18 +49,19 @@ def arc_lattice(arcs: Tensor, moves: Sequence[tuple[int, int]], boundary: Tensor
 def _boundary(name: str, boundary: Tensor | None, x: Tensor, symbols: int, frames: int) -> Tensor:
     """As given, or whole: int64 on the device of ``x``."""
     batch = x.shape[-3]
-    whole = torch.tensor([0, 0, symbols, frames], device=x.device)
+    whole = torch.tensor([0, 0, symbols, frames])
     if boundary is None:
-        return whole.expand(batch, 4)
+        return whole.to(x.device, non_blocking=True).expand(batch, 4)
     if boundary.shape != (batch, 4) or boundary.is_floating_point():
         raise ValueError(
             f"{name}: boundary must be integers ({batch}, 4), got {boundary.dtype} {tuple(boundary.shape)}"
         )
-    boundary = boundary.to(x.device, torch.int64)
-    if ((boundary[:, :2] < 0) | (boundary[:, :2] > boundary[:, 2:]) | (boundary[:, 2:] > whole[2:])).any():
-        limit = f"0 ≤ first ≤ last ≤ ({symbols}, {frames}) in symbols and frames"
-        raise ValueError(f"{name}: boundary must have rows with {limit}, got {boundary.tolist()}")
-    return boundary
+    if boundary.device.type == "cpu":
+        first, last = boundary[:, :2], boundary[:, 2:]
+        if ((first < 0) | (first > last) | (last > whole[2:])).any():
+            limit = f"0 ≤ first ≤ last ≤ ({symbols}, {frames}) in symbols and frames"
+            raise ValueError(f"{name}: boundary must have rows with {limit}, got {boundary.tolist()}")
+    return boundary.to(x.device, torch.int64)
 
 
 prepare(__name__, "transducer_lattice", "arc_lattice")

@@ -3,13 +3,13 @@
 There is no other on a CPU: the chunks are matrix products, which torch does as fast as anyone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiorec_kernels.arguments import frames_of, padding
+from audiorec_kernels.arguments import padding
 from audiorec_kernels.precision import full_precision
 
 # Frames of one chunk. The work per frame and channel is (_CHUNK + d) · d, the loop's length T / _CHUNK.
@@ -27,11 +27,42 @@ def lti_scan(
     lengths: Tensor | None,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
+    return scan(u, A, B, C, initial_state, lengths, reset, _CHUNK, carry)
+
+
+def carry(added: Tensor, power: Tensor, m: Tensor, reset: Tensor | None) -> Tensor:
+    """(B, n + 1, K, d): m, and what becomes of it step by step; ``added`` (B, n, K, d), m → m power + added.
+
+    Where ``reset`` (B, n) is true, that step begins from zero.
+    """
+    memories = [m]
+    resets = [None] * added.shape[1] if reset is None else reset[..., None, None].unbind(1)
+    for x, begins in zip(added.unbind(1), resets, strict=True):
+        m = m if begins is None else m.masked_fill(begins, 0)
+        m = m @ power + x
+        memories.append(m)
+    return torch.stack(memories, 1)
+
+
+Carry = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+def scan(
+    u: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor | None,
+    initial_state: Tensor | None,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    size: int,
+    carry: Carry,
+) -> tuple[Tensor, Tensor]:
+    """In chunks of ``size`` frames, or where these are few or a reset may cut a chunk in two, frame by frame."""
     given, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     batch, time, channels = u.shape
     if initial_state is None:
         initial_state = u.new_zeros(batch, channels, B.shape[0], dtype=dtype)
-    resets = frames_of(reset, lengths, u)
     if lengths is None:
         lengths = torch.full((batch,), time, device=u.device)
     past = padding(u, lengths)[..., None]
@@ -39,42 +70,22 @@ def lti_scan(
     C = None if C is None else C.to(dtype)
     with full_precision(u):
         if reset is None and time > _FEW:
-            y, m = in_chunks(u, A, B, C, m, lengths)
+            y, m = _in_chunks(u, A, B, C, m, lengths, size, carry)
         else:
-            y, m = _in_steps(u, A, B, C, m, lengths, resets)
+            y, m = _in_steps(u, A, B, C, m, lengths, None if reset is None else reset & ~past[..., 0], carry)
     return y.masked_fill(past[..., None], 0).to(given), m
 
 
 def _in_steps(
-    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, resets: Sequence[Tensor | None]
+    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, reset: Tensor | None, carry: Carry
 ) -> tuple[Tensor, Tensor]:
-    memories = [m]
-    for u_t, reset_t in zip(u.unbind(1), resets, strict=True):
-        m = m if reset_t is None else m.masked_fill(reset_t[..., None], 0)
-        m = m @ A.T + u_t[..., None] * B
-        memories.append(m)
-    y = torch.stack(memories, 1)
-    end = y[torch.arange(lengths.shape[0], device=u.device), lengths]
-    return (y[:, 1:] if C is None else torch.einsum("btkd,kqd->btkq", y[:, 1:], C)), end
+    memories = carry(u[..., None] * B, A.T, m, reset)
+    end = memories[torch.arange(lengths.shape[0], device=u.device), lengths]
+    return (memories[:, 1:] if C is None else torch.einsum("btkd,kqd->btkq", memories[:, 1:], C)), end
 
 
-def carry(added: Tensor, power: Tensor, m: Tensor) -> Tensor:
-    """(B, n + 1, K, d): m, and what becomes of it chunk by chunk; ``added`` (B, n, K, d), m → m power + added."""
-    memories = [m]
-    for chunk in added.unbind(1):
-        memories.append(memories[-1] @ power + chunk)
-    return torch.stack(memories, 1)
-
-
-def in_chunks(
-    u: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor | None,
-    m: Tensor,
-    lengths: Tensor,
-    size: int = _CHUNK,
-    carry: Callable[[Tensor, Tensor, Tensor], Tensor] = carry,
+def _in_chunks(
+    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, size: int, carry: Carry
 ) -> tuple[Tensor, Tensor]:
     """In a chunk that begins from m, m_i = A^{i+1} m + Σ_{j ≤ i} A^{i−j} B u_j: products with two fixed matrices.
 
@@ -86,7 +97,7 @@ def in_chunks(
     powers = _powers(A, size)  # (L + 1, d, d): A^0 … A^L
     impulse = powers[:-1] @ B  # (L, d): B … A^{L−1} B
     added = torch.einsum("bnjk,jd->bnkd", chunks, impulse.flip(0))
-    starts = carry(added, powers[-1].T, m)  # the last is the end of the last chunk
+    starts = carry(added, powers[-1].T, m, None)  # the last is the end of the last chunk
 
     # What a frame's y takes from each input before it (L, k, q) and from the chunk's start (L, k, q, d): k is 1 and
     # q is d without a read-out.
