@@ -74,7 +74,7 @@ def test_a_bad_option_is_named_with_its_value(kind):
 
 def test_an_unknown_kind_is_named_with_those_there_are():
     with pytest.raises(
-        ConfigError, match=r"encoder\.kind: unknown kind 'lsmt'; it accepts blstm, conformer, gru, .*transformer"
+        ConfigError, match=r"encoder\.kind: unknown kind 'lsmt'; it accepts blstm, conformer, flash_gru, .*transformer"
     ):
         build({"kind": "lsmt"}, 80)
     with pytest.raises(ConfigError, match="encoder: needs a mapping with a key `kind`"):
