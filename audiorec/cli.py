@@ -84,13 +84,18 @@ def tokenizer(
     data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
     kind: Annotated[str, typer.Option(help="char, word, bpe or unigram.")] = "bpe",
     size: Annotated[Optional[int], typer.Option(help="Number of pieces, blank included.")] = None,  # noqa: UP045
+    case: Annotated[str, typer.Option(help="lower, upper or none: as in the recipe's tokenizer.normalize.")] = "none",
+    unicode: Annotated[str, typer.Option(help="NFC or NFKC; likewise.")] = "NFC",
+    punctuation: Annotated[bool, typer.Option(help="Whether it stays; likewise.")] = True,
     *,
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
     """Train a tokenizer on transcripts."""
-    from audiorec.text import train_tokenizer
+    from audiorec.config import parse
+    from audiorec.text import Normalizer, train_tokenizer
 
-    made = train_tokenizer(kind, _transcripts(data), size)
+    normalize = parse(Normalizer, {"case": case, "unicode": unicode, "punctuation": punctuation}, "tokenizer.normalize")
+    made = train_tokenizer(kind, [normalize(text) for text in _transcripts(data)], size)
     made.save(out)
     print(f"{out}: {made.kind}, {made.size} pieces")
 

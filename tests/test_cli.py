@@ -63,6 +63,11 @@ def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
     assert "37.5 ms" in about.stdout and "8000 Hz" in about.stdout and "State of a stream" in about.stdout
     made = run("tokenizer", data, "--kind", "char", "--out", tmp_path / "tokens")
     assert made.returncode == 0 and (tmp_path / "tokens/tokens.txt").exists(), made.stderr
+    (tmp_path / "texts").write_text("Seven, nine!\n")
+    made = run(
+        "tokenizer", tmp_path / "texts", "--kind", "word", "--case", "lower", "--no-punctuation", "--out", tmp_path
+    )
+    assert (tmp_path / "tokens.txt").read_text().splitlines()[-2:] == ["▁nine 2", "▁seven 3"], made.stderr
     assert "no problems" in run("data", "validate", data).stdout
 
 
@@ -89,6 +94,7 @@ def broken_data(tmp_path):
         (1, "no such folder", lambda m, d, t: ["decode", m, "--data", t / "none", "--out", t / "out"]),
         (1, "holds other files", lambda m, d, t: ["decode", m, "--data", d, "--out", d]),
         (1, "cannot be read", lambda m, d, t: ["score", d, t / "none"]),
+        (2, "normalize.case: ", lambda m, d, t: ["tokenizer", d, "--kind", "word", "--case", "low", "--out", t]),
         (2, "unknown kind", lambda m, d, t: ["tokenizer", d, "--kind", "letters", "--out", t]),
         (2, "No such option", lambda m, d, t: ["info", m, "--colour"]),
         (2, "Missing option", lambda m, d, t: ["decode", m]),
