@@ -41,7 +41,7 @@ def decode(
     for names, samples in source(utterances, recordings, recognizer.sample_rate):
         began = time.perf_counter()
         given = (
-            recognizer.transcribe_batch(samples) if chunk_ms is None else [_stream(recognizer, samples[0], chunk_ms)]
+            recognizer.transcribe_batch(samples) if chunk_ms is None else [in_pieces(recognizer, samples[0], chunk_ms)]
         )
         decode_seconds += time.perf_counter() - began
         audio_seconds += sum(map(len, samples)) / recognizer.sample_rate
@@ -62,7 +62,8 @@ def decode(
     return summary
 
 
-def _stream(recognizer: "Recognizer", samples: np.ndarray, chunk_ms: float) -> "Result":
+def in_pieces(recognizer: "Recognizer", samples: np.ndarray, chunk_ms: float) -> "Result":
+    """What a stream hears in samples (T,) that come in pieces of ``chunk_ms`` milliseconds."""
     stream = recognizer.stream()
     size = max(1, round(chunk_ms * recognizer.sample_rate / 1000))
     for start in range(0, len(samples), size):

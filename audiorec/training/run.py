@@ -27,7 +27,7 @@ from audiorec.training.checkpoints import (
 )
 from audiorec.training.config import RunConfig, TrainerConfig
 from audiorec.training.module import Training
-from audiorec.training.precision import resolve_precision
+from audiorec.training.precision import Precision, resolve_precision
 
 STATISTICS_BATCHES = 8
 # What may differ between a run and its continuation.
@@ -60,18 +60,20 @@ def train(
     torch.manual_seed(config.trainer.seed)
     model = AsrModel(config, tokenizer.size)
     training = Training(model, tokenizer, config, data, valid)
+    precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
     _say(
         quiet,
         f"training {config.encoder.kind} with {parameter_count(model) / 1e6:.2f} M parameters on {train_dir}: "
         f"{len(data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch, "
-        f"in {resolve_precision(config.trainer.precision, config.trainer.accelerator)}",
+        f"in {precision}",
     )
     resume = last if last.exists() else None
     if resume:
         _say(quiet, f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
     else:
         _set_statistics(model, training)
-    trainer = _trainer(config, out, quiet, _finished_epochs(last) if over else config.trainer.max_epochs)
+    epochs = _finished_epochs(last) if over else config.trainer.max_epochs
+    trainer = _trainer(config, out, quiet, epochs, precision)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
         warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
@@ -172,9 +174,8 @@ def _set_statistics(model: AsrModel, training: Training) -> None:
     model.features.set_statistics(mean, (square / count - mean.square()).clamp(min=0).sqrt())
 
 
-def _trainer(config: RunConfig, out: Path, quiet: bool, max_epochs: int) -> lightning.Trainer:
+def _trainer(config: RunConfig, out: Path, quiet: bool, max_epochs: int, precision: Precision) -> lightning.Trainer:
     options = config.trainer
-    precision = resolve_precision(options.precision, options.accelerator)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     checkpoints = ModelCheckpoint(

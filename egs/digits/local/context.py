@@ -22,6 +22,7 @@ from audiorec.data.draws import generator
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
 from audiorec.data.strings import StringsConfig, draw_strings
 from audiorec.evaluation import score
+from audiorec.evaluation.decode import in_pieces
 from audiorec.recognizer import Recognizer, load
 from audiorec.search.ngram import write_ngram
 
@@ -70,7 +71,7 @@ def measure(run: Path, train: list[Utterance], test: list[Utterance], snr: float
                 wers.append(100 * score(references, said).wer)
                 counts.append(spotted(references, said, listed))
             if streamed and live:
-                differ = sum(stream(recognizer, speech[i]) != said[i] for i in speech)
+                differ = sum(in_pieces(recognizer, speech[i], CHUNK_MS).text != said[i] for i in speech)
             found, asked, alarms = (sum(column) for column in zip(*counts, strict=True))
             print(f"| {name} | {mean(wers):.2f} | {found} of {asked} | {alarms} | {differ} |", flush=True)
 
@@ -124,13 +125,6 @@ def decode(recognizer: Recognizer, frames: list[tuple[list[str], Tensor, Tensor]
         last = search.flush(state)
         said |= {n: recognizer.tokenizer.decode(tokens.row(i)[0] + last.row(i)[0]) for i, n in enumerate(names)}
     return said
-
-
-def stream(recognizer: Recognizer, samples: np.ndarray) -> str:
-    live, size = recognizer.stream(), CHUNK_MS * recognizer.sample_rate // 1000
-    for start in range(0, len(samples), size):
-        live.accept(samples[start : start + size])
-    return live.finish().text
 
 
 def spotted(references: Texts, said: Texts, phrases: list[str]) -> tuple[int, int, int]:
