@@ -39,15 +39,7 @@ def _age(reset: Tensor | None, left: int) -> Tensor | None:
     return frame - begun.cummax(1).values.to(torch.int32)
 
 
-def _outputs(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    initial: Tensor,
-    lengths: Tensor | None,
-    age: Tensor | None,
-    silu: bool,
-) -> tuple[Tensor, Tensor]:
+def _outputs(x: Tensor, weight: Tensor, bias: Tensor | None, initial: Tensor, *_) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), torch.empty_like(initial)
 
 
@@ -60,7 +52,7 @@ def _forward(
     age: Tensor | None,
     silu: bool,
 ) -> tuple[Tensor, Tensor]:
-    y, last = _outputs(x, weight, bias, initial, lengths, age, silu)
+    y, last = _outputs(x, weight, bias, initial)
     rows, time, dim = x.shape
     # One tile more than the frames fill: the state at their end may lie in it.
     grid = rows, triton.cdiv(time + 1, _TILE["FRAMES"]), triton.cdiv(dim, _TILE["BLOCK"])
@@ -69,17 +61,8 @@ def _forward(
     return y, last
 
 
-def _gradients(
-    dy: Tensor,
-    dlast: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    initial: Tensor,
-    lengths: Tensor | None,
-    age: Tensor | None,
-    silu: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _gradients(dy: Tensor, dlast: Tensor, *inputs) -> tuple[Tensor, ...]:
+    x, weight, _, initial, *_ = inputs
     return torch.empty_like(x), torch.empty_like(weight), weight.new_empty(len(weight)), torch.empty_like(initial)
 
 

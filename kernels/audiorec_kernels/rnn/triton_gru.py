@@ -54,19 +54,8 @@ def _forward(
     return found
 
 
-def _gradients(
-    dy: Tensor,
-    dh: Tensor,
-    wx: Tensor,
-    R: Tensor,
-    b: Tensor,
-    b_n: Tensor,
-    h: Tensor,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    y: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return torch.empty_like(wx), torch.empty_like(R), torch.empty_like(b), torch.empty_like(b_n), torch.empty_like(h)
+def _gradients(dy: Tensor, dh: Tensor, *inputs) -> tuple[Tensor, ...]:
+    return tuple(map(torch.empty_like, inputs[:5]))  # wx, R, b, b_n, h
 
 
 def _backward(

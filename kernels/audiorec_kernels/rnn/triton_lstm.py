@@ -57,22 +57,8 @@ def _forward(
     return found
 
 
-def _gradients(
-    dy: Tensor,
-    dh: Tensor,
-    dc: Tensor,
-    dmemory: Tensor,
-    wx: Tensor,
-    R: Tensor,
-    b: Tensor,
-    h: Tensor,
-    c: Tensor,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    y: Tensor,
-    memory: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return torch.empty_like(wx), torch.empty_like(R), torch.empty_like(b), torch.empty_like(h), torch.empty_like(c)
+def _gradients(dy: Tensor, dh: Tensor, dc: Tensor, dmemory: Tensor, *inputs) -> tuple[Tensor, ...]:
+    return tuple(map(torch.empty_like, inputs[:5]))  # wx, R, b, h, c
 
 
 def _backward(

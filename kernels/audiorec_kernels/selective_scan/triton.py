@@ -35,20 +35,7 @@ def selective_scan(
     return y, last
 
 
-def _outputs(
-    u: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    initial: Tensor | None,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    softplus: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _outputs(u: Tensor, dt: Tensor, A: Tensor, *_) -> tuple[Tensor, Tensor, Tensor]:
     """y, the last state, and the states (B, tiles, N, D) that each tile begins with."""
     (rows, time, dim), states = u.shape, A.shape[1]
     starts = A.new_empty(rows, (time + _FRAMES - 1) // _FRAMES, states, dim)
@@ -70,7 +57,7 @@ def _forward(
     softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = u, dt, A, B, C, D, z, dt_bias, initial, lengths, reset
-    found = _outputs(*inputs, softplus)
+    found = _outputs(*inputs)
     (rows, time, dim), states = u.shape, A.shape[1]
     sizes = {"N": states, "STATES": triton.next_power_of_2(states), "SOFTPLUS": softplus}
     grid = rows, triton.cdiv(dim, _FORWARD["BLOCK"])
@@ -78,24 +65,9 @@ def _forward(
     return found
 
 
-def _gradients(
-    dy: Tensor,
-    dlast: Tensor,
-    dstarts: Tensor,
-    u: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    starts: Tensor,
-    softplus: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    over_time = torch.empty_like(u), torch.empty_like(dt), torch.empty_like(A), torch.empty_like(B), torch.empty_like(C)
+def _gradients(dy: Tensor, dlast: Tensor, dstarts: Tensor, *inputs) -> tuple[Tensor, ...]:
+    u, dt, A, B, C, _, z, *_ = inputs
+    over_time = map(torch.empty_like, (u, dt, A, B, C))
     channels, last = A.new_empty(len(A)), torch.empty_like(dlast, memory_format=torch.contiguous_format)
     return *over_time, channels, torch.empty_like(u if z is None else z), torch.empty_like(channels), last
 
