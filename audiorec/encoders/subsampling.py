@@ -8,24 +8,23 @@ from audiorec.config import Config
 from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite, window
 
 
-class StridedConv(StreamingModule):
-    """Causal convolution over time, (B, T, input_dim) → (B, ceil(T / stride), output_dim).
+class Strided(StreamingModule):
+    """What strided causal convolutions share: output t sees input frames up to t · stride + stride − 1 and
+    kernel − stride frames before its own.
 
-    Output t sees input frames up to t · stride + stride − 1 and kernel − stride frames before its own. ``separable``
-    convolves each channel alone and mixes them after. State: ``left`` (B, kernel − stride, input_dim), frames before.
+    ``convolve`` says how: frames (B, kernel − stride + T, input_dim) → (B, ceil(T / stride), output_dim).
+    State: ``left`` (B, kernel − stride, input_dim), frames before.
     """
 
-    def __init__(self, input_dim: int, output_dim: int, stride: int, kernel: int, separable: bool = False):
+    def __init__(self, input_dim: int, output_dim: int, stride: int, kernel: int):
         super().__init__(input_dim, output_dim)
         if kernel < stride:
-            raise ValueError(f"StridedConv: a kernel of {kernel} skips frames at stride {stride}")
+            raise ValueError(f"{type(self).__name__}: a kernel of {kernel} skips frames at stride {stride}")
         self.stride = self.block = stride
         self.kernel = kernel
-        if separable:
-            depthwise = nn.Conv1d(input_dim, input_dim, kernel, stride, groups=input_dim)
-            self.conv = nn.Sequential(depthwise, nn.Conv1d(input_dim, output_dim, 1))
-        else:
-            self.conv = nn.Conv1d(input_dim, output_dim, kernel, stride)
+
+    def convolve(self, frames: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def initial_state(self, batch_size: int) -> State:
         return {"left": self.zeros(batch_size, self.kernel - self.stride, self.input_dim)}
@@ -33,10 +32,50 @@ class StridedConv(StreamingModule):
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         self.check(x, lengths, state)
         frames = torch.cat([state["left"].to(x.dtype), mask(x, lengths)], 1)
-        y = self.conv(frames.transpose(1, 2)).transpose(1, 2)
+        y = self.convolve(frames)
         y_lengths = -(-lengths // self.stride)
         left = window(frames, lengths, self.kernel - self.stride).to(state["left"].dtype)
         return mask_finite(y, y_lengths), y_lengths, {"left": left}
+
+
+class StridedConv(Strided):
+    """Convolution over time, (B, T, input_dim) → (B, ceil(T / stride), output_dim).
+
+    ``separable`` convolves each channel alone and mixes them after.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, stride: int, kernel: int, separable: bool = False):
+        super().__init__(input_dim, output_dim, stride, kernel)
+        if separable:
+            depthwise = nn.Conv1d(input_dim, input_dim, kernel, stride, groups=input_dim)
+            self.conv = nn.Sequential(depthwise, nn.Conv1d(input_dim, output_dim, 1))
+        else:
+            self.conv = nn.Conv1d(input_dim, output_dim, kernel, stride)
+
+    def convolve(self, frames: Tensor) -> Tensor:
+        return self.conv(frames.transpose(1, 2)).transpose(1, 2)
+
+
+class StridedConv2d(Strided):
+    """Convolution over time and frequency. A frame is ``planes`` of ``bins`` each and comes out as ``planes_out`` of half
+    the bins: (B, T, planes · bins) → (B, ceil(T / stride), planes_out · ceil(bins / 2)).
+
+    Its weights, three bins wide, are the same at every frequency: a voice whose formants lie higher looks alike.
+    """
+
+    def __init__(self, planes: int, bins: int, planes_out: int, stride: int, kernel: int, separable: bool = False):
+        super().__init__(planes * bins, planes_out * -(-bins // 2), stride, kernel)
+        self.planes = planes
+        options = {"stride": (stride, 2), "padding": (0, 1)}
+        if separable:
+            depthwise = nn.Conv2d(planes, planes, (kernel, 3), groups=planes, **options)
+            self.conv = nn.Sequential(depthwise, nn.Conv2d(planes, planes_out, 1))
+        else:
+            self.conv = nn.Conv2d(planes, planes_out, (kernel, 3), **options)
+
+    def convolve(self, frames: Tensor) -> Tensor:
+        images = frames.unflatten(2, (self.planes, -1)).transpose(1, 2)  # (B, planes, T, bins)
+        return self.conv(images).transpose(1, 2).flatten(2)
 
 
 class SubsampledConfig(Config):
@@ -45,6 +84,9 @@ class SubsampledConfig(Config):
     strides: list[PositiveInt] = Field([2, 2], description="of the convolutions; their product is the subsampling")
     kernel: PositiveInt = Field(5, description="frames seen by each convolution, at least its stride")
     separable: bool = Field(True, description="all but the first convolve each channel alone and mix them after")
+    planes: PositiveInt | None = Field(
+        None, description="convolve over frequency too, halved each time, to so many planes; null: over time alone"
+    )
 
 
 def subsampling(config: SubsampledConfig, input_dim: int, output_dim: int) -> Sequential:
@@ -52,8 +94,12 @@ def subsampling(config: SubsampledConfig, input_dim: int, output_dim: int) -> Se
     members: dict[str, StreamingModule] = {}
     dim = input_dim
     for i, stride in enumerate(config.strides):
-        kernel = max(config.kernel, stride)
-        members[f"conv{i}"] = StridedConv(dim, output_dim, stride, kernel, separable=config.separable and i > 0)
-        members[f"act{i}"] = Pointwise(nn.SiLU(), output_dim)
-        dim = output_dim
+        kernel, separable = max(config.kernel, stride), config.separable and i > 0
+        if config.planes is None:
+            conv = StridedConv(dim, output_dim, stride, kernel, separable)
+        else:
+            planes = config.planes if i else 1
+            conv = StridedConv2d(planes, dim // planes, config.planes, stride, kernel, separable)
+        dim = conv.output_dim
+        members |= {f"conv{i}": conv, f"act{i}": Pointwise(nn.SiLU(), dim)}
     return Sequential(**members, out=Pointwise(nn.Linear(dim, output_dim), dim, output_dim))

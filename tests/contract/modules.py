@@ -12,7 +12,7 @@ from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
 from audiorec.encoders.rnn import Gru, Lstm
-from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
+from audiorec.encoders.subsampling import StridedConv, StridedConv2d, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
 from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
@@ -74,6 +74,9 @@ MODULES = {
     "strided conv 2": lambda: StridedConv(4, 5, stride=2, kernel=3),
     "strided conv 3, no overlap": lambda: StridedConv(4, 5, stride=3, kernel=3),
     "strided conv, separable": lambda: StridedConv(4, 5, stride=2, kernel=5, separable=True),
+    "strided conv over frequency": lambda: StridedConv2d(2, 5, 3, stride=2, kernel=3),
+    "strided conv over frequency, separable": lambda: StridedConv2d(2, 4, 3, stride=3, kernel=3, separable=True),
+    "subsampling 4 over frequency": lambda: subsampling(SubsampledConfig(planes=3), 7, 5),
     "subsampling 8": lambda: subsampling(SubsampledConfig(strides=[2, 2, 2]), 4, 5),
     "subsampling 6": lambda: subsampling(SubsampledConfig(strides=[3, 2], separable=False), 4, 5),
     "lstm": lambda: Lstm(4, 3),

@@ -184,16 +184,18 @@ def forward_and_backward(function: Callable, inputs: tuple[Tensor, ...]) -> Call
 
 
 def medians(calls: list[Callable[[], object]]) -> list[float]:
-    """Seconds of a call of each, taken in turn; short calls in groups that fill 2 ms."""
+    """Seconds of a call of each, in groups taken in turn that fill 50 ms, the first call of each not counted: it gets the
+    memory that the other one's buffers were in, which the system may have taken back meanwhile."""
     groups, times = [], [[] for _ in calls]
     for call in calls:
         call()
         start = time.perf_counter()
         call()
-        groups.append(max(1, int(2e-3 / (time.perf_counter() - start))))
+        groups.append(max(1, int(50e-3 / (time.perf_counter() - start))))
     start = time.perf_counter()
     while len(times[0]) < 5 or time.perf_counter() - start < SECONDS:
         for call, group, taken in zip(calls, groups, times, strict=True):
+            call()
             begun = time.perf_counter()
             for _ in range(group):
                 call()
