@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from audiorec_kernels import backend
 from audiorec_kernels.conv import causal_conv1d
+from audiorec_kernels.lattice import transducer_lattice
 from audiorec_kernels.lti import lti_scan, lti_scan_step
 from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
 from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
@@ -96,6 +97,14 @@ def _memory(*over: int, channels: int, order: int, outputs: int = 0) -> tuple[Te
     return torch.randn(*over, channels), A, torch.randn(order), *read_out
 
 
+LATTICE = 8, 60, 250  # B, S, T: 8 * 61 * 250 nodes
+
+
+def _arcs() -> tuple[Tensor, ...]:
+    B, S, T = LATTICE
+    return torch.randn(B, S, T + 1) - 3, torch.randn(B, S + 1, T) - 1
+
+
 OUT = torch.empty(FRAME)
 COMPARISONS = {
     "scan": [
@@ -165,6 +174,16 @@ COMPARISONS = {
             lambda u, A, B, m: lti_scan(u[:, None], A, B, initial_state=m)[1],
             False,
         ),
+    ],
+    "lattice": [  # the occupancies come with the score: there is no other backward pass
+        Comparison(
+            "transducer_lattice B 8, S 60, T 250",
+            "torch loop",
+            _arcs,
+            transducer_lattice,
+            in_plain_torch(transducer_lattice),
+            False,
+        )
     ],
 }
 
