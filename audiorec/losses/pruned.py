@@ -24,6 +24,7 @@ class PrunedTransducerLoss(nn.Module):
 
     In training the simple loss's scale falls from 1 to ``simple_scale`` and the pruned one's rises from 0.1 to 1 over the
     first ``warmup`` batches, as in the published recipes; in evaluation it is the pruned loss alone, the model's own.
+    ``delay_penalty`` begins in training after twice that: earlier it would teach to emit before there is anything to hear.
     ``lm_only_scale`` and ``am_only_scale`` smooth the simple loss; ``recompute`` keeps nothing of the band but its input, for
     a third more time in the joiner.
     """
@@ -92,17 +93,19 @@ class PrunedTransducerLoss(nn.Module):
                 f"joiner gives {len(output.weight)} logits, the simple loss {vocabulary}: make them one vocabulary"
             )
         symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, vocabulary)
-        simple, occupancies = self._simple(encoder, predictor, symbols, boundary)
+        penalised = self.training and self.delay_penalty and self.batches >= 2 * self.warmup
+        delay = self.delay_penalty if penalised else 0.0
+        simple, occupancies = self._simple(encoder, predictor, symbols, boundary, delay)
 
         ranges = get_rnnt_prune_ranges(*occupancies, boundary, self.prune_range)
         index = band_symbols(symbols, ranges, BLANK)
         hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
         px, py = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute).unbind(-1)
         px, py = band_arcs(px, py, ranges, symbols.shape[1], boundary, self.rnnt_type)
-        return TwoPass(simple, lattice_loss(px, py, boundary, self.delay_penalty, "none")[0])
+        return TwoPass(simple, lattice_loss(px, py, boundary, delay, "none")[0])
 
     def _simple(
-        self, encoder: Tensor, predictor: Tensor, symbols: Tensor, boundary: Tensor
+        self, encoder: Tensor, predictor: Tensor, symbols: Tensor, boundary: Tensor, delay: float
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The simple loss (B,) and the occupancies, in float32 even under autocast."""
         lm, am = self.predictor_proj(predictor), self.encoder_proj(encoder)
@@ -117,7 +120,7 @@ class PrunedTransducerLoss(nn.Module):
                 self.am_only_scale,
                 boundary,
                 self.rnnt_type,
-                self.delay_penalty,
+                delay,
                 "none",
                 return_grad=True,
             )

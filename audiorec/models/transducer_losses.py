@@ -16,7 +16,9 @@ LOSSES = Registry("loss")
 
 RnntType = Literal["regular", "modified", "constrained"]
 TYPE = Field("regular", description="modified and constrained: at most one symbol a frame")
-DELAY = Field(0.0, ge=0, description="added to a symbol's score for each frame that it comes earlier")
+DELAY = Field(
+    0.0, ge=0, description="added to a symbol's score for each frame that it comes earlier; pruned: once warm"
+)
 RECOMPUTE = Field(False, description="keep less for the backward pass: a third more time in the joiner")
 
 

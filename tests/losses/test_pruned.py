@@ -42,7 +42,7 @@ def by_hand(loss: PrunedTransducerLoss, joiner: Joiner, batch: Batch) -> tuple[t
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 def test_is_its_parts_in_values_and_gradients(rnnt_type, recompute):
     joiner, batch = draw()
-    loss = make(rnnt_type=rnnt_type, delay_penalty=0.01, am_only_scale=0.1, recompute=recompute)
+    loss = make(rnnt_type=rnnt_type, delay_penalty=0.01, am_only_scale=0.1, recompute=recompute, warmup=0)
     given, expected = loss.passes(batch.encoder, batch.predictor, joiner, *batch[2:]), by_hand(loss, joiner, batch)
     wanted = [batch.encoder, batch.predictor, *joiner.parameters(), *loss.parameters()]
     gradients = []
@@ -64,6 +64,14 @@ def test_scales_warm_up_in_training_and_evaluation_is_the_pruned_loss():
     torch.testing.assert_close(loss.eval()(batch.encoder, batch.predictor, joiner, *batch[2:]), pruned)
     given = make(warmup=0)(batch.encoder, batch.predictor, joiner, *batch[2:])
     torch.testing.assert_close(given, 0.5 * simple + pruned)
+
+
+def test_the_delay_penalty_waits_for_twice_the_warm_up():
+    joiner, batch = draw()
+    late, plain = make(warmup=2, delay_penalty=0.1), make(warmup=2)
+    for alike in (True, True, True, True, False):
+        x, y = (loss(batch.encoder, batch.predictor, joiner, *batch[2:]) for loss in (late, plain))
+        assert torch.equal(x, y) == alike
 
 
 @pytest.mark.parametrize("rnnt_type", RNNT_TYPES)
