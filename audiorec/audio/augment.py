@@ -15,7 +15,6 @@ class AugmentConfig(Config):
     """What may happen to an utterance in training; each key is off unless given."""
 
     level: bool = Field(False, description="bring every clip to one level first")
-    clip_gain_db: Range | None = Field(None, description="decibels, drawn evenly for each clip of a string")
     speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
     filter_db: float = Field(0.0, ge=0, description="most decibels that a random smooth filter adds or takes anywhere")
     gain_db: Range | None = Field(None, description="decibels, drawn evenly")
@@ -24,13 +23,11 @@ class AugmentConfig(Config):
 
 
 def augment_clip(samples: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """What differs from one clip of a string to the next: samples (T,) → (T,), float32: their levels and filters."""
+    """What differs from one clip of a string to the next: samples (T,) → (T,), float32, with their level and a filter."""
     if config.level:
         samples = even_level(samples)
     if config.filter_db:
         samples = random_filter(samples, config.filter_db, random)
-    if config.clip_gain_db:
-        samples = _amplify(samples, random.uniform(*config.clip_gain_db))
     return samples
 
 
@@ -41,7 +38,7 @@ def augment(samples: np.ndarray, sample_rate: int, config: AugmentConfig, random
     if config.noise_snr_db and random.random() < config.noise_probability:
         samples = add_noise(samples, random.uniform(*config.noise_snr_db), random)
     if config.gain_db:
-        samples = _amplify(samples, random.uniform(*config.gain_db))
+        samples = samples * np.float32(10 ** (random.uniform(*config.gain_db) / 20))
     return samples
 
 
@@ -77,10 +74,6 @@ def coloured_noise(size: int, exponent: float, random: np.random.Generator) -> n
     shape = np.maximum(np.arange(len(spectrum)), 1 + len(spectrum) // 200) ** (-exponent / 2)
     noise = np.fft.irfft(spectrum * shape)[:size].astype(np.float32)
     return noise / np.float32(max(_rms(noise), 1e-9))
-
-
-def _amplify(samples: np.ndarray, db: float) -> np.ndarray:
-    return samples * np.float32(10 ** (db / 20))
 
 
 def _rms(samples: np.ndarray) -> float:

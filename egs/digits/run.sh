@@ -13,7 +13,7 @@ splits="official unseen"
 options=(
   features.sample_rate=8000 features.bins=40 tokenizer.kind=word
   data.strings.clips=[1,7] data.batch_seconds=20 data.max_seconds=20
-  augment.level=true augment.clip_gain_db=[-9,6] augment.gain_db=[-18,6] augment.speed=[0.9,1.1]
+  augment.level=true augment.gain_db=[-18,6] augment.speed=[0.9,1.1]
   augment.noise_snr_db=[10,40] augment.noise_probability=0.3
 )
 demo_options=(trainer.max_epochs=28 encoder.dim=256 encoder.dropout=0.1 spec_augment.frequency_width=8)
