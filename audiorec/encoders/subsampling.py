@@ -38,19 +38,19 @@ class Strided(StreamingModule):
         return mask_finite(y, y_lengths), y_lengths, {"left": left}
 
 
-class StridedConv(Strided):
-    """Convolution over time, (B, T, input_dim) → (B, ceil(T / stride), output_dim).
+def _conv(kind: type[nn.Module], channels: int, out: int, kernel: int | tuple, separable: bool, **steps) -> nn.Module:
+    """``separable`` convolves each channel alone and mixes them after."""
+    if not separable:
+        return kind(channels, out, kernel, **steps)
+    return nn.Sequential(kind(channels, channels, kernel, groups=channels, **steps), kind(channels, out, 1))
 
-    ``separable`` convolves each channel alone and mixes them after.
-    """
+
+class StridedConv(Strided):
+    """Convolution over time, (B, T, input_dim) → (B, ceil(T / stride), output_dim)."""
 
     def __init__(self, input_dim: int, output_dim: int, stride: int, kernel: int, separable: bool = False):
         super().__init__(input_dim, output_dim, stride, kernel)
-        if separable:
-            depthwise = nn.Conv1d(input_dim, input_dim, kernel, stride, groups=input_dim)
-            self.conv = nn.Sequential(depthwise, nn.Conv1d(input_dim, output_dim, 1))
-        else:
-            self.conv = nn.Conv1d(input_dim, output_dim, kernel, stride)
+        self.conv = _conv(nn.Conv1d, input_dim, output_dim, kernel, separable, stride=stride)
 
     def convolve(self, frames: Tensor) -> Tensor:
         return self.conv(frames.transpose(1, 2)).transpose(1, 2)
@@ -66,12 +66,8 @@ class StridedConv2d(Strided):
     def __init__(self, planes: int, bins: int, planes_out: int, stride: int, kernel: int, separable: bool = False):
         super().__init__(planes * bins, planes_out * -(-bins // 2), stride, kernel)
         self.planes = planes
-        options = {"stride": (stride, 2), "padding": (0, 1)}
-        if separable:
-            depthwise = nn.Conv2d(planes, planes, (kernel, 3), groups=planes, **options)
-            self.conv = nn.Sequential(depthwise, nn.Conv2d(planes, planes_out, 1))
-        else:
-            self.conv = nn.Conv2d(planes, planes_out, (kernel, 3), **options)
+        steps = {"stride": (stride, 2), "padding": (0, 1)}
+        self.conv = _conv(nn.Conv2d, planes, planes_out, (kernel, 3), separable, **steps)
 
     def convolve(self, frames: Tensor) -> Tensor:
         images = frames.unflatten(2, (self.planes, -1)).transpose(1, 2)  # (B, planes, T, bins)
