@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,11 @@ try:
     _level = os.environ.get("AUDIOREC_KERNELS_LEVEL") or LIBRARY.audiorec_level().decode()
 except OSError as error:
     ABSENT = f"{error}; install again with a C++ compiler" if _path.exists() else "it was installed without a compiler"
+
+_HUGE_PAGE, _MADV_HUGEPAGE = 1 << 21, 14
+_madvise = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
+if _madvise:
+    _madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 _forked = False
 
@@ -49,9 +55,19 @@ def kernel(name: str, sizes: int, tensors: int) -> Callable[..., None]:
         nonlocal function
         if function is None:
             function = _function(name, sizes, tensors)
-        function(*[x.data_ptr() if isinstance(x, Tensor) else x for x in arguments])
+        function(*[_address(x) if isinstance(x, Tensor) else x for x in arguments])
 
     return call
+
+
+def _address(x: Tensor) -> int:
+    """Where a tensor lies. New memory of a large one is asked for in huge pages: a fault for every 4 KB of it would cost more
+    than a scan does."""
+    start, size = x.data_ptr(), x.nbytes
+    if _madvise and size >= 2 * _HUGE_PAGE:
+        first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
+        _madvise(first, (start + size) // _HUGE_PAGE * _HUGE_PAGE - first, _MADV_HUGEPAGE)
+    return start
 
 
 def _function(name: str, sizes: int, tensors: int) -> Callable[..., None]:

@@ -5,6 +5,13 @@
 
 #include <cstdint>
 
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define PAST_CACHES 1
+#else
+#define PAST_CACHES 0
+#endif
+
 #if defined(_WIN32)
 #define KERNEL_EXPORT extern "C" __declspec(dllexport)
 #else
@@ -41,6 +48,29 @@ static inline void foresee(const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + i);
 #else
     (void)x, (void)n;
+#endif
+}
+
+// Whether n floats at these addresses, in rows of dim, are better written past the caches: so many that they would push out
+// what is still to be read, and in whole cache lines, which then need not be read first.
+static inline bool goes_past_caches(int64_t n, int64_t dim, const float *x, const float *y) {
+    return PAST_CACHES && n >= 1 << 20 && dim % 16 == 0 && ((uintptr_t)x | (uintptr_t)y) % 64 == 0;
+}
+
+// One cache line past the caches; settle() before another thread reads it.
+static inline void write_past(float *to, const float *line) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(to, _mm512_loadu_ps(line));
+#elif PAST_CACHES
+    for (int64_t i = 0; i < 16; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(line + i));
+#else
+    (void)to, (void)line;
+#endif
+}
+
+static inline void settle() {
+#if PAST_CACHES
+    _mm_sfence();
 #endif
 }
 

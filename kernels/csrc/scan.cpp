@@ -29,11 +29,24 @@ KERNEL(linear_scan)(int64_t batch, int64_t time, int64_t dim, const float *a, co
     });
 }
 
+// One frame: g = grad_y + carry is grad_b, and so on; see below.
+static inline void frame_back(int64_t n, const float *__restrict gy, const float *__restrict a,
+                              const float *__restrict before, float *__restrict carry, float *__restrict da,
+                              float *__restrict db) {
+    SIMD for (int64_t d = 0; d < n; ++d) {
+        float g = gy[d] + carry[d];
+        db[d] = g;
+        da[d] = g * before[d];
+        carry[d] = g * a[d];
+    }
+}
+
 // grad_b_t is the gradient of h_t: grad_y_t + a_{t+1} grad_b_{t+1}; grad_a_t is grad_b_t h_{t-1}.
 KERNEL(linear_scan_backward)(int64_t batch, int64_t time, int64_t dim, const float *grad_y, const float *grad_h,
                              const float *a, const float *y, const float *initial, const int64_t *lengths,
                              const uint8_t *reset, float *grad_a, float *grad_b, float *grad_initial,
                              int64_t threads) {
+    bool past = goes_past_caches(batch * time * dim, dim, grad_a, grad_b);
     parallel_rows(batch, dim, threads, [=](int64_t row, int64_t start, int64_t n) {
         int64_t frames = frames_of(lengths, row, time);
         float *__restrict carry = grad_initial + row * dim + start; // what h_t gets from the frames after it
@@ -48,7 +61,7 @@ KERNEL(linear_scan_backward)(int64_t batch, int64_t time, int64_t dim, const flo
             }
             const float *__restrict gy = grad_y + at, *__restrict a_t = a + at;
             if (t > 1) {
-                const float *next[] = {gy - dim, a_t - dim, y + at - 2 * dim, da - dim, db - dim};
+                const float *next[] = {gy - dim, a_t - dim, y + at - 2 * dim};
                 for (const float *x : next) foresee(x, n);
             }
             const float *__restrict before = t ? y + at - dim : initial ? initial + row * dim + start : nullptr;
@@ -57,13 +70,15 @@ KERNEL(linear_scan_backward)(int64_t batch, int64_t time, int64_t dim, const flo
                     db[d] = gy[d] + carry[d];
                     da[d] = carry[d] = 0;
                 }
-            } else if (before) {
-                SIMD for (int64_t d = 0; d < n; ++d) {
-                    float g = gy[d] + carry[d];
-                    db[d] = g;
-                    da[d] = g * before[d];
-                    carry[d] = g * a_t[d];
+            } else if (before && past) {
+                for (int64_t d = 0; d < n; d += 16) {
+                    float lines[2][16];
+                    frame_back(16, gy + d, a_t + d, before + d, carry + d, lines[0], lines[1]);
+                    write_past(da + d, lines[0]);
+                    write_past(db + d, lines[1]);
                 }
+            } else if (before) {
+                frame_back(n, gy, a_t, before, carry, da, db);
             } else {
                 SIMD for (int64_t d = 0; d < n; ++d) {
                     float g = gy[d] + carry[d];
@@ -73,5 +88,6 @@ KERNEL(linear_scan_backward)(int64_t batch, int64_t time, int64_t dim, const flo
                 }
             }
         }
+        if (past) settle();
     });
 }

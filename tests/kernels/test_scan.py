@@ -70,6 +70,22 @@ def test_an_empty_row_of_zeros_has_finite_gradients(scan):
     assert all(g.isfinite().all() for g in torch.autograd.grad(y.sum() + h.sum(), (a, b, h0)))
 
 
+def test_gradients_too_large_for_the_caches_are_those_of_their_parts():
+    """Large ones are written past the caches: 2 · 1100 · 512 floats are, one row alone is not."""
+    torch.manual_seed(0)
+    a, b, weight = torch.rand(3, 2, 1100, 512)
+    reset = torch.rand(2, 1100) < 0.01
+    lengths = torch.tensor([1100, 700])
+
+    def gradients(rows: slice) -> tuple[torch.Tensor, ...]:
+        inputs = a[rows].clone().requires_grad_(), b[rows].clone().requires_grad_()
+        y, _ = linear_scan(*inputs, lengths=lengths[rows], reset=reset[rows])
+        return torch.autograd.grad(y, inputs, weight[rows])
+
+    for whole, *parts in zip(gradients(slice(2)), gradients(slice(0, 1)), gradients(slice(1, 2)), strict=True):
+        assert torch.equal(whole, torch.cat(parts))
+
+
 def test_signs_are_kept():
     a, b = torch.tensor([[[-0.5], [2.0], [0.0]]]), torch.tensor([[[-1.0], [-3.0], [7.0]]])
     y, _ = linear_scan(a, b, initial_state=torch.tensor([[4.0]]))
