@@ -1,9 +1,11 @@
 """How fast the kernels are on this CPU beside what one would write without them: python tools/bench/kernels.py [--only scan]
 
-Medians of interleaved runs, so that what else the machine does meets all alike; compare ratios, not milliseconds.
+Medians of interleaved runs, so that what else the machine does meets all alike; compare ratios, not milliseconds. Freed memory
+stays with the process (glibc), so that neither side pays for pages that the other one gave back.
 """
 
 import argparse
+import ctypes
 import os
 import resource
 import statistics
@@ -234,26 +236,40 @@ def shown(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
 
 
+def keep_memory() -> None:
+    """Let malloc give nothing back to the system from now on."""
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def main(families: list[str], threads: list[int]) -> None:
     print(f"torch {torch.__version__}, serving {backend()['cpu']}\n")
-    print("| family | function | threads | pass | ours | peer | | ratio |\n|---|---|---|---|---|---|---|---|")
-    for family in families:
-        for c in COMPARISONS[family]:
-            if c.memory:
-                torch.set_num_threads(1)
-                inputs = c.inputs()
-                ours, theirs = (peak(forward_and_backward(function, inputs)) for function in (c.ours, c.peer))
-                row = family, c.what, 1, "peak memory", f"{ours:.0f} MB", c.peer_name, f"{theirs:.0f} MB"
-                print("|", " | ".join(map(str, row)), f"| {theirs / ours:.1f} |", flush=True)
-            for count in threads if c.backward else [1]:
-                torch.set_num_threads(count)
-                torch.manual_seed(0)
-                inputs = c.inputs()
-                for passes, timed in {"forward": forward, "forward + backward": forward_and_backward}.items():
-                    if timed is forward or c.backward:
-                        ours, peer = medians([timed(c.ours, inputs), timed(c.peer, inputs)])
-                        row = family, c.what, count, passes, shown(ours), c.peer_name, shown(peer), f"{peer / ours:.1f}"
-                        print("|", " | ".join(map(str, row)), "|", flush=True)
+    print("| function | threads | pass | ours | peer | | ratio |\n|---|---|---|---|---|---|---|")
+
+    def report(c: Comparison, count: int, passes: str, ours: float, peer: float, show: Callable[[float], str]) -> None:
+        row = c.what, count, passes, show(ours), c.peer_name, show(peer), f"{peer / ours:.1f}"
+        print("|", " | ".join(map(str, row)), "|", flush=True)
+
+    comparisons = [c for family in families for c in COMPARISONS[family]]
+    torch.set_num_threads(1)
+    for c in comparisons:  # before anything is timed: memory that lies ready would hide some
+        if c.memory:
+            inputs = c.inputs()
+            ours, peer = (peak(forward_and_backward(function, inputs)) for function in (c.ours, c.peer))
+            report(c, 1, "peak memory", ours, peer, "{:.0f} MB".format)
+    keep_memory()
+    for c in comparisons:
+        for count in threads if c.backward else [1]:
+            torch.set_num_threads(count)
+            torch.manual_seed(0)
+            inputs = c.inputs()
+            with torch.no_grad():  # entered once: each time it costs as much as a step does
+                report(c, count, "forward", *medians([forward(f, inputs) for f in (c.ours, c.peer)]), shown)
+            if c.backward:
+                both = [forward_and_backward(function, inputs) for function in (c.ours, c.peer)]
+                report(c, count, "forward + backward", *medians(both), shown)
 
 
 if __name__ == "__main__":
