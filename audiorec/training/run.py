@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from audiorec.config import dump_yaml, load_config
 from audiorec.data.batches import SpeechData
@@ -79,7 +81,10 @@ def train(
         warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
-        trainer.fit(training, ckpt_path=resume, weights_only=True)
+        try:
+            trainer.fit(training, ckpt_path=resume, weights_only=True)
+        except SIGTERMException:  # its own status is 0, and a recipe would go on to decode
+            raise SystemExit(128 + signal.SIGTERM) from None
     if trainer.interrupted:
         raise KeyboardInterrupt
     return average(out, 1, data=(train_dir, valid_dir))

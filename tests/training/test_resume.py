@@ -71,15 +71,17 @@ def undisturbed(data, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, tmp_path):
+@pytest.mark.parametrize("how, status", [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["kill", "term"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, tmp_path, how, status):
     out = tmp_path / "run"
     process = start(command(data, out), SLOWLY)
     deadline = time.monotonic() + 120
     while not list(out.glob("checkpoints/epoch=001*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.2)  # into the epoch after the last checkpoint
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(how)
     process.communicate()
+    assert process.returncode == status
     assert not (out / "model").exists(), "the run was over before it could be killed"
     said = finish(start(command(data, out)))
     assert "going on after epoch" in said and "epoch   1/4" not in said
