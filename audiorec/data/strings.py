@@ -15,6 +15,12 @@ class StringsConfig(Config):
     clips: tuple[int, int] = Field((1, 7), description="utterances in a string, drawn evenly")
     gap: tuple[float, float] = Field((0.1, 0.4), description="seconds between, before and after them, drawn evenly")
     noise_db: tuple[float, float] = Field((-75.0, -50.0), description="level of the faint noise in the gaps")
+    repeats: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share that comes beside one of the same words, besides those that chance puts there",
+    )
 
 
 def draw_strings(
@@ -27,12 +33,26 @@ def draw_strings(
     strings = []
     for speaker, clips in sorted(speakers.items()):
         random = generator(seed, epoch, f"strings of {speaker}")
-        order = random.permutation(len(clips))
-        while len(order):
+        order = _beside_their_like(random.permutation(len(clips)).tolist(), clips, config.repeats, random)
+        while order:
             count = random.integers(config.clips[0], config.clips[1] + 1)
             chosen, order = order[:count], order[count:]
             strings.append((f"{speaker}-{epoch}-{len(strings):05d}", [clips[i] for i in chosen]))
     return strings
+
+
+def _beside_their_like(
+    order: list[int], clips: list[Utterance], share: float, random: np.random.Generator
+) -> list[int]:
+    """The order, but for a share of places: there stands the next clip of the words before it, if there is one left."""
+    placed: list[int] = []
+    while order:
+        at = 0
+        if share and placed and random.random() < share:
+            said = clips[placed[-1]].text
+            at = next((i for i, clip in enumerate(order) if clips[clip].text == said), 0)
+        placed.append(order.pop(at))
+    return placed
 
 
 def join_clips(

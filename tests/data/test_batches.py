@@ -1,5 +1,6 @@
 """Batches: a function of (seed, epoch, utterance) alone, every utterance once, padded, within their size."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,15 @@ def test_strings_use_each_clip_once_and_keep_to_one_speaker():
     assert sorted(used) == [clip.id for clip in clips] and len({name for name, _ in strings}) == len(strings)
     assert all(len({clip.speaker for clip in chosen}) == 1 and 1 <= len(chosen) <= 7 for _, chosen in strings)
     assert {len(chosen) for _, chosen in strings} == set(range(1, 8))
+
+
+@pytest.mark.parametrize("share, least, most", [(0.0, 0.05, 0.15), (0.3, 0.3, 0.45), (1.0, 0.9, 1.0)])
+def test_strings_hold_the_share_of_repeats_asked_for(share, least, most):
+    clips = read_data_dir(RECORDINGS)
+    strings = draw_strings(clips, StringsConfig(clips=(2, 9), repeats=share), seed=5, epoch=2)
+    pairs = [(a.text, b.text) for _, chosen in strings for a, b in itertools.pairwise(chosen)]
+    assert least < sum(a == b for a, b in pairs) / len(pairs) < most
+    assert sorted(clip.id for _, chosen in strings for clip in chosen) == [clip.id for clip in clips]
 
 
 def test_joined_clips_stand_in_order_with_faint_noise_between():
