@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
-from audiorec.decoders.predictor import BLANK
 from audiorec.models.heads import HEADS
 from audiorec.models.transducer_losses import LOSSES
 from audiorec.search import (
@@ -28,12 +26,6 @@ class TransducerConfig(Config):
     weight: float = Field(1.0, gt=0, description="of its loss in the sum over heads")
     predictor: PREDICTORS.field = Field("stateless", description="stateless or lstm")
     joiner_dim: PositiveInt = Field(256, description="width of the joiner")
-    history_dropout: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of training utterances whose predictor sees blanks only; not with a loss of type regular",
-    )
     loss: LOSSES.field = Field("pruned", description="full, pruned or tdt")
 
 
@@ -49,7 +41,6 @@ class TransducerHead(nn.Module):
     def __init__(self, config: TransducerConfig, dim: int, vocabulary: int):
         super().__init__()
         self.weight = config.weight
-        self.history_dropout = config.history_dropout
         self.predictor = PREDICTORS.build(config.predictor, vocabulary)
         size = self.predictor.output_dim
         self.loss = LOSSES.build(config.loss, dim, size, vocabulary)
@@ -57,16 +48,7 @@ class TransducerHead(nn.Module):
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
-        history = self.predictor(self._some_hidden(tokens) if self.training else tokens)
-        return self.loss(x, history, self.joiner, tokens, lengths, token_lengths)
-
-    def _some_hidden(self, tokens: Tensor) -> Tensor:
-        """tokens (B, S) with blanks for all of some rows'. Where histories are always there, an encoder need not tell a word from
-        the same word again: the predictor keeps the first from coming twice, and the second is lost."""
-        if not self.history_dropout:
-            return tokens
-        hidden = torch.rand(len(tokens), 1, device=tokens.device) < self.history_dropout
-        return tokens.masked_fill(hidden, BLANK)
+        return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 
     def search(
         self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()

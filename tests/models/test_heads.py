@@ -129,21 +129,6 @@ def test_the_warm_up_goes_on_where_it_stopped(speech):
     assert learn(again, speech) == expected
 
 
-def test_hidden_histories_are_those_of_silence(speech):
-    """In training, and of about the share of rows that is asked for."""
-    head = make("lstm", "full")[0].head()
-    x, lengths = torch.randn(64, 12, 8), torch.full((64,), 12)
-    tokens, token_lengths = torch.randint(1, 5, (64, 3)), torch.full((64,), 3)
-    seen = head.losses(x, lengths, tokens, token_lengths)
-    silent = head.predictor(torch.zeros_like(tokens))
-    hidden = head.loss(x, silent, head.joiner, tokens, lengths, token_lengths)
-    head.history_dropout = 0.5
-    assert torch.equal(head.eval().losses(x, lengths, tokens, token_lengths), seen)
-    rows = head.train().losses(x, lengths, tokens, token_lengths)
-    assert ((rows == seen) | (rows == hidden)).all()
-    assert 16 < int((rows == hidden).sum()) < 48
-
-
 def test_a_row_without_a_path_is_counted_and_left_out(speech):
     for head, left_out in (("modified", 1), ("ctc", 1), ("pruned", 0), ("tdt", 0)):
         model, _ = make("lstm", head)
@@ -166,7 +151,7 @@ def test_a_row_without_a_path_is_counted_and_left_out(speech):
         ({"loss": {"kind": "tdt", "durations": [0]}}, r"loss\.durations: takes .* at least 1"),
         ({"loss": {"kind": "full", "rnnt_type": "strict"}}, r"loss\.rnnt_type: .*'regular', 'modified'"),
         ({"predictor": {"dim": 4}}, r"predictor: needs a mapping with a key `kind`, one of lstm, stateless"),
-        ({"blank": 1}, r"heads\.blank: unknown key; accepted here: kind, weight, predictor, joiner_dim, history"),
+        ({"blank": 1}, r"heads\.blank: unknown key; accepted here: kind, weight, predictor, joiner_dim, loss"),
     ],
 )
 def test_what_does_not_fit_is_named(head, message):
