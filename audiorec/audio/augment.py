@@ -17,20 +17,17 @@ class AugmentConfig(Config):
     level: bool = Field(False, description="bring every clip to one level first")
     speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
     filter_db: float = Field(0.0, ge=0, description="most decibels that a random smooth filter adds or takes anywhere")
-    clip_gain_db: Range | None = Field(None, description="decibels, drawn evenly for each clip of a string")
-    gain_db: Range | None = Field(None, description="decibels, drawn evenly for the whole utterance")
+    gain_db: Range | None = Field(None, description="decibels, drawn evenly")
     noise_snr_db: Range | None = Field(None, description="signal to noise of added noise, drawn evenly")
     noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
 
 
 def augment_clip(samples: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """What differs from one clip of a string to the next: samples (T,) → (T,), float32: their level and a filter."""
+    """What differs from one clip of a string to the next: samples (T,) → (T,), float32, with their level and a filter."""
     if config.level:
         samples = even_level(samples)
     if config.filter_db:
         samples = random_filter(samples, config.filter_db, random)
-    if config.clip_gain_db:
-        samples = change_level(samples, random.uniform(*config.clip_gain_db))
     return samples
 
 
@@ -41,13 +38,8 @@ def augment(samples: np.ndarray, sample_rate: int, config: AugmentConfig, random
     if config.noise_snr_db and random.random() < config.noise_probability:
         samples = add_noise(samples, random.uniform(*config.noise_snr_db), random)
     if config.gain_db:
-        samples = change_level(samples, random.uniform(*config.gain_db))
+        samples = samples * np.float32(10 ** (random.uniform(*config.gain_db) / 20))
     return samples
-
-
-def change_level(samples: np.ndarray, gain_db: float) -> np.ndarray:
-    """This many decibels louder."""
-    return samples * np.float32(10 ** (gain_db / 20))
 
 
 def change_speed(samples: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:

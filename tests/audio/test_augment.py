@@ -34,12 +34,6 @@ def test_levels_are_evened_and_silence_stays(speech):
     assert not even_level(np.zeros(10, np.float32)).any()
 
 
-def test_clips_of_a_string_differ_in_level_by_no_more_than_asked(speech):
-    config, random = AugmentConfig(level=True, clip_gain_db=(-6, 3)), np.random.default_rng(0)
-    levels = [20 * np.log10(rms(augment_clip(speech, config, random)) / LEVEL) for _ in range(50)]
-    assert -6.01 < min(levels) < -5 and 2 < max(levels) < 3.01
-
-
 @pytest.mark.parametrize("snr", [0.0, 20.0])
 def test_noise_has_the_ratio_asked_for(speech, snr):
     noisy = add_noise(speech, snr, np.random.default_rng(0))
@@ -66,7 +60,7 @@ def test_a_filter_changes_no_frequency_by_more_than_asked_and_its_curve_is_smoot
 
 
 def test_a_seed_decides_everything(speech):
-    config = AugmentConfig(speed=(0.9, 1.1), filter_db=6, clip_gain_db=(-3, 3), gain_db=(-6, 6), noise_snr_db=(5, 20))
+    config = AugmentConfig(speed=(0.9, 1.1), filter_db=6, gain_db=(-6, 6), noise_snr_db=(5, 20))
 
     def changed(config: AugmentConfig, seed: int) -> np.ndarray:
         random = np.random.default_rng(seed)
