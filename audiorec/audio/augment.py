@@ -8,6 +8,7 @@ from audiorec.config import Config
 
 Range = tuple[float, float]
 FILTER_POINTS = 9
+ENVELOPE_SECONDS = 0.05
 LEVEL = 0.05  # root mean square that clips are brought to before the random gain; −26 dB of full scale
 
 
@@ -17,17 +18,24 @@ class AugmentConfig(Config):
     level: bool = Field(False, description="bring every clip to one level first")
     speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
     filter_db: float = Field(0.0, ge=0, description="most decibels that a random smooth filter adds or takes anywhere")
+    envelope_db: float = Field(
+        0.0, ge=0, description="most decibels that a random smooth envelope adds or takes anytime"
+    )
     gain_db: Range | None = Field(None, description="decibels, drawn evenly")
     noise_snr_db: Range | None = Field(None, description="signal to noise of added noise, drawn evenly")
     noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
 
 
-def augment_clip(samples: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """What differs from one clip of a string to the next: samples (T,) → (T,), float32, with their level and a filter."""
+def augment_clip(
+    samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator
+) -> np.ndarray:
+    """What differs from one clip of a string to the next, level, filter and envelope: samples (T,) → (T,), float32."""
     if config.level:
         samples = even_level(samples)
     if config.filter_db:
         samples = random_filter(samples, config.filter_db, random)
+    if config.envelope_db:
+        samples = random_envelope(samples, sample_rate, config.envelope_db, random)
     return samples
 
 
@@ -55,6 +63,13 @@ def random_filter(samples: np.ndarray, most_db: float, random: np.random.Generat
     gains = random.uniform(-most_db, most_db, FILTER_POINTS)
     curve = 10 ** (np.interp(frequencies, np.linspace(0, 1, FILTER_POINTS), gains) / 20)
     return np.fft.irfft(np.fft.rfft(samples, size) * curve)[: len(samples)].astype(np.float32)
+
+
+def random_envelope(samples: np.ndarray, sample_rate: int, most_db: float, random: np.random.Generator) -> np.ndarray:
+    """Other stress: gains drawn for every 50 ms, joined by straight lines; what random_filter does, in time."""
+    times = np.arange(len(samples)) / (ENVELOPE_SECONDS * sample_rate)
+    gains = random.uniform(-most_db, most_db, 2 + int(len(samples) / (ENVELOPE_SECONDS * sample_rate)))
+    return samples * (10 ** (np.interp(times, np.arange(len(gains)), gains) / 20)).astype(np.float32)
 
 
 def even_level(samples: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ class SpeechData:
         clips = [self.recordings.samples(self.utterances[name], self.sample_rate) for name in clip_ids(cut)]
         if changes is None:
             return np.concatenate(clips)
-        clips = [augment_clip(clip, changes, random) for clip in clips]
+        clips = [augment_clip(clip, self.sample_rate, changes, random) for clip in clips]
         strings = self.config.strings
         joined = join_clips(clips, self.sample_rate, strings, random) if strings else np.concatenate(clips)
         return augment(joined, self.sample_rate, changes, random)

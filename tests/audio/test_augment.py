@@ -13,6 +13,7 @@ from audiorec.audio.augment import (
     change_speed,
     coloured_noise,
     even_level,
+    random_envelope,
     random_filter,
 )
 from audiorec.audio.spec_augment import SpecAugmentConfig, spec_augment
@@ -59,12 +60,19 @@ def test_a_filter_changes_no_frequency_by_more_than_asked_and_its_curve_is_smoot
     assert np.abs(curves[0] - curves[1]).max() > 1
 
 
+def test_an_envelope_changes_no_sample_by_more_than_asked_and_is_smooth():
+    random = np.random.default_rng(0)
+    envelope = 20 * np.log10(random_envelope(np.ones(8000, np.float32), 8000, 6.0, random))
+    assert 5 < np.abs(envelope).max() < 6.01 and np.abs(np.diff(envelope)).max() < 12.01 / 400
+    assert all(len(random_envelope(np.ones(n, np.float32), 8000, 6.0, random)) == n for n in (0, 1, 399, 400, 401))
+
+
 def test_a_seed_decides_everything(speech):
-    config = AugmentConfig(speed=(0.9, 1.1), filter_db=6, gain_db=(-6, 6), noise_snr_db=(5, 20))
+    config = AugmentConfig(speed=(0.9, 1.1), filter_db=6, envelope_db=6, gain_db=(-6, 6), noise_snr_db=(5, 20))
 
     def changed(config: AugmentConfig, seed: int) -> np.ndarray:
         random = np.random.default_rng(seed)
-        return augment(augment_clip(speech, config, random), 8000, config, random)
+        return augment(augment_clip(speech, 8000, config, random), 8000, config, random)
 
     a, b, c = (changed(config, seed) for seed in (1, 1, 2))
     assert np.array_equal(a, b) and (len(a) != len(c) or not np.array_equal(a, c))
