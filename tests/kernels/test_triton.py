@@ -30,8 +30,9 @@ def test_the_interpreter_gives_the_reference():
 
 
 @pytest.mark.slow
-def test_every_law_holds_under_the_interpreter():
-    interpreted("test_laws.py", "not threads")
+@pytest.mark.parametrize("kernel", ["linear and not log", "log", "selective", "convolution", "memory", "LSTM", "GRU"])
+def test_every_law_holds_under_the_interpreter(kernel):
+    interpreted("test_laws.py", f"{kernel} and not threads")
 
 
 @pytest.mark.slow
