@@ -190,7 +190,8 @@ def test_bfloat16_is_carried_in_float32(name, served):
     with torch.no_grad():
         wanted = kernel.function(**{k: x.double() for k, x in inputs.items()}, lengths=torch.tensor([40, 0, 9]))
     assert y.dtype is torch.bfloat16 and state.dtype is torch.float32
-    assert_near({"y": y}, {"y": wanted[0]}, 2**-8)
+    # Triton's interpreter cuts off what a processor rounds.
+    assert_near({"y": y}, {"y": wanted[0]}, 2**-7 if INTERPRETED else 2**-8)
     assert_near({"state": state}, {"state": wanted[1]})
 
 
