@@ -8,7 +8,7 @@ from audiorec.config import Config
 
 Range = tuple[float, float]
 FILTER_POINTS = 9
-ENVELOPE_SECONDS = 0.05
+ENVELOPE_SECONDS = 0.05  # between two gains
 LEVEL = 0.05  # root mean square that clips are brought to before the random gain; −26 dB of full scale
 
 
@@ -18,9 +18,7 @@ class AugmentConfig(Config):
     level: bool = Field(False, description="bring every clip to one level first")
     speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
     filter_db: float = Field(0.0, ge=0, description="most decibels that a random smooth filter adds or takes anywhere")
-    envelope_db: float = Field(
-        0.0, ge=0, description="most decibels that a random smooth envelope adds or takes anytime"
-    )
+    envelope_db: float = Field(0.0, ge=0, description="most decibels that a random envelope adds or takes at any time")
     gain_db: Range | None = Field(None, description="decibels, drawn evenly")
     noise_snr_db: Range | None = Field(None, description="signal to noise of added noise, drawn evenly")
     noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
@@ -66,10 +64,11 @@ def random_filter(samples: np.ndarray, most_db: float, random: np.random.Generat
 
 
 def random_envelope(samples: np.ndarray, sample_rate: int, most_db: float, random: np.random.Generator) -> np.ndarray:
-    """Other stress: gains drawn for every 50 ms, joined by straight lines; what random_filter does, in time."""
-    times = np.arange(len(samples)) / (ENVELOPE_SECONDS * sample_rate)
-    gains = random.uniform(-most_db, most_db, 2 + int(len(samples) / (ENVELOPE_SECONDS * sample_rate)))
-    return samples * (10 ** (np.interp(times, np.arange(len(gains)), gains) / 20)).astype(np.float32)
+    """Other stress: what random_filter does, in time. Gains drawn at even times, joined by straight lines."""
+    step = ENVELOPE_SECONDS * sample_rate
+    gains = random.uniform(-most_db, most_db, 2 + int(len(samples) / step))
+    curve = 10 ** (np.interp(np.arange(len(samples)) / step, np.arange(len(gains)), gains) / 20)
+    return samples * curve.astype(np.float32)
 
 
 def even_level(samples: np.ndarray) -> np.ndarray:
