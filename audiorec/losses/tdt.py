@@ -30,8 +30,9 @@ def tdt_loss(
 
     A token moves on by its duration, a blank by at least one frame; a path ends where the last frame does. ``sigma`` is
     taken off every token's log-probability, so that longer steps are worth learning; ``omega`` of the loss is that of the
-    tokens alone, as a plain transducer (the paper's draw of one or the other, by its mean). A row without a path has loss
-    +inf and no gradient. With durations [1] and sigma 0 it is ``rnnt_loss`` of type modified.
+    tokens alone, as a plain transducer (the paper's draw of one or the other, by its mean): regular where a token may last 0
+    frames, else modified. A row without a path has loss +inf and no gradient. With durations [1] and sigma 0 it is
+    ``rnnt_loss`` of type modified.
     """
     check_durations(durations, duration_logits.shape[-1])
     if duration_logits.shape[:-1] != token_logits.shape[:-1]:
@@ -110,8 +111,9 @@ def tdt_arcs_loss(
     loss = reduced(-arc_lattice(torch.stack(all_arcs), moves, boundary), reduction)
     if not omega:
         return loss
-    plain, _ = lattice_loss(*arcs(px, py, boundary, "regular"), boundary, 0.0, reduction)
-    return (1 - omega) * loss + omega * plain
+    plain = arcs(px, py, boundary, "regular" if 0 in durations else "modified")
+    plain_loss, _ = lattice_loss(*plain, boundary, 0.0, reduction)
+    return (1 - omega) * loss + omega * plain_loss
 
 
 def check_durations(durations: Sequence[int], given: int) -> None:

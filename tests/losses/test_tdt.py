@@ -80,10 +80,11 @@ def test_a_token_each_frame_is_the_modified_transducer():
     assert torch.isfinite(modified).tolist() == [True, True, False]
 
 
-def test_omega_mixes_in_the_plain_transducer():
-    tokens, lasting, targets = random_logits(2, 5, 3, 5)
-    alone, mixed = (tdt_loss(tokens, lasting, targets, omega=omega) for omega in (0.0, 0.3))
-    torch.testing.assert_close(mixed, 0.7 * alone + 0.3 * rnnt_loss(tokens, targets, 0))
+@pytest.mark.parametrize("durations, rnnt_type", [(DURATIONS, "regular"), (DURATIONS[1:], "modified")])
+def test_omega_mixes_in_the_plain_transducer(durations, rnnt_type):
+    tokens, lasting, targets = random_logits(2, 5, 3, len(durations))
+    alone, mixed = (tdt_loss(tokens, lasting, targets, durations=durations, omega=omega) for omega in (0.0, 0.3))
+    torch.testing.assert_close(mixed, 0.7 * alone + 0.3 * rnnt_loss(tokens, targets, 0, rnnt_type=rnnt_type))
 
 
 def test_gradcheck():
