@@ -117,7 +117,9 @@ KERNELS = {
     "convolution, 1 tap": Kernel(causal_conv1d, partial(_frames, taps=1), ("x",)),
     "selective scan": Kernel(selective_scan, _selected, ("u", "dt", "B", "C", "z")),
     "selective scan, wide": Kernel(
-        selective_scan, partial(_selected, dim=_wide(147), states=16), ("u", "dt", "B", "C", "z")
+        selective_scan,
+        partial(_selected, dim=_wide(147), states=4 if INTERPRETED else 16),
+        ("u", "dt", "B", "C", "z"),
     ),
     "selective scan, bare": Kernel(
         _steps_as_they_stand, partial(_selected, dim=17, states=1, without=("D", "z", "dt_bias")), ("u", "dt", "B", "C")

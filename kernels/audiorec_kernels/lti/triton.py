@@ -52,7 +52,8 @@ def _forward(added: Tensor, power: Tensor, m: Tensor, reset: Tensor | None) -> t
 def _gradients(
     dstarts: Tensor, dlast: Tensor, power: Tensor, reset: Tensor | None, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(starts), torch.empty_like(power), torch.empty_like(dlast)
+    last = torch.empty_like(dlast, memory_format=torch.contiguous_format)
+    return torch.empty_like(starts), torch.empty_like(power), last
 
 
 def _backward(

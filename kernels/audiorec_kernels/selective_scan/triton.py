@@ -91,11 +91,12 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     (rows, time, dim), states = u.shape, A.shape[1]
     grid = rows, triton.cdiv(dim, _BACKWARD["BLOCK"])
-    du, ddt, dz, dinitial = torch.empty_like(u), torch.empty_like(dt), torch.empty_like(u), torch.empty_like(dlast)
+    dlast = dlast.contiguous()
+    du, ddt, dz, dinitial = map(torch.empty_like, (u, dt, u, dlast))
     dA = A.new_empty(rows, dim, states)
     dB, dC = A.new_empty(2, grid[1], rows, time, states)
     dD, dbias = A.new_empty(2, rows, dim)
-    inputs = u, dt, A, B, C, D, z, dt_bias, lengths, reset, starts, dy.contiguous(), dlast.contiguous()
+    inputs = u, dt, A, B, C, D, z, dt_bias, lengths, reset, starts, dy.contiguous(), dlast
     found = du, ddt, dA, dB, dC, dD, dz, dbias, dinitial
     sizes = {"N": states, "STATES": triton.next_power_of_2(states), "SOFTPLUS": softplus}
     launch(backward_kernel, grid, *inputs, *found, time, dim, **sizes, **_BACKWARD)
