@@ -22,6 +22,7 @@ demo_options=(
 notes=(
   "Strings of 1 to 7 clips of one speaker at their recorded levels, joined by gaps of faint noise, fixed by seed."
   "official: the dataset's own test clips (index 00-04). unseen: all clips of speaker theo, who is not trained on."
+  "Minutes of training are of a machine as busy as it then was; alone on two cores: docs/measurements.md."
 )
 
 prepare() {
