@@ -119,8 +119,10 @@ def against_size(path: Path) -> None:
                 print(f"| {t} | {u} | {kind} | {ms:.0f} | {mb:.0f} |", flush=True)
             for axis, values, label in ((axes[0][column], times, "ms"), (axes[1][column], memory, "peak MB")):
                 axis.plot(shown, values, "o-", label=kind)
-                axis.set(xlabel=name, ylabel=label, ylim=(0, None))
-                axis.legend()
+                axis.set(xlabel=name, ylabel=label)
+        for axis in axes[:, column]:  # once all is drawn: a limit that is set stays
+            axis.set_ylim(0)
+            axis.legend()
     figure.savefig(path, dpi=100)
 
 
