@@ -13,7 +13,7 @@ class Operator:
     """``forward(*inputs) → outputs`` with its gradient, for torch.autograd and torch.compile.
 
     ``outputs(*inputs)`` gives uninitialised outputs, which is all that a tracer needs; ``keep(inputs, outputs)`` says what
-    ``backward(*gradients of the outputs, *kept)`` takes. It returns the gradients of the first inputs, as many as
+    ``backward(*gradients of the outputs, contiguous, *kept)`` takes. It returns the gradients of the first inputs, as many as
     have one; ``gradients``, with backward's arguments, gives them uninitialised. An input that was None is given no
     gradient, whatever stands in its place. Both functions are annotated, for torch takes the operator's types from them.
     """
@@ -39,7 +39,7 @@ class Operator:
 
     def _backward(self, ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         kept = [c if x is None else x for x, c in zip(ctx.saved_tensors, ctx.constants, strict=True)]
-        found = self.backward(*grads, *kept)
+        found = self.backward(*(g.contiguous() for g in grads), *kept)
         found = [*found, *[None] * (len(ctx.given) - len(found))]
         return tuple(g if given else None for g, given in zip(found, ctx.given, strict=True))
 

@@ -77,7 +77,7 @@ def _backward(
     silu: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     gradients = _gradients(grad_y, grad_state, x, weight)
-    inputs = grad_y.contiguous(), grad_state.contiguous(), x, weight, bias, initial, lengths, reset
+    inputs = grad_y, grad_state, x, weight, bias, initial, lengths, reset
     _conv_backward(*_sizes(x, weight, silu), *inputs, *gradients, threads(x.numel()))
     return gradients
 

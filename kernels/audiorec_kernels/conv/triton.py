@@ -83,7 +83,7 @@ def _backward(
     # The frames of the initial state come before frame 0: tiles begin there.
     tiles = triton.cdiv(time + left, _BACKWARD_TILE["FRAMES"])
     dweight, dbias = weight.new_empty(rows, tiles, taps, dim), weight.new_empty(rows, tiles, dim)
-    tensors = x, weight, bias, initial, lengths, age, dy.contiguous(), dlast.contiguous(), dx, dweight, dbias, dinitial
+    tensors = x, weight, bias, initial, lengths, age, dy, dlast, dx, dweight, dbias, dinitial
     grid = rows, tiles, triton.cdiv(dim, _BACKWARD_TILE["BLOCK"])
     launch(_backward_kernel, grid, *tensors, time, dim, K=taps, SILU=silu, **_BACKWARD_TILE)
     return dx, dweight.sum((0, 1)).T.contiguous(), dbias.sum((0, 1)), dinitial

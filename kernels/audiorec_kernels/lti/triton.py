@@ -52,8 +52,7 @@ def _forward(added: Tensor, power: Tensor, m: Tensor, reset: Tensor | None) -> t
 def _gradients(
     dstarts: Tensor, dlast: Tensor, power: Tensor, reset: Tensor | None, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    last = torch.empty_like(dlast, memory_format=torch.contiguous_format)
-    return torch.empty_like(starts), torch.empty_like(power), last
+    return torch.empty_like(starts), torch.empty_like(power), torch.empty_like(dlast)
 
 
 def _backward(
@@ -61,7 +60,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient is carried likewise, from the last step to the first, and stops at the same resets."""
     reversed_reset = None if reset is None else reset.flip(1)
-    found, dm = _forward(dstarts.flip(1).contiguous(), power.T.contiguous(), dlast.contiguous(), reversed_reset)
+    found, dm = _forward(dstarts.flip(1).contiguous(), power.T.contiguous(), dlast, reversed_reset)
     dadded = found.flip(1)
     if reset is not None:
         starts = starts.masked_fill(reset[..., None, None].bool(), 0)

@@ -75,7 +75,6 @@ def _backward(
     dwx, dinner, dh_first = torch.empty_like(wx), torch.empty_like(y), torch.empty_like(h)
     before = states_before(y, h, reset)
     products = before @ R.flatten(2)
-    dy, dh = dy.contiguous(), dh.contiguous()
     if fits(R):
         grid, constants = chip(R, rows)
         tensors = wx, products, before, R, b, b_n, lengths, reset, dy, dh, dwx, dinner, dh_first

@@ -81,7 +81,6 @@ def _backward(
     dwx, dh_first, dc_first = torch.empty_like(wx), torch.empty_like(h), torch.empty_like(c)
     before = states_before(y, h, reset)
     gates = torch.baddbmm(by_head(wx), before, R.flatten(2))
-    dy, dh, dc = dy.contiguous(), dh.contiguous(), dc.contiguous()
     if fits(R):
         grid, constants = chip(R, rows)
         tensors = gates, R, b, c, lengths, reset, memory, dy, dh, dc, dwx, dh_first, dc_first

@@ -63,7 +63,7 @@ def _linear_gradients(
     lengths: Tensor | None,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = grad_y.contiguous(), grad_h.contiguous(), a, y, initial, lengths, reset
+    inputs = grad_y, grad_h, a, y, initial, lengths, reset
     gradients = _gradients(*inputs)
     _linear_backward(*a.shape, *inputs, *gradients, threads(a.numel()))
     return gradients
@@ -79,7 +79,7 @@ def _log_gradients(
     lengths: Tensor | None,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = grad_y.contiguous(), grad_h.contiguous(), log_a, log_b, y, initial, lengths, reset
+    inputs = grad_y, grad_h, log_a, log_b, y, initial, lengths, reset
     gradients = _gradients(*inputs)
     _log_backward(*log_a.shape, *inputs, *gradients, threads(8 * log_a.numel()))
     return gradients

@@ -64,7 +64,7 @@ def _gradients(
     reset: Tensor | None,
     log: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(a), torch.empty_like(y), torch.empty_like(dlast, memory_format=torch.contiguous_format)
+    return torch.empty_like(a), torch.empty_like(y), torch.empty_like(dlast)
 
 
 def _backward(
@@ -80,7 +80,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     found = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
     rows, time, dim = y.shape
-    tensors = a, b, y, initial, lengths, reset, dy.contiguous(), dlast.contiguous(), *found
+    tensors = a, b, y, initial, lengths, reset, dy, dlast, *found
     grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
     launch(_backward_kernel, grid, *tensors, time, dim, LOG=log, **_HALF)
     return found

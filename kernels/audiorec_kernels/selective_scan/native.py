@@ -115,7 +115,7 @@ def _backward(
     # By row, and those to B and C by block of channels: each is written once and summed here, in one order.
     of_A, of_D, of_bias = (A.new_empty(batch, *size) for size in (A.shape, A.shape[:1], A.shape[:1]))
     of_B, of_C = (x.new_empty(blocks, *x.shape) for x in (B, C))
-    inputs = u, dt, A, B, C, D, z, dt_bias, initial, lengths, reset, starts, grad_y.contiguous(), grad_h.contiguous()
+    inputs = u, dt, A, B, C, D, z, dt_bias, initial, lengths, reset, starts, grad_y, grad_h
     outputs = of_u, of_dt, of_A, of_B, of_C, of_D, of_z, of_bias, of_h
     _scan_backward(*_sizes(u, A, z, softplus), _BLOCK, *inputs, *outputs, threads(u.numel() * A.shape[1]))
     return of_u, of_dt, *(x.sum(0) for x in (of_A, of_B, of_C, of_D)), of_z, of_bias.sum(0), of_h

@@ -68,7 +68,7 @@ def _forward(
 def _gradients(dy: Tensor, dlast: Tensor, dstarts: Tensor, *inputs) -> tuple[Tensor, ...]:
     u, dt, A, B, C, _, z, *_ = inputs
     over_time = map(torch.empty_like, (u, dt, A, B, C))
-    channels, last = A.new_empty(len(A)), torch.empty_like(dlast, memory_format=torch.contiguous_format)
+    channels, last = A.new_empty(len(A)), torch.empty_like(dlast)
     return *over_time, channels, torch.empty_like(u if z is None else z), torch.empty_like(channels), last
 
 
@@ -91,12 +91,11 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     (rows, time, dim), states = u.shape, A.shape[1]
     grid = rows, triton.cdiv(dim, _BACKWARD["BLOCK"])
-    dlast = dlast.contiguous()
     du, ddt, dz, dinitial = map(torch.empty_like, (u, dt, u, dlast))
     dA = A.new_empty(rows, dim, states)
     dB, dC = A.new_empty(2, grid[1], rows, time, states)
     dD, dbias = A.new_empty(2, rows, dim)
-    inputs = u, dt, A, B, C, D, z, dt_bias, lengths, reset, starts, dy.contiguous(), dlast
+    inputs = u, dt, A, B, C, D, z, dt_bias, lengths, reset, starts, dy, dlast
     found = du, ddt, dA, dB, dC, dD, dz, dbias, dinitial
     sizes = {"N": states, "STATES": triton.next_power_of_2(states), "SOFTPLUS": softplus}
     launch(backward_kernel, grid, *inputs, *found, time, dim, **sizes, **_BACKWARD)
