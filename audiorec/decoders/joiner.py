@@ -17,4 +17,4 @@ class Joiner(nn.Module):
 
     def forward(self, frames: Tensor, histories: Tensor) -> Tensor:
         """Logits (…, outputs) of projected frames and projected histories (…, dim), which broadcast."""
-        return self.output((frames + histories).tanh())
+        return self.output((frames + histories).tanh_())

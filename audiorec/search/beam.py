@@ -49,7 +49,8 @@ class BeamSearch(ABC):
     One symbol a frame can be added to a hypothesis, so two hypotheses become equal only where one is the other and its last
     token: a comparison of hashes, of a history and of the history without its last token, finds them all. Of two that are
     merged, the likelier tells the times. ``automata`` (n-grams, hotwords) score each token given the history. A hypothesis
-    tries the ``4 · beam`` tokens that the model finds likeliest; without automata, no others can enter the beam.
+    tries the ``4 · beam`` tokens that the model finds likeliest. Without automata ``beam`` are enough: of the
+    hypotheses that grow from one, each is at least as likely as its last token makes it, so the others cannot be among the best.
 
     State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
     ``automata`` (B, K, F), their states; ``last``, ``hash``, ``parent`` (B, K); ``history``; ``own``, the subclass's;
@@ -60,6 +61,7 @@ class BeamSearch(ABC):
         self.beam = beam
         self.history = History(beam, window)
         self.automata = tuple(automata)
+        self.tried = (4 if automata else 1) * beam
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Tensor:

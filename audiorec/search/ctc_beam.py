@@ -36,7 +36,8 @@ class CtcBeamSearch(BeamSearch):
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         own, last, score = state["own"], state["last"], state["score"]
-        best, tokens = frame[:, BLANK + 1 :].topk(min(4 * self.beam, frame.shape[1] - 1))
+        # One more than are tried, for a token after itself scores lower than here.
+        best, tokens = frame[:, BLANK + 1 :].topk(min(self.tried + 1, frame.shape[1] - 1))
         tokens = (tokens + BLANK + 1)[:, None].expand(-1, self.beam, -1)
         again = frame.gather(1, last)
         # A token after itself needs a blank between.

@@ -20,9 +20,10 @@ class TransducerGreedySearch(GreedySearch):
     ``max_symbols`` a frame at most; 1 for a model of type ``modified`` or ``constrained``. Blanks are skipped in bulk: the
     joiner reads ``block`` frames beside one history, and what lies past the first symbol found is read again.
 
-    State: ``predictor``, its state; ``frame`` (B,), frames seen; ``skip`` (B,), frames to come that a jump has passed over;
-    ``decisions`` (B,), pairs of a frame and a history that had to be scored; ``margin`` (B,), the smallest gap so far
-    between the two best scores of a decision: below 1e-4 a difference in words is a tie, not a bug.
+    State: ``predictor``, its state; ``read`` (B, J), what the joiner reads of it; ``frame`` (B,), frames seen; ``skip`` (B,),
+    frames to come that a jump has passed over; ``decisions`` (B,), pairs of a frame and a history that had to be scored;
+    ``margin`` (B,), the smallest gap so far between the two best scores of a decision: below 1e-4 a difference in words is
+    a tie, not a bug.
     """
 
     def __init__(self, predictor: Predictor, joiner: Joiner, max_symbols: int = MAX_SYMBOLS, block: int = 8):
@@ -34,8 +35,10 @@ class TransducerGreedySearch(GreedySearch):
     @torch.no_grad()
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        predictor = self.predictor.initial_state(batch_size)
         return {
-            "predictor": self.predictor.initial_state(batch_size),
+            "predictor": predictor,
+            "read": self._read(predictor),
             "frame": zeros,
             "skip": zeros.clone(),
             "decisions": zeros.clone(),
@@ -47,7 +50,7 @@ class TransducerGreedySearch(GreedySearch):
         """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
         batch, time = x.shape[:2]
         frames = self.joiner.encoder_proj(x).flatten(0, 1)
-        predictor, history = state["predictor"], self._history(state["predictor"])
+        predictor, read = state["predictor"], state["read"]
         decisions, margin = state["decisions"].clone(), state["margin"].clone()
         at = state["skip"].clone()  # the frame that each row is at
         count = torch.zeros_like(at)  # symbols that it emitted there
@@ -58,7 +61,7 @@ class TransducerGreedySearch(GreedySearch):
             ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
-            logits = self.joiner(seen, history[rows, None]).float()
+            logits = self.joiner(seen, read[rows, None]).float()
             symbols, moves, gaps = self._decide(logits)
             live = ahead < left[:, None]
             # Up to the first symbol, or to the last frame: what comes after has another history.
@@ -80,9 +83,10 @@ class TransducerGreedySearch(GreedySearch):
                 emitted.append(torch.stack([who, symbol, (state["frame"][rows] + here)[emits]]))
                 sure.append(self._spoken(logits[emits, last[emits]], symbol))
                 part = self.predictor.step(symbol, take(predictor, who))
-                predictor, history = put(predictor, who, part), history.index_copy(0, who, self._history(part))
+                predictor, read = put(predictor, who, part), read.index_copy(0, who, self._read(part))
         return Tokens.of(*torch.cat(emitted, 1), torch.cat(sure), batch), {
             "predictor": predictor,
+            "read": read,
             "frame": state["frame"] + lengths,
             "skip": at - lengths,
             "decisions": decisions,
@@ -99,7 +103,7 @@ class TransducerGreedySearch(GreedySearch):
         """(N, V), (N,) → (N,): the symbols' log-probabilities among all but the blank."""
         return logits[:, BLANK + 1 :].log_softmax(-1).gather(1, symbols[:, None] - BLANK - 1)[:, 0]
 
-    def _history(self, predictor: State) -> Tensor:
+    def _read(self, predictor: State) -> Tensor:
         return self.joiner.predictor_proj(self.predictor.output(predictor))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from audiorec.decoders import Joiner, Predictor
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BLANK, BeamSearch, Choice, Expansion
-from audiorec.streaming import State, map_state, put, take
+from audiorec.streaming import State, map_state, take
 
 
 class TransducerBeamSearch(BeamSearch):
@@ -38,7 +38,7 @@ class TransducerBeamSearch(BeamSearch):
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         score, last = state["score"][..., None], state["last"]
         log_probs = self.joiner(frame[:, None], state["own"]["read"]).float().log_softmax(-1)
-        best, tokens = log_probs[..., BLANK + 1 :].topk(min(4 * self.beam, log_probs.shape[-1] - 1))
+        best, tokens = log_probs[..., BLANK + 1 :].topk(min(self.tried, log_probs.shape[-1] - 1))
         joining = log_probs.gather(2, last[:, None].expand(-1, self.beam, -1))
         stay = state["score"] + log_probs[..., BLANK]
         return Expansion(stay, tokens + BLANK + 1, score + best, score + joining), log_probs
@@ -49,7 +49,9 @@ class TransducerBeamSearch(BeamSearch):
         new = (choice.alive & ~choice.stays).flatten().nonzero()[:, 0]
         if len(new):
             symbols = choice.token.flatten()[new]
-            own = put(own, new, self._read(self.predictor.step(symbols, take(own["predictor"], new))))
+            grown = self._read(self.predictor.step(symbols, take(own["predictor"], new)))
+            # In place, for ``take`` has copied.
+            own = map_state(lambda leaf, part: leaf.index_copy_(0, new, part), own, grown)
         return self._by_row(own)
 
     def _read(self, predictor: State) -> State:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.search import CtcBeamSearch, CtcGreedySearch, TransducerBeamSearch
 from tests.search.searches import DIM, VOCABULARY, automata, ctc, parts
 
 SYMBOLS, WIDE = 4, 400  # wide enough for every sequence of five frames
+SOME = 30
 
 
 def score(sequence: tuple, machines) -> float:
@@ -82,6 +84,28 @@ def test_a_transducer_sums_over_alignments_of_one_symbol_a_frame(predictor, help
 
     expected = every_alignment(4, VOCABULARY, collapse, log_prob)
     check(TransducerBeamSearch(*model, beam=700, automata=machines), x, expected, machines)
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["ctc", "transducer"])
+def test_no_token_that_is_left_untried_could_enter_the_beam(kind, beam):
+    """Frames after frames of the same few likely symbols, so that hypotheses grow into one another."""
+    predictor, joiner = PREDICTORS.build({"kind": "stateless", "dim": 8}, SOME).eval(), Joiner(SOME, 8, SOME, SOME)
+    with torch.no_grad():
+        joiner.encoder_proj.weight.copy_(0.1 * torch.eye(SOME))
+        joiner.output.weight.copy_(10 * torch.eye(SOME))
+        joiner.predictor_proj.weight.mul_(0.1)
+    torch.manual_seed(8)
+    x = torch.randn(50, 8, SOME) * 0.3
+    x[..., :6] += 3
+    lengths, found = torch.full((50,), 8), []
+    for all_of_them in (False, True):
+        search = CtcBeamSearch(ctc, beam) if kind == "ctc" else TransducerBeamSearch(predictor, joiner, beam)
+        if all_of_them:
+            search.tried = SOME
+        tokens, state = search.step(x, lengths, search.initial_state(50))
+        found.append([(tokens.hypothesis(i).ids, search.hypotheses(state, i)) for i in range(50)])
+    assert found[0] == found[1]
 
 
 def peaked(frames: int, symbols: int) -> Tensor:

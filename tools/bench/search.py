@@ -1,6 +1,6 @@
 """Searches alone, encoder outputs given, one thread: frames a second of streams together and one by one.
 
-python tools/bench/search.py [MODEL --data DIR] [--chunk 4] [--vocabulary 500] … With a model its own head searches what its
+python tools/bench/search.py [MODEL --data DIR] [--chunk 1] [--vocabulary 500] … With a model its own head searches what its
 encoder makes of the data, and the joiner's work per stream is counted. Without one a joiner made by hand gives a token at
 one frame in ten and blanks between. Times are CPU seconds, so that what else runs on the machine matters little.
 """
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", help="a model or run directory")
     parser.add_argument("--data", help="data directory for the model")
     parser.add_argument("--head", help="the model's head; else the first")
-    for name, default in {"streams": 64, "frames": 100, "chunk": 4, "beam": 4, "repeats": 5}.items():
+    for name, default in {"streams": 64, "frames": 100, "chunk": 1, "beam": 4, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in {"vocabulary": 500, "encoder": 256, "predictor": 256, "joiner": 512}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -57,22 +57,30 @@ def main() -> None:
 def seconds(search, x: Tensor, lengths: Tensor, options: argparse.Namespace) -> tuple[float, float]:
     """Medians of interleaved runs: all streams together, and one by one."""
     together, alone = [], []
+    streams = in_chunks(x, lengths, options.chunk)
+    each = [in_chunks(x[i : i + 1], lengths[i : i + 1], options.chunk) for i in range(len(x))]
     for _ in range(options.repeats):
         began = time.process_time()
-        run(search, x, lengths, options.chunk)
+        run(search, streams)
         between = time.process_time()
-        for i in range(len(x)):
-            run(search, x[i : i + 1], lengths[i : i + 1], options.chunk)
+        for stream in each:
+            run(search, stream)
         together.append(between - began)
         alone.append(time.process_time() - between)
     return statistics.median(together), statistics.median(alone)
 
 
+def in_chunks(x: Tensor, lengths: Tensor, chunk: int) -> list[tuple[Tensor, Tensor]]:
+    """Frames and lengths of each chunk, contiguous as an encoder gives them."""
+    starts = range(0, int(lengths.max()), chunk)
+    return [(part := x[:, at : at + chunk].contiguous(), (lengths - at).clamp(0, part.shape[1])) for at in starts]
+
+
 @torch.inference_mode()
-def run(search, x: Tensor, lengths: Tensor, chunk: int) -> None:
-    state = search.initial_state(len(x))
-    for at in range(0, int(lengths.max()), chunk):
-        _, state = search.step(x[:, at : at + chunk], (lengths - at).clamp(0, min(chunk, x.shape[1] - at)), state)
+def run(search, chunks: list[tuple[Tensor, Tensor]]) -> None:
+    state = search.initial_state(len(chunks[0][0]))
+    for x, lengths in chunks:
+        _, state = search.step(x, lengths, state)
 
 
 @torch.inference_mode()
