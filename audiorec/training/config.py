@@ -1,5 +1,6 @@
 """A recipe: the model and how it is trained. ``recipes/*.yaml`` are these."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -29,6 +30,7 @@ class TrainerConfig(Config):
     )
     gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
     seed: NonNegativeInt = 1
+    init_from: Path | None = Field(None, description="model or run directory whose weights training begins with")
     monitor: Literal["valid_wer", "valid_loss", "recent"] = Field("valid_wer", description="what ranks checkpoints")
     keep_best: PositiveInt = Field(5, description="checkpoints kept beside the last")
     patience: PositiveInt | None = Field(None, description="epochs without a better monitor before training stops")

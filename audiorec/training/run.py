@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from audiorec.data.kaldi import read_data_dir
 from audiorec.errors import ConfigError, UserError
 from audiorec.models import AsrModel, parameter_count, save_model
 from audiorec.text import Tokenizer, load_tokenizer, train_tokenizer
+from audiorec.training.begin import begin_from
 from audiorec.training.callbacks import Reporter, StopAfter
 from audiorec.training.card import model_card
 from audiorec.training.checkpoints import (
@@ -72,6 +74,9 @@ def train(
     resume = last if last.exists() else None
     if resume:
         _say(quiet, f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
+    elif source := config.trainer.init_from:
+        anew = begin_from(source, model, config, tokenizer)
+        _say(quiet, f"beginning with {source}; at random: {', '.join(anew) or 'nothing'}")
     else:
         _set_statistics(model, training)
     epochs = _finished_epochs(last) if over else config.trainer.max_epochs
@@ -105,25 +110,26 @@ def average(out: Path, count: int, data: tuple[Path, Path] | None = None) -> Pat
 
 
 def _claim(out: Path, config: RunConfig) -> bool:
-    """Make the run folder this configuration's. True where it already was; raises UserError where it is another's."""
-    path = out / "config.yaml"
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        part = out / ".config.yaml"
-        part.write_text(dump_yaml(config), encoding="utf-8")
-        os.replace(part, path)
-        return False
-    before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    if refused := [key for key in changed if key not in MAY_CHANGE]:
-        key = refused[0]
-        raise ConfigError(
-            f"{path}: this run was begun with {key}={before.get(key)}, now it is {now.get(key)}; "
-            "choose another --out, or remove the folder to begin anew"
-        )
-    if changed:
-        path.write_text(dump_yaml(config), encoding="utf-8")
-    return True
+    """Make the run folder this configuration's. True where an epoch of it is done; raises UserError where one of another is."""
+    path, begun = out / "config.yaml", (out / "checkpoints" / LAST).exists()
+    if path.exists():
+        before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+        if begun and (refused := [key for key in changed if key not in MAY_CHANGE]):
+            key = refused[0]
+            raise ConfigError(
+                f"{path}: this run was begun with {key}={before.get(key)}, now it is {now.get(key)}; "
+                "choose another --out, or remove the folder to begin anew"
+            )
+        if not changed:
+            return begun
+    if not begun:  # what an attempt with other settings left
+        shutil.rmtree(out / "tokenizer", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / ".config.yaml"
+    part.write_text(dump_yaml(config), encoding="utf-8")
+    os.replace(part, path)
+    return begun
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:
