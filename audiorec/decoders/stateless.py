@@ -48,7 +48,7 @@ class StatelessPredictor(Predictor):
         return {"context": torch.cat([state["context"][:, 1:], symbols[:, None]], 1)}
 
     def output(self, state: State) -> Tensor:
-        # The convolution at its one place, as a product: a third of its time.
+        # The convolution at its one place, as a product: three times as fast for one row.
         x = self.embedding(state["context"]).unflatten(-1, (-1, GROUP))
         weight = self.conv.weight.unflatten(0, (-1, GROUP))
         return torch.einsum("bkgi,goik->bgo", x, weight).flatten(1).relu()
