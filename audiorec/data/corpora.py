@@ -50,7 +50,9 @@ def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
         for archive in archives:
             try:
                 with tarfile.open(archive) as tar:
-                    tar.extractall(part, filter="data")
+                    # Python has it since 3.10.12 and 3.11.4.
+                    tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+                    tar.extractall(part)
                     _check_end(tar)
             except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
                 reason = str(error).splitlines()[0].rstrip(":")
