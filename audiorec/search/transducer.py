@@ -35,10 +35,8 @@ class TransducerGreedySearch(GreedySearch):
     @torch.no_grad()
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        predictor = self.predictor.initial_state(batch_size)
         return {
-            "predictor": predictor,
-            "read": self._read(predictor),
+            **self._read(self.predictor.initial_state(batch_size)),
             "frame": zeros,
             "skip": zeros.clone(),
             "decisions": zeros.clone(),
@@ -50,7 +48,7 @@ class TransducerGreedySearch(GreedySearch):
         """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
         batch, time = x.shape[:2]
         frames = self.joiner.encoder_proj(x).flatten(0, 1)
-        predictor, read = state["predictor"], state["read"]
+        said = {name: state[name] for name in ("predictor", "read")}
         decisions, margin = state["decisions"].clone(), state["margin"].clone()
         at = state["skip"].clone()  # the frame that each row is at
         count = torch.zeros_like(at)  # symbols that it emitted there
@@ -61,7 +59,7 @@ class TransducerGreedySearch(GreedySearch):
             ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
-            logits = self.joiner(seen, read[rows, None]).float()
+            logits = self.joiner(seen, said["read"][rows, None]).float()
             symbols, moves, gaps = self._decide(logits)
             live = ahead < left[:, None]
             # Up to the first symbol, or to the last frame: what comes after has another history.
@@ -82,11 +80,9 @@ class TransducerGreedySearch(GreedySearch):
                 who, symbol = rows[emits], symbol[emits]
                 emitted.append(torch.stack([who, symbol, (state["frame"][rows] + here)[emits]]))
                 sure.append(self._spoken(logits[emits, last[emits]], symbol))
-                part = self.predictor.step(symbol, take(predictor, who))
-                predictor, read = put(predictor, who, part), read.index_copy(0, who, self._read(part))
+                said = put(said, who, self._read(self.predictor.step(symbol, take(said["predictor"], who))))
         return Tokens.of(*torch.cat(emitted, 1), torch.cat(sure), batch), {
-            "predictor": predictor,
-            "read": read,
+            **said,
             "frame": state["frame"] + lengths,
             "skip": at - lengths,
             "decisions": decisions,
@@ -103,8 +99,8 @@ class TransducerGreedySearch(GreedySearch):
         """(N, V), (N,) → (N,): the symbols' log-probabilities among all but the blank."""
         return logits[:, BLANK + 1 :].log_softmax(-1).gather(1, symbols[:, None] - BLANK - 1)[:, 0]
 
-    def _read(self, predictor: State) -> Tensor:
-        return self.joiner.predictor_proj(self.predictor.output(predictor))
+    def _read(self, predictor: State) -> State:
+        return {"predictor": predictor, "read": self.joiner.predictor_proj(self.predictor.output(predictor))}
 
 
 class TdtGreedySearch(TransducerGreedySearch):

@@ -51,9 +51,9 @@ def train(
     The same call again goes on from the last finished epoch, and ends with the same weights as an uninterrupted run.
     Raises UserError for data that cannot be used, or a folder that holds another run.
     """
-    begun = _claim(out, config)
+    _claim(out, config)
     last = out / "checkpoints" / LAST
-    over = begun and _is_over(last, config.trainer)
+    over = _is_over(last, config.trainer)
     if over and (out / "model").is_dir():
         _say(quiet, f"{out}: already trained, {_finished_epochs(last)} epochs")
         return out / "model"
@@ -109,8 +109,8 @@ def average(out: Path, count: int, data: tuple[Path, Path] | None = None) -> Pat
     return out / "model"
 
 
-def _claim(out: Path, config: RunConfig) -> bool:
-    """Make the run folder this configuration's. True where an epoch of it is done; raises UserError where one of another is."""
+def _claim(out: Path, config: RunConfig) -> None:
+    """Make the run folder this configuration's. Raises UserError where an epoch of another is done there."""
     path, begun = out / "config.yaml", (out / "checkpoints" / LAST).exists()
     if path.exists():
         before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
@@ -122,14 +122,13 @@ def _claim(out: Path, config: RunConfig) -> bool:
                 "choose another --out, or remove the folder to begin anew"
             )
         if not changed:
-            return begun
+            return
     if not begun:  # what an attempt with other settings left
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     part = out / ".config.yaml"
     part.write_text(dump_yaml(config), encoding="utf-8")
     os.replace(part, path)
-    return begun
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:

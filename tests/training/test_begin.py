@@ -1,5 +1,7 @@
 """``trainer.init_from``: what a training takes over from a trained model, and what it does not."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -61,7 +63,7 @@ def test_training_begins_there_and_a_wrong_path_is_corrected_by_the_next_command
     write_data_dir(tmp_path / "dev", clips[1::200])
     TOKENIZER.save(tmp_path / "tokenizer")
 
-    def trained(source) -> dict:
+    def trained(source: Path) -> Path:
         still = ["optimizer.lr=1e-12", "trainer.max_epochs=1", "trainer.accelerator=cpu", f"trainer.init_from={source}"]
         return train(recipe(*still), tmp_path / "train", tmp_path / "dev", tmp_path / "run", tmp_path / "tokenizer")
 
