@@ -14,6 +14,12 @@ BLANK = 0
 MAX_SYMBOLS = 10  # that a frame may emit, as in NeMo: an untrained model would never leave its first one
 
 
+def histories(predictor: Predictor, joiner: Joiner, state: State) -> State:
+    """The ``predictor``'s state beside ``read`` (N, J), what the joiner reads of it: float32 even under autocast."""
+    read = joiner.predictor_proj(predictor.output(state))
+    return {"predictor": state, "read": read.to(torch.promote_types(read.dtype, torch.float32))}
+
+
 class TransducerGreedySearch(GreedySearch):
     """The best symbol given the frame and the symbols so far; a blank moves on to the next frame (Graves 2012).
 
@@ -36,7 +42,7 @@ class TransducerGreedySearch(GreedySearch):
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
         return {
-            **self._read(self.predictor.initial_state(batch_size)),
+            **histories(self.predictor, self.joiner, self.predictor.initial_state(batch_size)),
             "frame": zeros,
             "skip": zeros.clone(),
             "decisions": zeros.clone(),
@@ -80,7 +86,8 @@ class TransducerGreedySearch(GreedySearch):
                 who, symbol = rows[emits], symbol[emits]
                 emitted.append(torch.stack([who, symbol, (state["frame"][rows] + here)[emits]]))
                 sure.append(self._spoken(logits[emits, last[emits]], symbol))
-                said = put(said, who, self._read(self.predictor.step(symbol, take(said["predictor"], who))))
+                grown = self.predictor.step(symbol, take(said["predictor"], who))
+                said = put(said, who, histories(self.predictor, self.joiner, grown))
         return Tokens.of(*torch.cat(emitted, 1), torch.cat(sure), batch), {
             **said,
             "frame": state["frame"] + lengths,
@@ -98,9 +105,6 @@ class TransducerGreedySearch(GreedySearch):
     def _spoken(self, logits: Tensor, symbols: Tensor) -> Tensor:
         """(N, V), (N,) → (N,): the symbols' log-probabilities among all but the blank."""
         return logits[:, BLANK + 1 :].log_softmax(-1).gather(1, symbols[:, None] - BLANK - 1)[:, 0]
-
-    def _read(self, predictor: State) -> State:
-        return {"predictor": predictor, "read": self.joiner.predictor_proj(self.predictor.output(predictor))}
 
 
 class TdtGreedySearch(TransducerGreedySearch):

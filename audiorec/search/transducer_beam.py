@@ -8,6 +8,7 @@ from torch import Tensor
 from audiorec.decoders import Joiner, Predictor
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BLANK, BeamSearch, Choice, Expansion
+from audiorec.search.transducer import histories
 from audiorec.streaming import State, map_state, take
 
 
@@ -33,7 +34,8 @@ class TransducerBeamSearch(BeamSearch):
         return self.joiner.encoder_proj(x)
 
     def initial_own(self, batch_size: int, device: torch.device | str) -> State:
-        return self._by_row(self._read(self.predictor.initial_state(batch_size * self.beam)))
+        empty = self.predictor.initial_state(batch_size * self.beam)
+        return self._by_row(histories(self.predictor, self.joiner, empty))
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         score, last = state["score"][..., None], state["last"]
@@ -49,13 +51,10 @@ class TransducerBeamSearch(BeamSearch):
         new = (choice.alive & ~choice.stays).flatten().nonzero()[:, 0]
         if len(new):
             symbols = choice.token.flatten()[new]
-            grown = self._read(self.predictor.step(symbols, take(own["predictor"], new)))
+            grown = histories(self.predictor, self.joiner, self.predictor.step(symbols, take(own["predictor"], new)))
             # In place, for ``take`` has copied.
             own = map_state(lambda leaf, part: leaf.index_copy_(0, new, part), own, grown)
         return self._by_row(own)
-
-    def _read(self, predictor: State) -> State:
-        return {"predictor": predictor, "read": self.joiner.predictor_proj(self.predictor.output(predictor)).float()}
 
     def _by_row(self, own: State) -> State:
         return map_state(lambda leaf: leaf.unflatten(0, (-1, self.beam)), own)

@@ -51,6 +51,17 @@ def test_a_batch_is_a_stack(name):
     assert len(together[0][0]) > 5 and len(set(together[0][1])) < 55 and together[-1] == ([], [])
 
 
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_state_stays_float32_under_autocast(name):
+    search, rows = SEARCHES[name](), utterances()
+    kinds = [(leaf_name, leaf.dtype) for leaf_name, leaf in leaves(search.initial_state(len(rows)))]
+    with torch.autocast("cpu", torch.bfloat16):
+        before = search.initial_state(len(rows))
+        _, after = search.step(*batch(rows, max(LENGTHS)), before)
+    for state in (before, after):
+        assert [(leaf_name, leaf.dtype) for leaf_name, leaf in leaves(state)] == kinds
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", SEARCHES)
 def test_any_split_gives_the_tokens_of_the_whole(name, seed):
