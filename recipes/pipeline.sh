@@ -54,14 +54,28 @@ once() {
   mkdir -p "$(dirname "$mark")" && touch "$mark"
 }
 
-run_of() { [ "$1" = "$main_split" ] && echo "$exp/$recipe" || echo "$exp/${recipe}_$1"; }
+run_of() { # run_of SPLIT [RECIPE]
+  local name=${2:-$recipe}
+  [ "$1" = "$main_split" ] && echo "$exp/$name" || echo "$exp/${name}_$1"
+}
+
+# What a recipe begins with, where that is another one's training on the same split.
+begins_with() { case $1 in lstm_tdt) echo lstm_rnnt ;; *) return 1 ;; esac; }
 
 prepare_clean() { rm -rf "$data" && prepare "$data"; }
 
 check() { for part in train dev test; do audiorec data validate "$data/$1/$part"; done; }
 
 train() {
-  audiorec train "$root/recipes/$recipe.yaml" "${options[@]}" "${settings[@]}" \
+  local first before=
+  if first=$(begins_with "$recipe") && [[ " ${settings[*]}" != *" trainer.init_from="* ]]; then
+    before=$(run_of "$1" "$first")
+    if ! [ -d "$before/model" ]; then
+      echo "error: $recipe begins with $before, which is not there: first the same with --recipe $first" >&2
+      exit 1
+    fi
+  fi
+  audiorec train "$root/recipes/$recipe.yaml" "${options[@]}" ${before:+trainer.init_from="$before"} "${settings[@]}" \
     --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$data/$1/tokenizer" --out "$(run_of "$1")"
 }
 

@@ -51,6 +51,15 @@ def test_from_recordings_to_results(clone):
     assert run(clone, "--stage", "5", *SMALL).count("real-time factor") == 1
 
 
+def test_a_recipe_that_begins_with_another_asks_for_it(clone):
+    """On each split its own: a model trained on the unseen speaker must not begin the training that leaves him out."""
+    command = [clone / "egs/digits/run.sh", "--recipe", "lstm_tdt", "--stage", "3", "--stop-stage", "3"]
+    for split, run in {"official": "exp/lstm_rnnt", "unseen": "exp/lstm_rnnt_unseen"}.items():
+        done = subprocess.run([*command, "--splits", split], capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert f" {run}," in done.stderr and "--recipe lstm_rnnt" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--recipe", "none"], ["--colour"], ["--stage"]])
 def test_wrong_use_says_so(clone, arguments):
     done = subprocess.run([clone / "egs/digits/run.sh", *arguments], capture_output=True, text=True)
