@@ -3,6 +3,7 @@
 #   recipe    what is trained where no recipe is named
 #   splits    its ways to divide the data, each with a training of its own; the first one is the corpus's main one
 #   options   settings of the recipe that the corpus needs, key=value
+#   options_of  a function, where there is one: options_of RECIPE says which one recipe needs besides
 #   prepare   a function: prepare DIR writes DIR/<split>/{train,dev,test}
 #   demo      a function: what to show at the end of --demo
 #
@@ -33,6 +34,7 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ -x "$root/.venv/bin/audiorec" ] && PATH="$root/.venv/bin:$PATH"
 [ -f "$root/recipes/$recipe.yaml" ] || { echo "error: recipes/$recipe.yaml: no such recipe" >&2 && exit 2; }
+if declare -F options_of >/dev/null; then options+=($(options_of "$recipe")); fi
 main_split=${splits%% *}
 for split in ${wanted_splits:=$splits}; do
   case " $splits " in *" $split "*) ;; *) echo "error: --splits $split: the splits are $splits" >&2 && exit 2 ;; esac
