@@ -12,6 +12,7 @@ import soundfile
 import soxr
 
 from audiorec.errors import UserError
+from audiorec.files import replacing
 
 PathLike = str | os.PathLike[str]
 
@@ -128,16 +129,12 @@ def write(path: PathLike, samples: np.ndarray, sample_rate: int) -> None:
     if not len(samples):
         raise UserError(f"{path}: no samples to write")
     kind, subtype = _WRITABLE[path.suffix.lower()]
-    part = path.with_name(path.name + ".part")
     try:
-        with soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=kind) as file:
+        with replacing(path) as aside, soundfile.SoundFile(aside, "w", sample_rate, 1, subtype, format=kind) as file:
             for start in range(0, len(samples), sample_rate):  # libvorbis overflows its stack on one long write
                 file.write(samples[start : start + sample_rate])
-        os.replace(part, path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be written as {subtype} at {sample_rate} Hz: {_reason(error)}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check(samples: np.ndarray, what: str) -> np.ndarray:

@@ -6,7 +6,6 @@ from audiorec.config import Registry
 from audiorec.streaming import State
 
 PREDICTORS = Registry("predictor")
-BLANK = 0
 
 
 class Predictor(nn.Module):

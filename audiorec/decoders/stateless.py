@@ -8,8 +8,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config
-from audiorec.decoders.predictor import BLANK, PREDICTORS, Predictor
+from audiorec.decoders.predictor import PREDICTORS, Predictor
 from audiorec.streaming import State
+from audiorec.text import BLANK
 
 GROUP = 4  # channels that the convolution mixes
 

@@ -1,10 +1,10 @@
 """The word error rates of a model, written into the model card beside its weights."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from audiorec.files import write_text
 from audiorec.models import find_model
 
 HEADING = "## Word error rates"
@@ -24,7 +24,5 @@ def write_card(model: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
         low, high = row["interval"]
         rates = f"{100 * row['wer']:.2f} | {100 * low:.2f} to {100 * high:.2f}"
         lines.append(f"| {row['split']} | {fed} | {rates} | {row['utterances']} |")
-    part = path.with_name(".README.md")
-    part.write_text("\n".join([card, "", *lines, ""]), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, "\n".join([card, "", *lines, ""]))
     return path

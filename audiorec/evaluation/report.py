@@ -1,7 +1,6 @@
 """RESULTS.md: measured rows in, one Markdown table per test set out."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from pydantic import ConfigDict
 
 from audiorec.config import Config, parse
 from audiorec.errors import ConfigError, UserError
+from audiorec.files import write_text
 
 LEGEND = """\
 Word error rates in %, offline with their 95 % bootstrap interval over utterances, streamed by the size of the pieces
@@ -97,15 +97,7 @@ def render(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] =
 
 def write_results(path: Path | str, title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> None:
     """Write ``render``'s page, whole or not at all."""
-    path = Path(path)
-    page = render(title, rows, notes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, render(title, rows, notes))
 
 
 def _row(value: Mapping[str, Any], source: str) -> Row:

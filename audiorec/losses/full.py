@@ -2,9 +2,10 @@
 
 from torch import Tensor, nn
 
-from audiorec.losses.joined import BLANK, Joiner, cells_of, joined_hidden, joined_log_probs
+from audiorec.losses.joined import Joiner, cells_of, joined_hidden, joined_log_probs
 from audiorec.losses.pruning import band_symbols, whole_ranges
 from audiorec.losses.transducer import arcs, lattice_loss
+from audiorec.text import BLANK
 
 
 class FullTransducerLoss(nn.Module):

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from audiorec.losses.log_probs import projected_log_probs
 from audiorec.losses.transducer import check_symbols
-
-BLANK = 0
+from audiorec.text import BLANK
 
 
 class Joiner(Protocol):

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from audiorec.losses.joined import BLANK, Joiner, cells_of, joined_hidden, joined_log_probs
+from audiorec.losses.joined import Joiner, cells_of, joined_hidden, joined_log_probs
 from audiorec.losses.pruning import band_arcs, band_symbols, get_rnnt_prune_ranges
 from audiorec.losses.simple import rnnt_loss_smoothed
 from audiorec.losses.transducer import lattice_loss
+from audiorec.text import BLANK
 
 
 class TwoPass(NamedTuple):

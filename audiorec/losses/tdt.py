@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from audiorec_kernels.lattice import arc_lattice
 from torch import Tensor, nn
 
-from audiorec.losses.joined import BLANK, Joiner, cells_of, joined_hidden, joined_log_probs
+from audiorec.losses.joined import Joiner, cells_of, joined_hidden, joined_log_probs
 from audiorec.losses.pruning import band_symbols, whole_ranges
 from audiorec.losses.transducer import arcs, get_rnnt_logprobs_joint, lattice_loss, reduced
+from audiorec.text import BLANK
 
 DURATIONS = (0, 1, 2, 3, 4)
 

@@ -1,6 +1,5 @@
 """A model on disk: ``config.yaml``, ``model.safetensors``, the tokeniser and a model card. Loading runs no code from it."""
 
-import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -8,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from audiorec.config import dump_yaml, parse, read_yaml
 from audiorec.errors import UserError
+from audiorec.files import replacing_folder, write_text
 from audiorec.models.asr import AsrModel
 from audiorec.models.config import FORMAT, ModelConfig
 from audiorec.text import Tokenizer, load_tokenizer
@@ -17,19 +17,11 @@ WEIGHTS = "model.safetensors"
 
 def save_model(folder: Path | str, model: AsrModel, config: ModelConfig, tokenizer: Tokenizer, card: str) -> None:
     """Write a model directory, whole or not at all, in place of an older one."""
-    folder = Path(folder)
-    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
-    (part / "README.md").write_text(card, encoding="utf-8")
-    tokenizer.save(part)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, part / WEIGHTS)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing_folder(folder) as aside:
+        write_text(aside / "config.yaml", dump_yaml(config))
+        write_text(aside / "README.md", card)
+        tokenizer.save(aside)
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside / WEIGHTS)
 
 
 def find_model(path: Path | str) -> Path:

@@ -10,8 +10,8 @@ from torch import Tensor
 from audiorec.decoders import Joiner, Predictor
 from audiorec.losses.transducer import arcs as topology
 from audiorec.streaming import valid
+from audiorec.text import BLANK
 
-BLANK = 0
 CHUNK = 16  # frames whose joiner logits are there at once
 
 

@@ -11,8 +11,8 @@ from audiorec.search.automaton import Automaton
 from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Hypothesis, Tokens, spoken
 from audiorec.streaming import State, map_state, valid
+from audiorec.text import BLANK
 
-BLANK = 0
 MULTIPLIER = 0x5851F42D4C957F2D  # Knuth's, of MMIX
 
 

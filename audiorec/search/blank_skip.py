@@ -9,8 +9,7 @@ from torch import Tensor
 
 from audiorec.search.tokens import Hypothesis, Tokens
 from audiorec.streaming import State, valid
-
-BLANK = 0
+from audiorec.text import BLANK
 
 
 class BlankSkip:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audiorec.search.ctc import BLANK
 from audiorec.search.greedy import GreedySearch
 from audiorec.search.tokens import Hypothesis, Tokens, spoken
 from audiorec.streaming import State, StreamingModule, map_state
+from audiorec.text import BLANK
 
 
 class ClassifySearch(GreedySearch):

@@ -8,8 +8,7 @@ from torch import Tensor
 from audiorec.search.greedy import GreedySearch
 from audiorec.search.tokens import Tokens, spoken
 from audiorec.streaming import State, valid
-
-BLANK = 0
+from audiorec.text import BLANK
 
 
 class CtcGreedySearch(GreedySearch):

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from audiorec.search.automaton import Automaton
-from audiorec.search.beam import BLANK, BeamSearch, Choice, Expansion
+from audiorec.search.beam import BeamSearch, Choice, Expansion
 from audiorec.streaming import State
+from audiorec.text import BLANK
 
 
 class CtcBeamSearch(BeamSearch):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from audiorec.errors import UserError
+from audiorec.files import write_text
 from audiorec.search.arpa import BEGIN, END, NEVER
 from audiorec.text import BLANK, UNKNOWN, Tokenizer
 
@@ -57,7 +58,7 @@ def _write(path: Path, probability: dict[Gram, float], backoff: dict[Gram, float
     text = ["\\data\\", *(f"ngram {size}={len(by_order[size])}" for size in range(1, order + 1)), ""]
     for size in range(1, order + 1):
         text += [f"\\{size}-grams:", *by_order[size], ""]
-    path.write_text("\n".join([*text, "\\end\\", ""]), encoding="utf-8")
+    write_text(path, "\n".join([*text, "\\end\\", ""]))
 
 
 def _log10(value: float) -> str:

@@ -9,8 +9,8 @@ from audiorec.decoders import Joiner, Predictor
 from audiorec.search.greedy import GreedySearch
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State, put, take
+from audiorec.text import BLANK
 
-BLANK = 0
 MAX_SYMBOLS = 10  # that a frame may emit, as in NeMo: an untrained model would never leave its first one
 
 

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from audiorec.decoders import Joiner, Predictor
 from audiorec.search.automaton import Automaton
-from audiorec.search.beam import BLANK, BeamSearch, Choice, Expansion
+from audiorec.search.beam import BeamSearch, Choice, Expansion
 from audiorec.search.transducer import histories
 from audiorec.streaming import State, map_state, take
+from audiorec.text import BLANK
 
 
 class TransducerBeamSearch(BeamSearch):

@@ -1,10 +1,11 @@
 """What every tokeniser is: text to ids and back. Blank is 0, unknown is 1, "▁" marks where a word starts."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from audiorec.files import replacing
 
 BLANK, UNKNOWN = 0, 1
 BLANK_PIECE, UNKNOWN_PIECE = "<blk>", "<unk>"
@@ -51,13 +52,8 @@ class Tokenizer(ABC):
     def save(self, folder: Path | str) -> None:
         """Write ``tokenizer.model`` or ``tokens.txt`` into a folder, whole or not at all, in place of any other."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{self.file}.{os.getpid()}"
-        try:
-            partial.write_bytes(self._content())
-            os.replace(partial, folder / self.file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(folder / self.file) as aside:
+            aside.write_bytes(self._content())
         for other in {"tokenizer.model", "tokens.txt"} - {self.file}:
             (folder / other).unlink(missing_ok=True)
 

@@ -1,7 +1,6 @@
 """What a person sees of a training: a line an epoch, curves as a picture in the run folder, and what it took; its end."""
 
 import json
-import os
 import resource
 import statistics
 import sys
@@ -14,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from audiorec.files import replacing, write_text
 from audiorec.training.module import Training
 
 TOOK = "training.json"
@@ -71,9 +71,7 @@ class Reporter(Callback):
             "training_peak_bytes": max(row["peak_bytes"] for row in self.history),
             "training_threads": torch.get_num_threads(),
         }
-        part = self.folder / ".training.json"
-        part.write_text(json.dumps(took, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.folder / TOOK)
+        write_text(self.folder / TOOK, json.dumps(took, indent=1) + "\n")
 
     def draw(self) -> None:
         """Loss and word error rate over epochs, and the loss of every batch, as ``curves.png``."""
@@ -96,9 +94,8 @@ class Reporter(Callback):
         loss.legend()
         wer.plot(epochs, [100 * row["valid_wer"] for row in self.history], marker=".")
         wer.set(xlabel="epoch", ylabel="validation WER, %", yscale="symlog", ylim=(0, None))
-        part = self.folder / ".curves.png"
-        figure.savefig(part, dpi=110, format="png")
-        os.replace(part, self.folder / "curves.png")
+        with replacing(self.folder / "curves.png") as aside:
+            figure.savefig(aside, dpi=110, format="png")
         self.drawn = time.monotonic()
 
 

@@ -1,7 +1,6 @@
 """``audiorec train`` and ``audiorec average``: a run folder from a recipe and data, and a model from its checkpoints."""
 
 import logging
-import os
 import shutil
 import signal
 import warnings
@@ -17,6 +16,7 @@ from audiorec.config import dump_yaml, load_config
 from audiorec.data.batches import SpeechData
 from audiorec.data.kaldi import read_data_dir
 from audiorec.errors import ConfigError, UserError
+from audiorec.files import write_text
 from audiorec.models import AsrModel, parameter_count, save_model
 from audiorec.text import Tokenizer, load_tokenizer, train_tokenizer
 from audiorec.training.begin import begin_from
@@ -125,10 +125,7 @@ def _claim(out: Path, config: RunConfig) -> None:
             return
     if not begun:  # what an attempt with other settings left
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / ".config.yaml"
-    part.write_text(dump_yaml(config), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, dump_yaml(config))
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:

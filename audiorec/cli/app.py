@@ -1,0 +1,48 @@
+"""The command's frame: the typer application, options that commands share, and errors as one line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiorec.errors import ConfigError, UserError
+
+# Packages that a plain install does not bring, and the extra that does.
+EXTRAS = {"lightning": "train", "lhotse": "train", "jiwer": "train", "matplotlib": "train", "tensorboard": "train"}
+
+app = typer.Typer(
+    name="audiorec",
+    help="Streaming speech recognition: what you measure offline is what you get live.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Kaldi data directories.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Model = Annotated[Path, typer.Argument(help="A model directory, or a run that holds one.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, …")]
+
+
+def main() -> None:
+    """Run a command; what a user can mend is one line on standard error. Exit code 1: failed, 2: wrong use."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(error, 2)
+    except UserError as error:
+        _fail(error, 1)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        _fail(f"{error.name} is not installed; pip install 'audiorec[{EXTRAS[error.name]}]'", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: object, code: int) -> None:
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,51 @@
+"""`audiorec info`: what a model is."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiorec.cli.app import app
+from audiorec.errors import ConfigError
+
+
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(help="A model directory, a run that holds one, or a recipe.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="A recipe's settings, key.key=value.")] = None,
+    latencies: Annotated[
+        bool, typer.Option("--latencies", help="Only the other look-aheads to stream at, in ms.")
+    ] = False,
+) -> None:
+    """What a model is: sizes, work, latency and state, part by part."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from audiorec.models import AsrModel, describe, load_model, load_model_config, vocabulary
+
+    if model.is_file():
+        config = load_model_config(model, overrides or [])
+        facts, tables = describe(AsrModel(config, vocabulary(config)).eval(), None, config)
+    elif overrides:
+        raise ConfigError(f"{overrides[0]}: settings go with a recipe; {model} is made already")
+    else:
+        made = load_model(model)
+        if latencies:
+            others = [ms for ms in made[0].latencies if math.isfinite(ms) and ms != made[0].look_ahead_ms]
+            print(" ".join(f"{ms:g}" for ms in others))
+            return
+        facts, tables = describe(*made)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    shown = Table(show_header=False, box=None)
+    for fact in facts.items():
+        shown.add_row(*fact)
+    console.print(shown)
+    for table in tables:
+        shown = Table(box=None, title=table.title, title_justify="left", title_style="bold")
+        for i, column in enumerate(table.columns):
+            shown.add_column(column, justify="right" if i else "left", no_wrap=True)
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print("", shown)
