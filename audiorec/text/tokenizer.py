@@ -52,6 +52,7 @@ class Tokenizer(ABC):
     def save(self, folder: Path | str) -> None:
         """Write ``tokenizer.model`` or ``tokens.txt`` into a folder, whole or not at all, in place of any other."""
         folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / self.file) as aside:
             aside.write_bytes(self._content())
         for other in {"tokenizer.model", "tokens.txt"} - {self.file}:
