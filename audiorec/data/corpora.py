@@ -5,10 +5,12 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from audiorec.errors import UserError
+from audiorec.progress import progress
 
 HOMES = {
     "mini_librispeech": (
@@ -49,10 +51,10 @@ def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
     try:
         for archive in archives:
             try:
-                with tarfile.open(archive) as tar:
+                with archive.open("rb") as file, tarfile.open(fileobj=file) as tar:
                     # Python has it since 3.10.12 and 3.11.4.
                     tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-                    tar.extractall(part)
+                    tar.extractall(part, _with_progress(tar, file))
                     _check_end(tar)
             except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
                 reason = str(error).splitlines()[0].rstrip(":")
@@ -64,6 +66,17 @@ def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
         (part / inner).rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _with_progress(tar: tarfile.TarFile, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """The members of an archive, while a bar shows how much of its file is read."""
+    done = 0
+    with progress(f"unpacking {file.name} (MB)", os.fstat(file.fileno()).st_size // 10**6) as advance:
+        for member in tar:
+            yield member
+            read = file.tell() // 10**6
+            advance(read - done)
+            done = read
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

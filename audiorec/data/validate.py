@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from audiorec.audio.read import Header, PathLike, blocks, header
-from audiorec.data.kaldi import OVERSHOOT, scan
+from audiorec.audio.read import PathLike, blocks, header
+from audiorec.data.kaldi import OVERSHOOT, Scan, scan
 from audiorec.data.tables import Problem, in_order
 from audiorec.errors import UserError
+from audiorec.progress import progress
 
 __all__ = ["Problem", "shorten", "validate"]
 
@@ -32,33 +32,16 @@ def validate(
         return [Problem(str(folder), None, "no such folder")]
     found = scan(folder, require_text, allow_empty_text)
     durations = {}
-    for recording, audio in found.paths.items():
-        line = found.tables["wav.scp"][recording][0]
-        try:
-            examined = _examine(audio, deep)
-        except UserError as error:
-            found.report("wav.scp", line, f"recording {recording!r}: {error}")
-            continue
-        rate, channel = examined.sample_rate, found.channels.get(recording, 0)
-        durations[recording] = examined.frames / rate
-        if sample_rate not in (None, rate):
-            found.report("wav.scp", line, f"recording {recording!r} has {rate} Hz, not {sample_rate}: convert it")
-        if 1 < examined.channels <= channel:
-            message = f"recording {recording!r} has {examined.channels} channels: it has no number {channel + 1}"
-            found.report("reco2file_and_channel", found.tables["reco2file_and_channel"][recording][0], message)
-    for utterance in found.utterances:
-        duration = durations.get(utterance.recording)
-        if duration is None or "segments" not in found.tables:
-            continue
-        end = duration if utterance.end is None else utterance.end
-        if utterance.start >= duration or end > duration + OVERSHOOT:
-            line = found.tables["segments"][utterance.id][0]
-            found.report(
-                "segments",
-                line,
-                f"utterance {utterance.id!r}, {utterance.start:g} to {end:g} s, is not within recording "
-                f"{utterance.recording!r}, which lasts {duration:.3f} s",
-            )
+    with progress("recordings examined", len(found.paths)) as advance:
+        for recording in found.paths:
+            try:
+                durations[recording] = _examine(recording, found, sample_rate, deep)
+            except UserError as error:
+                line = found.tables["wav.scp"][recording][0]
+                found.report("wav.scp", line, f"recording {recording!r}: {error}")
+            advance(1)
+    if "segments" in found.tables:
+        _match_durations(found, durations)
     return in_order(found.problems)
 
 
@@ -74,9 +57,37 @@ def shorten(problems: Iterable[Problem], limit: int) -> Iterator[str]:
             yield f"{problem.file}: and {totals[problem.kind] - limit} more like this"
 
 
-def _examine(audio: Path, deep: bool) -> Header:
-    """The header, its frames counted by decoding where it does not know them, and where ``deep``."""
-    examined = header(audio)
-    if deep or examined.frames is None:
-        examined = replace(examined, frames=sum(len(samples) for samples, _ in blocks(audio)))
-    return examined
+def _examine(recording: str, found: Scan, sample_rate: int | None, deep: bool) -> float:
+    """The duration of a recording in seconds, after its rate and channels are checked. Raises UserError for bad audio."""
+    path = found.paths[recording]
+    examined = header(path)
+    rate, channels = examined.sample_rate, examined.channels
+    if sample_rate not in (None, rate):
+        line = found.tables["wav.scp"][recording][0]
+        found.report("wav.scp", line, f"recording {recording!r} has {rate} Hz, not {sample_rate}: convert it")
+    channel = found.channels.get(recording, 0)
+    if 1 < channels <= channel:
+        line = found.tables["reco2file_and_channel"][recording][0]
+        message = f"recording {recording!r} has {channels} channels: it has no number {channel + 1}"
+        found.report("reco2file_and_channel", line, message)
+    frames = examined.frames
+    if deep or frames is None:  # the header does not know them
+        frames = sum(len(samples) for samples, _ in blocks(path))
+    return frames / rate
+
+
+def _match_durations(found: Scan, durations: dict[str, float]) -> None:
+    """Report the segments that do not lie within their recording."""
+    for utterance in found.utterances:
+        duration = durations.get(utterance.recording)
+        if duration is None:
+            continue
+        end = duration if utterance.end is None else utterance.end
+        if utterance.start >= duration or end > duration + OVERSHOOT:
+            line = found.tables["segments"][utterance.id][0]
+            found.report(
+                "segments",
+                line,
+                f"utterance {utterance.id!r}, {utterance.start:g} to {end:g} s, is not within recording "
+                f"{utterance.recording!r}, which lasts {duration:.3f} s",
+            )
