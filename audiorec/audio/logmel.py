@@ -18,7 +18,7 @@ from audiorec.streaming import State, StreamingModule, mask, window
 LOW_FREQ, HIGH_FREQ = 20.0, -400.0
 PREEMPHASIS = 0.97
 FLOOR = 1.1920928955078125e-07
-STD_FLOOR = 0.5  # a bin that hardly moves in training must not blow up on another microphone
+STD_FLOOR = 0.5  # a bin that is almost constant in training must not grow large on another microphone
 
 
 class LogMelConfig(Config):
@@ -62,8 +62,9 @@ class LogMel(StreamingModule):
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         self.check(x, lengths, state)
         tail = state["tail"]
-        # Slot j of this step is the frame that ends `before` samples into block j: for a new row slot 0 lies before
-        # the first frame and is dropped; where a row ends within a block, that block's frame is full, of zeros beyond.
+        # A frame ends `keep` samples after its block's start, within the next block: slot j of this step is the frame
+        # of block j − 1. A new row has no block before its first one, so slot 0 is dropped. A block in which the row ends
+        # is padded with zeros.
         samples = torch.cat([tail, mask(x, lengths).to(tail.dtype), tail.new_zeros(tail.shape[0], self.hop, 1)], 1)
         frames = samples[:, : self.keep + x.shape[1], 0].unfold(1, self.length, self.hop)
         blocks = -(-lengths // self.hop)

@@ -21,9 +21,9 @@ HOMES = {
 
 
 def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
-    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, or else what its public home gives.
+    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, or else a download from its public home.
 
-    Archives are unpacked into ``cache``, once. Raises UserError that says what to put where.
+    Archives are unpacked into ``cache``, once. Raises UserError that names the file to put, and where.
     """
     home, unpacked = os.environ.get("AUDIOREC_DATA"), Path(cache) / name
     if home and (folder := Path(home) / name).is_dir():
@@ -45,7 +45,7 @@ def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
 
 
 def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
-    """What the archives hold, or their folder ``inner``, as the folder ``out``: whole or not at all."""
+    """Unpack the archives, or their folder ``inner`` alone, as the folder ``out``: whole or not at all."""
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -80,7 +80,7 @@ def _with_progress(tar: tarfile.TarFile, file: BinaryIO) -> Iterator[tarfile.Tar
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """An archive that is cut off between two members reads like a whole one, but for the zeros that end it."""
+    """Raise where the zeros are missing that end an archive: one cut off between two members reads without an error."""
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("cut off before its end")
@@ -89,7 +89,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _fetch(url: str, folder: Path, name: str) -> Path:
-    """Download, going on where an earlier try was cut off."""
+    """Download; an earlier download that was cut off is continued."""
     from lhotse.utils import resumable_download
 
     archive = folder / url.rsplit("/", 1)[1]

@@ -37,7 +37,7 @@ class Utterance:
 
 @dataclass
 class Scan:
-    """A data directory as far as it makes sense, audio unseen, and every problem met on the way."""
+    """The sound part of a data directory, its audio not opened, and its problems."""
 
     tables: dict[str, Table] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
@@ -61,10 +61,10 @@ def read_data_dir(path: PathLike, require_text: bool = True, allow_empty_text: b
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = scan(folder, require_text, allow_empty_text)
-    if found.problems:
-        raise UserError(f"{folder}/{found.problems[0]} (all problems: `audiorec data validate {folder}`)")
-    return found.utterances
+    scanned = scan(folder, require_text, allow_empty_text)
+    if scanned.problems:
+        raise UserError(f"{folder}/{scanned.problems[0]} (all problems: `audiorec data validate {folder}`)")
+    return scanned.utterances
 
 
 def write_data_dir(path: PathLike, utterances: Iterable[Utterance]) -> None:
@@ -103,11 +103,11 @@ def write_data_dir(path: PathLike, utterances: Iterable[Utterance]) -> None:
 
 
 class Recordings:
-    """The audio of utterances. Keeps the recordings decoded last, up to max_bytes (and the very last in any case)."""
+    """The audio of utterances. A cache of max_bytes holds the recordings used last, one of them whatever its size."""
 
     def __init__(self, max_bytes: int = 10**9):
         self.max_bytes = max_bytes
-        self._kept: OrderedDict[tuple[Path, int | None, int], np.ndarray] = OrderedDict()
+        self._cache: OrderedDict[tuple[Path, int | None, int], np.ndarray] = OrderedDict()
 
     def samples(self, utterance: Utterance, sample_rate: int) -> np.ndarray:
         """Return an utterance as float32 mono (T,), the caller's own.
@@ -127,86 +127,86 @@ class Recordings:
 
     def _decoded(self, path: Path, channel: int | None, sample_rate: int) -> np.ndarray:
         key = path, channel, sample_rate
-        if key not in self._kept:
+        if key not in self._cache:
             # As in Kaldi a file of one channel is the channel that was extracted into it, whatever its name.
             one_of_several = channel is not None and header(path).channels > 1
-            self._kept[key] = read(path, sample_rate, channel=channel if one_of_several else None)[0]
-            size = sum(recording.nbytes for recording in self._kept.values())
-            while size > self.max_bytes and len(self._kept) > 1:
-                size -= self._kept.popitem(last=False)[1].nbytes
-        self._kept.move_to_end(key)
-        return self._kept[key]
+            self._cache[key] = read(path, sample_rate, channel=channel if one_of_several else None)[0]
+            size = sum(recording.nbytes for recording in self._cache.values())
+            while size > self.max_bytes and len(self._cache) > 1:
+                size -= self._cache.popitem(last=False)[1].nbytes
+        self._cache.move_to_end(key)
+        return self._cache[key]
 
 
 def scan(folder: Path, require_text: bool = True, allow_empty_text: bool = False) -> Scan:
-    """Read the files of a data directory, going on after each problem; problems are in the order of files and lines."""
-    found = Scan()
+    """Read the tables of a data directory and collect all problems, in the order of files and lines."""
+    scanned = Scan()
     for name in FILES:
         if (folder / name).is_file():
-            found.tables[name] = read_table(folder / name, found.problems)
+            scanned.tables[name] = read_table(folder / name, scanned.problems)
         elif name == "wav.scp" or (name == "text" and require_text):
-            found.report(name, None, "no such file")
-    _place_recordings(folder, found)
-    _name_channels(found)
-    spans = _cut_segments(found) if "segments" in found.tables else {key: (key, 0.0, None) for key in found.paths}
-    _match_utterances(found)
-    _match_speakers(found)
-    texts, speakers = (found.tables.get(name, {}) for name in ("text", "utt2spk"))
+            scanned.report(name, None, "no such file")
+    _place_recordings(folder, scanned)
+    _name_channels(scanned)
+    spans = _cut_segments(scanned) if "segments" in scanned.tables else {key: (key, 0.0, None) for key in scanned.paths}
+    _match_utterances(scanned)
+    _match_speakers(scanned)
+    texts, speakers = (scanned.tables.get(name, {}) for name in ("text", "utt2spk"))
     for key, (line, text) in texts.items():
         if require_text and not text and not allow_empty_text:
-            found.report("text", line, f"utterance {key!r} has an empty transcript: fill it in or drop the utterance")
+            scanned.report("text", line, f"utterance {key!r} has an empty transcript: fill it in or drop the utterance")
     for key, (line, speaker) in speakers.items():
         if len(speaker.split()) != 1:
-            found.report("utt2spk", line, f"utterance {key!r} needs one speaker, not {speaker!r}")
+            scanned.report("utt2spk", line, f"utterance {key!r} needs one speaker, not {speaker!r}")
     for key, (recording, start, end) in spans.items():
         text, speaker = texts.get(key, (0, ""))[1], speakers.get(key, (0, key))[1]
-        path, channel = found.paths[recording], found.channels.get(recording)
-        found.utterances.append(Utterance(key, recording, path, start, end, text, speaker, channel))
-    found.problems = in_order(found.problems)
-    return found
+        path, channel = scanned.paths[recording], scanned.channels.get(recording)
+        scanned.utterances.append(Utterance(key, recording, path, start, end, text, speaker, channel))
+    scanned.problems = in_order(scanned.problems)
+    return scanned
 
 
-def _place_recordings(folder: Path, found: Scan) -> None:
-    for key, (line, rest) in found.tables.get("wav.scp", {}).items():
+def _place_recordings(folder: Path, scanned: Scan) -> None:
+    for key, (line, rest) in scanned.tables.get("wav.scp", {}).items():
         if not rest:
-            found.report("wav.scp", line, f"recording {key!r} has no file")
+            scanned.report("wav.scp", line, f"recording {key!r} has no file")
         elif rest.endswith("|"):
-            found.report("wav.scp", line, f"recording {key!r} is a command: run it and name the file it makes")
+            scanned.report("wav.scp", line, f"recording {key!r} is a command: run it and name the file it makes")
         else:
             inside = folder / rest
-            found.paths[key] = Path(rest) if not inside.exists() and Path(rest).exists() else inside
+            scanned.paths[key] = Path(rest) if not inside.exists() and Path(rest).exists() else inside
 
 
-def _name_channels(found: Scan) -> None:
+def _name_channels(scanned: Scan) -> None:
     """reco2file_and_channel: RECORDING FILE SIDE; a side is A, B, … or a number from 1."""
-    table = found.tables.get("reco2file_and_channel")
+    table = scanned.tables.get("reco2file_and_channel")
     if table is None:
         return
-    recordings = found.tables.get("wav.scp", {})
+    recordings = scanned.tables.get("wav.scp", {})
     for key, (line, rest) in table.items():
         fields = rest.split()
         side = fields[1] if len(fields) == 2 else ""
         if re.fullmatch(r"[A-Z]", side):
-            found.channels[key] = ord(side) - ord("A")
+            scanned.channels[key] = ord(side) - ord("A")
         elif re.fullmatch(r"[1-9]\d{0,3}", side):
-            found.channels[key] = int(side) - 1
+            scanned.channels[key] = int(side) - 1
         else:
             message = f"expected '{key} FILE SIDE', a side being A, B or a number from 1"
-            found.report("reco2file_and_channel", line, message)
+            scanned.report("reco2file_and_channel", line, message)
         if recordings and key not in recordings:
-            found.report("reco2file_and_channel", line, f"recording {key!r} is not in wav.scp")
+            scanned.report("reco2file_and_channel", line, f"recording {key!r} is not in wav.scp")
     for key in recordings.keys() - table.keys():
-        found.report("wav.scp", recordings[key][0], f"recording {key!r} is not in reco2file_and_channel")
+        scanned.report("wav.scp", recordings[key][0], f"recording {key!r} is not in reco2file_and_channel")
 
 
-def _cut_segments(found: Scan) -> dict[str, tuple[str, float, float | None]]:
-    spans, recordings = {}, found.tables.get("wav.scp", {})
-    for key, (line, rest) in found.tables["segments"].items():
+def _cut_segments(scanned: Scan) -> dict[str, tuple[str, float, float | None]]:
+    spans, recordings = {}, scanned.tables.get("wav.scp", {})
+    for key, (line, rest) in scanned.tables["segments"].items():
         fields = rest.split()
         try:
             recording, start, end = fields[0], *map(float, fields[1:])
         except (IndexError, ValueError):
-            found.report("segments", line, f"expected '{key} RECORDING START END', times in seconds")
+            scanned.report("segments", line, f"expected '{key} RECORDING START END', times in seconds")
             continue
         problems = []
         if recordings and recording not in recordings:
@@ -218,37 +218,37 @@ def _cut_segments(found: Scan) -> dict[str, tuple[str, float, float | None]]:
         if end != -1 and start >= end:  # Kaldi's -1: the recording's end
             problems.append(f"starts at {start:g} s, not before its end at {end:g} s")
         for message in problems:
-            found.report("segments", line, f"utterance {key!r}: {message}")
-        if not problems and recording in found.paths:
+            scanned.report("segments", line, f"utterance {key!r}: {message}")
+        if not problems and recording in scanned.paths:
             spans[key] = recording, start, None if end == -1 else end
-    used = {rest.partition(" ")[0] for _, rest in found.tables["segments"].values()}
+    used = {rest.partition(" ")[0] for _, rest in scanned.tables["segments"].values()}
     for key, (line, _) in recordings.items():
         if used and key not in used:
-            found.report("wav.scp", line, f"recording {key!r} has no utterance in segments: take it out")
+            scanned.report("wav.scp", line, f"recording {key!r} has no utterance in segments: take it out")
     return spans
 
 
-def _match_utterances(found: Scan) -> None:
-    """Every file must speak of the same utterances; a file that is missing or empty is told of already."""
-    home = "segments" if "segments" in found.tables else "wav.scp"
-    utterances = found.tables.get(home)
+def _match_utterances(scanned: Scan) -> None:
+    """Every file must list the same utterances; a file that is missing or empty is reported elsewhere."""
+    home = "segments" if "segments" in scanned.tables else "wav.scp"
+    utterances = scanned.tables.get(home)
     for name in ("text", "utt2spk"):
-        table = found.tables.get(name)
+        table = scanned.tables.get(name)
         if not utterances or not table:
             continue
         for key in table.keys() - utterances.keys():
-            found.report(name, table[key][0], f"utterance {key!r} is not in {home}")
+            scanned.report(name, table[key][0], f"utterance {key!r} is not in {home}")
         for key in utterances.keys() - table.keys():
-            found.report(home, utterances[key][0], f"utterance {key!r} is not in {name}")
+            scanned.report(home, utterances[key][0], f"utterance {key!r} is not in {name}")
 
 
-def _match_speakers(found: Scan) -> None:
+def _match_speakers(scanned: Scan) -> None:
     """spk2utt must say what utt2spk says."""
-    table, utterances = found.tables.get("spk2utt"), found.tables.get("utt2spk")
+    table, utterances = scanned.tables.get("spk2utt"), scanned.tables.get("utt2spk")
     if table is None:
         return
     if utterances is None:
-        found.report("spk2utt", None, "comes without utt2spk: `audiorec data fix` makes that from it")
+        scanned.report("spk2utt", None, "comes without utt2spk: `audiorec data fix` makes that from it")
         return
     speakers = speakers_utterances((key, speaker) for key, (_, speaker) in utterances.items())
     for speaker, (line, rest) in table.items():
@@ -256,9 +256,11 @@ def _match_speakers(found: Scan) -> None:
             message = (
                 f"speaker {speaker!r} has other utterances than in utt2spk: `audiorec data fix` makes the file anew"
             )
-            found.report("spk2utt", line, message)
+            scanned.report("spk2utt", line, message)
     for speaker in speakers:
-        found.report("spk2utt", None, f"lacks speaker {speaker!r} of utt2spk: `audiorec data fix` makes the file anew")
+        scanned.report(
+            "spk2utt", None, f"lacks speaker {speaker!r} of utt2spk: `audiorec data fix` makes the file anew"
+        )
 
 
 def _tables(folder: Path, utterances: Iterable[Utterance]) -> dict[str, dict[str, str]]:

@@ -30,19 +30,19 @@ def validate(
     folder = Path(path)
     if not folder.is_dir():
         return [Problem(str(folder), None, "no such folder")]
-    found = scan(folder, require_text, allow_empty_text)
+    scanned = scan(folder, require_text, allow_empty_text)
     durations = {}
-    with progress("recordings examined", len(found.paths)) as advance:
-        for recording in found.paths:
+    with progress("recordings examined", len(scanned.paths)) as advance:
+        for recording in scanned.paths:
             try:
-                durations[recording] = _examine(recording, found, sample_rate, deep)
+                durations[recording] = _examine(recording, scanned, sample_rate, deep)
             except UserError as error:
-                line = found.tables["wav.scp"][recording][0]
-                found.report("wav.scp", line, f"recording {recording!r}: {error}")
+                line = scanned.tables["wav.scp"][recording][0]
+                scanned.report("wav.scp", line, f"recording {recording!r}: {error}")
             advance(1)
-    if "segments" in found.tables:
-        _match_durations(found, durations)
-    return in_order(found.problems)
+    if "segments" in scanned.tables:
+        _match_durations(scanned, durations)
+    return in_order(scanned.problems)
 
 
 def shorten(problems: Iterable[Problem], limit: int) -> Iterator[str]:
@@ -57,35 +57,35 @@ def shorten(problems: Iterable[Problem], limit: int) -> Iterator[str]:
             yield f"{problem.file}: and {totals[problem.kind] - limit} more like this"
 
 
-def _examine(recording: str, found: Scan, sample_rate: int | None, deep: bool) -> float:
+def _examine(recording: str, scanned: Scan, sample_rate: int | None, deep: bool) -> float:
     """The duration of a recording in seconds, after its rate and channels are checked. Raises UserError for bad audio."""
-    path = found.paths[recording]
+    path = scanned.paths[recording]
     examined = header(path)
     rate, channels = examined.sample_rate, examined.channels
     if sample_rate not in (None, rate):
-        line = found.tables["wav.scp"][recording][0]
-        found.report("wav.scp", line, f"recording {recording!r} has {rate} Hz, not {sample_rate}: convert it")
-    channel = found.channels.get(recording, 0)
+        line = scanned.tables["wav.scp"][recording][0]
+        scanned.report("wav.scp", line, f"recording {recording!r} has {rate} Hz, not {sample_rate}: convert it")
+    channel = scanned.channels.get(recording, 0)
     if 1 < channels <= channel:
-        line = found.tables["reco2file_and_channel"][recording][0]
+        line = scanned.tables["reco2file_and_channel"][recording][0]
         message = f"recording {recording!r} has {channels} channels: it has no number {channel + 1}"
-        found.report("reco2file_and_channel", line, message)
+        scanned.report("reco2file_and_channel", line, message)
     frames = examined.frames
     if deep or frames is None:  # the header does not know them
         frames = sum(len(samples) for samples, _ in blocks(path))
     return frames / rate
 
 
-def _match_durations(found: Scan, durations: dict[str, float]) -> None:
+def _match_durations(scanned: Scan, durations: dict[str, float]) -> None:
     """Report the segments that do not lie within their recording."""
-    for utterance in found.utterances:
+    for utterance in scanned.utterances:
         duration = durations.get(utterance.recording)
         if duration is None:
             continue
         end = duration if utterance.end is None else utterance.end
         if utterance.start >= duration or end > duration + OVERSHOOT:
-            line = found.tables["segments"][utterance.id][0]
-            found.report(
+            line = scanned.tables["segments"][utterance.id][0]
+            scanned.report(
                 "segments",
                 line,
                 f"utterance {utterance.id!r}, {utterance.start:g} to {end:g} s, is not within recording "
