@@ -35,7 +35,7 @@ class AudioFile:
         self.frames = frames
         self._file = file
         self._accept_truncated = accept_truncated
-        # What is decoded together with damage is lost: less of it where damage is accepted.
+        # All of a piece is lost where its decoding fails: pieces are small where damage is accepted.
         piece = (PIECE // 16 if accept_truncated else PIECE) // file.channels
         self._buffer = np.empty((max(1, piece), file.channels), np.float32)
         self._done = 0
@@ -66,7 +66,7 @@ class AudioFile:
         length = "" if self.frames is None else f" of the {self.frames / self.sample_rate:.1f} s it promises"
         message = f"{self.name}: cut short or damaged: {what}{length}"
         if not self._accept_truncated:
-            raise UserError(f"{message}; fetch or convert it again, or accept truncated files")
+            raise UserError(f"{message}; fetch or convert it again, or pass accept_truncated")
         logger.warning("%s; its first %.1f s are used", message, self._done / self.sample_rate)
 
 
@@ -102,7 +102,7 @@ def open_audio(source: Source, accept_truncated: bool = False) -> Iterator[Audio
         if cut or (frames or 0) > most:
             if not accept_truncated:
                 raise UserError(
-                    f"{name}: cut short: the end of the file is missing; fetch it again, or accept truncated files"
+                    f"{name}: cut short: the end of the file is missing; fetch it again, or pass accept_truncated"
                 )
             logger.warning("%s: cut short: the end of the file is missing; what is there is used", name)
             frames = None if frames is None else min(frames, most)
@@ -144,7 +144,7 @@ def _view(source: Source) -> tuple[str, View]:
     if not path.stat().st_size:
         raise UserError(f"{path}: an empty file")
     with path.open("rb") as file:
-        return str(path), mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return str(path), mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # written to by _patched alone
 
 
 def _unsized_wav(view: View) -> _Sequential | None:
@@ -169,9 +169,11 @@ def _cut_caf(view: View) -> _Sequential | None:
 
 
 def _patched(view: View, at: int, new: bytes) -> _Sequential:
-    data = io.BytesIO(view)
-    data.getbuffer()[at : at + len(new)] = new
-    return _Sequential(data)
+    """The file with other bytes in one place; what is mapped from disk stays there, and is changed in memory alone."""
+    if isinstance(view, bytes):
+        return _Sequential(io.BytesIO(view[:at] + new + view[at + len(new) :]))
+    view[at : at + len(new)] = new
+    return _Sequential(view)
 
 
 def reason(error: Exception) -> str:

@@ -188,7 +188,9 @@ def resize(path: Path, riff: int, size: int) -> Path:
 def test_a_wav_from_a_pipe_is_whole(tmp_path, riff, size):
     path, samples = tmp_path / "piped.wav", np.arange(-5000, 5000, dtype=np.int16)
     soundfile.write(path, samples, 16000)
-    assert np.array_equal(read(resize(path, riff, size))[0], samples / np.float32(2**15))
+    resize(path, riff, size)
+    for source in (path, io.BytesIO(path.read_bytes())):
+        assert np.array_equal(read(source)[0], samples / np.float32(2**15))
     assert header(path).frames == len(samples)
 
 
