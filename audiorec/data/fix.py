@@ -73,7 +73,7 @@ def fix_data_dir(path: PathLike, allow_empty_text: bool = False) -> list[str]:
 def _names(folder: Path) -> dict[str, str]:
     names = {name: keys for name, keys in KEYS.items() if (folder / name).is_file()}
     for pattern, keys in OTHERS.items():
-        names |= {path.name: keys for path in sorted(folder.glob(pattern)) if path.name not in KEYS}
+        names |= {path.name: keys for path in sorted(folder.glob(pattern)) if path.is_file() and path.name not in KEYS}
     return names
 
 
