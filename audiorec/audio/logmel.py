@@ -62,9 +62,8 @@ class LogMel(StreamingModule):
     def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         self.check(x, lengths, state)
         tail = state["tail"]
-        # A frame ends `keep` samples after its block's start, within the next block: slot j of this step is the frame
-        # of block j − 1. A new row has no block before its first one, so slot 0 is dropped. A block in which the row ends
-        # is padded with zeros.
+        # Slot j of this step is the frame that ends `before` samples into block j: for a new row slot 0 lies before
+        # the first frame and is dropped; where a row ends within a block, that block's frame is full, of zeros beyond.
         samples = torch.cat([tail, mask(x, lengths).to(tail.dtype), tail.new_zeros(tail.shape[0], self.hop, 1)], 1)
         frames = samples[:, : self.keep + x.shape[1], 0].unfold(1, self.length, self.hop)
         blocks = -(-lengths // self.hop)

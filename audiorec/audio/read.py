@@ -85,6 +85,7 @@ def read(
             to_rate = rate if sample_rate is None else sample_rate
             resampler = Resampler(rate, to_rate)
         pieces.append(resampler.push(samples))
+    assert resampler is not None  # a file without samples is refused
     return np.concatenate([*pieces, resampler.flush()]), to_rate
 
 
