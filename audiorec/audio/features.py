@@ -19,5 +19,5 @@ def _with_kind(value: Any) -> Any:
     return {"kind": "log_mel", **value} if isinstance(value, Mapping) else value
 
 
-Features = Annotated[FEATURES.field, BeforeValidator(_with_kind)]
+Features: Any = Annotated[FEATURES.field, BeforeValidator(_with_kind)]
 DEFAULT: Config = LogMel.Config()

@@ -79,16 +79,17 @@ def open_audio(source: Source, accept_truncated: bool = False) -> Iterator[Audio
     """
     name, view = _view(source)
     try:
-        file = _Sequential(os.fspath(source) if isinstance(view, mmap.mmap) else io.BytesIO(view))
+        file = _Sequential(name if isinstance(view, mmap.mmap) else io.BytesIO(view))
         cut = cut_short(file, view)
         if file.frames == 0 and file.format in ("WAV", "WAVEX"):
             file = _unsized_wav(view) or file
     except soundfile.LibsndfileError as error:
-        file, cut = _cut_caf(view), True
-        if file is None:
+        caf = _cut_caf(view)
+        if caf is None:
             raise UserError(
                 f"{name}: not readable as audio ({reason(error)}): convert it to wav, flac, ogg, opus or mp3"
             ) from error
+        file, cut = caf, True
     with file:
         lowest, highest = RATES
         if not lowest <= file.samplerate <= highest:

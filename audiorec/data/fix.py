@@ -38,6 +38,9 @@ class _File:
             self.done.append(f"{_count(len(self.rows) - len(kept), 'line')} left out: {why}{names}")
             self.rows = kept
 
+    def keep_keys(self, keys: set[str]) -> None:
+        self.keep(lambda key, _: key in keys, f"{self.keys}s that are not in every file")
+
     @property
     def text(self) -> str:
         return "".join(f"{key} {rest}".rstrip() + "\n" for key, rest in self.rows)
@@ -131,14 +134,14 @@ def _match(folder: Path, files: dict[str, _File], allow_empty_text: bool) -> Non
             if rows != file.rows:
                 file.rows, file.done = rows, ["made anew from utt2spk"]
         elif file.keys != "speaker" or speakers:
-            file.keep(lambda key, rest, keys=file.keys: key in wanted[keys], f"{file.keys}s that are not in every file")
+            file.keep_keys(wanted[file.keys])
 
 
 def _is_span(rest: str) -> bool:
     """Whether it is RECORDING START END with a start before the end; −1 is the recording's end."""
     try:
-        _, start, end = rest.split()
-        start, end = float(start), float(end)
+        _, *times = rest.split()
+        start, end = map(float, times)
     except ValueError:
         return False
     return math.isfinite(end) and start >= 0 and (start < end or end == -1)

@@ -48,7 +48,8 @@ def validate(
 def shorten(problems: Iterable[Problem], limit: int) -> Iterator[str]:
     """Lines for a reader: the first ``limit`` problems of each kind, and how many more follow; all if limit is 0."""
     problems = list(problems)
-    totals, shown = Counter(problem.kind for problem in problems), Counter()
+    totals = Counter(problem.kind for problem in problems)
+    shown: Counter[str] = Counter()
     for problem in problems:
         shown[problem.kind] += 1
         if not limit or shown[problem.kind] <= limit:
