@@ -26,10 +26,11 @@ test: setup ## run the tests that take seconds
 test-all: setup ## run every test
 	$(PYTEST)
 
-lint: setup ## check style and the direction of imports
+lint: setup ## check style, the direction of imports and types
 	$(PYTHON_ENV)/ruff check
 	$(PYTHON_ENV)/ruff format --check
 	$(PYTHON_ENV)/lint-imports
+	$(PYTHON_ENV)/mypy
 
 format: setup ## mend what can be mended by itself
 	$(PYTHON_ENV)/ruff check --fix

@@ -18,7 +18,7 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=Any)
 
 
 class Registry:
@@ -30,14 +30,14 @@ class Registry:
 
     def __init__(self, sort: str):
         self.sort = sort
-        self.kinds: dict[str, type] = {}
+        self.kinds: dict[str, Any] = {}
         self.plugins_loaded = False
 
     def register(self, cls: T) -> T:
         self.kinds[cls.Config.model_fields["kind"].default] = cls
         return cls
 
-    def find(self, kind: str) -> type:
+    def find(self, kind: str) -> Any:
         if kind not in self.kinds and not self.plugins_loaded:
             self.plugins_loaded = True
             for plugin in entry_points(group="audiorec.plugins"):

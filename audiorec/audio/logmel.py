@@ -34,6 +34,11 @@ class LogMel(StreamingModule):
     beyond the ends instead of reflection. State: ``tail``, the last samples, and ``started``.
     """
 
+    spectrum: Tensor
+    mel: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: LogMelConfig):
         super().__init__(1, config.bins)
         self.sample_rate = config.sample_rate

@@ -90,6 +90,7 @@ def read(path: PathLike, sample_rate: int | None = None) -> tuple[np.ndarray, in
             to_rate = rate if sample_rate is None else sample_rate
             resampler = Resampler(rate, to_rate)
         pieces.append(resampler.push(samples))
+    assert resampler is not None  # a file without samples is refused
     return np.concatenate([*pieces, resampler.flush()]), to_rate
 
 
