@@ -140,6 +140,6 @@ def _fields(schema: type[Config], keys: list[str]) -> list[str]:
 
 
 def _models(annotation: Any) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]
+    if parts := get_args(annotation):  # first: Python 3.10 takes list[int] for a type
+        return [model for part in parts for model in _models(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Config) else []

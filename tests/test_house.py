@@ -57,8 +57,20 @@ def test_messages_and_pages_install_the_name_on_the_index():
     name = re.search(r'(?m)^name = "(.+?)"', (ROOT / "pyproject.toml").read_text())[1]
     # `audiorec` alone is another project's there.
     wrong = re.compile(rf"pip install [^\n#]*?\baudiorec(?!{name.removeprefix('audiorec')}\b)(?=[\[\s'\"`)]|$)")
-    assert not wrong.search(f"pip install '{name}[train]'") and wrong.search("pip install 'audiorec[train]'")
+    assert not wrong.search(f"pip install '{name}[train]'") and wrong.search("pip install 'audiorec" + "[train]'")
     assert not [f"{path}: {hit[0]}" for path in own_files() if (hit := wrong.search(path.read_text()))]
+
+
+def test_every_dependency_has_a_lower_bound():
+    """Else `make test-minimum` would take its oldest version."""
+    text = (ROOT / "pyproject.toml").read_text()
+    named = re.search(r"(?ms)^dependencies = \[(.+?)^\]", text)[1] + "".join(
+        re.findall(r"(?m)^(?:train|mic) = .+", text)
+    )
+    libraries = re.findall(r'"([^"]+)"', named)
+    assert len(libraries) > 10 and not [
+        library for library in libraries if not re.fullmatch(r"[\w-]+>=[\d.]+", library)
+    ]
 
 
 def test_imports_run_downwards():
