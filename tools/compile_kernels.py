@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "linear_scan": ("scan", lambda x: (x(16, 1000, 512), x(16, 1000, 512), _meta(16, 512))),
     "log_linear_scan": ("scan", lambda x: (x(16, 1000, 512), x(16, 1000, 512), _meta(16, 512))),
     "selective_scan": (
-        "selective_scan",
+        "ssm",
         lambda x: (
             *(x(16, 1000, 1024), x(16, 1000, 1024), _meta(1024, 16), x(16, 1000, 16), x(16, 1000, 16)),
             *(_meta(1024), x(16, 1000, 1024), _meta(1024), True, _meta(16, 1024, 16)),

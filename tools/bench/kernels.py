@@ -20,7 +20,7 @@ from audiorec_kernels.conv import causal_conv1d
 from audiorec_kernels.lattice import transducer_lattice
 from audiorec_kernels.lti import lti_scan, lti_scan_step
 from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
-from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
+from audiorec_kernels.ssm import selective_scan, selective_scan_step
 from torch import Tensor
 
 SECONDS = 3.0  # of one comparison

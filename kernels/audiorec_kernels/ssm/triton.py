@@ -7,7 +7,7 @@ from torch import Tensor
 from audiorec_kernels.arguments import dense
 from audiorec_kernels.launch import launch
 from audiorec_kernels.operator import Operator
-from audiorec_kernels.selective_scan.triton_kernels import backward_kernel, forward_kernel
+from audiorec_kernels.ssm.triton_kernels import backward_kernel, forward_kernel
 
 # Both walk through the same tiles of CHUNKS · STEPS frames: the backward begins each with the states that the forward left.
 _FORWARD = {"CHUNKS": 8, "STEPS": 4, "BLOCK": 16, "num_warps": 1}
