@@ -13,8 +13,6 @@ _NAMES = "auto", "triton", "native", "reference"
 _forced = "auto"
 _functions: dict[tuple[str, str, str], Callable | None] = {}
 _warned: set[str] = set()
-# Before torch 2.7 nothing tells export from compile; both then trace the reference.
-_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class _Restore:
@@ -57,6 +55,14 @@ def choose(family: str, function: str, x: Tensor) -> Callable:
         if found is not None:
             return found
     raise ValueError(f"{function}: backend {_forced!r} does not have it")
+
+
+def _exporting() -> bool:
+    """Whether torch.export traces this. Before torch 2.7 nothing tells it from torch.compile; both then trace the reference.
+
+    The flag, not ``torch.compiler.is__exporting()``: torch.compile takes that for true wherever it traces it.
+    """
+    return getattr(torch.compiler, "_is_exporting_flag", torch.compiler.is_compiling())
 
 
 def _order(device: str) -> tuple[str, ...]:
