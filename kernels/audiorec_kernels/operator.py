@@ -39,9 +39,10 @@ class Operator:
 
     def _backward(self, ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         kept = [c if x is None else x for x, c in zip(ctx.saved_tensors, ctx.constants, strict=True)]
-        found = self.backward(*(g.contiguous() for g in grads), *kept)
-        found = [*found, *[None] * (len(ctx.given) - len(found))]
-        return tuple(g if given else None for g, given in zip(found, ctx.given, strict=True))
+        gradients = self.backward(*(g.contiguous() for g in grads), *kept)
+        gradients = [gradients] if isinstance(gradients, Tensor) else list(gradients)
+        gradients += [None] * (len(ctx.given) - len(gradients))
+        return tuple(g if given else None for g, given in zip(gradients, ctx.given, strict=True))
 
 
 def _watched(inputs: Sequence[object]) -> bool:
