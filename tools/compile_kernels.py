@@ -31,6 +31,12 @@ def _lattice(x: Callable, regular: int) -> tuple:
     return x(30, 60, 250 + regular), x(30, 61, 250), _meta(30, 4, dtype=torch.int64)
 
 
+def _arcs(x: Callable) -> tuple:
+    """Those of a TDT that lasts 0 to 4 frames."""
+    moves = [*((1, d) for d in range(5)), *((0, d) for d in range(1, 5))]
+    return x(len(moves), 30, 61, 251), moves, _meta(30, 4, dtype=torch.int64)
+
+
 def _rnn(x: Callable, gates: int, large: bool) -> tuple:
     """wx, R, b and a state, with heads as large as stay on chip or larger; these take a launch for every frame."""
     heads, dim = (4, 256) if large else (4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)
@@ -63,6 +69,7 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "causal_conv1d": ("conv", lambda x: (x(16, 1000, 1024), _meta(1024, 4), _meta(1024), "silu", _meta(16, 3, 1024))),
     "transducer_lattice": ("lattice", partial(_lattice, regular=1)),
     "transducer_lattice modified": ("lattice", partial(_lattice, regular=0)),
+    "arc_lattice": ("lattice", _arcs),
     "lstm": ("rnn", _lstm),
     "lstm large": ("rnn", partial(_lstm, large=True)),
     "gru": ("rnn", _gru),
