@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format constraints clean
+.PHONY: help setup demo test test-all gpu lint format constraints clean
 
 # Corpora that lie beside the clone are used where the user has not said otherwise (docs/design.md, section 5).
 CORPORA := $(shell cd ../shared/data 2>/dev/null && pwd)
@@ -25,6 +25,9 @@ test: setup ## run the tests that take seconds
 
 test-all: setup ## run every test
 	$(PYTEST)
+
+gpu: ## laws, a training step and figures on an NVIDIA GPU; the first of .venv and python3 that is there runs it
+	@$(firstword $(wildcard $(PYTHON_ENV)/python) python3) tools/gpu.py
 
 lint: setup ## check style and the direction of imports
 	$(PYTHON_ENV)/ruff check

@@ -9,22 +9,23 @@ from audiorec_kernels import backend
 from audiorec_kernels.lattice import arc_lattice, transducer_lattice
 from audiorec_kernels.native import ABSENT, LIBRARY
 
-from .families import INTERPRETED
+from ..device import DEVICE, pytestmark  # noqa: F401
+from .families import INTERPRETED, TRITON
 
 REGULAR = [(1, 0), (0, 1)]
 MODIFIED = [(1, 1), (0, 1)]
-COMPILED = [
-    "triton" if INTERPRETED else pytest.param("native", marks=pytest.mark.skipif(LIBRARY is None, reason=ABSENT))
-]
+COMPILED = ["triton" if TRITON else pytest.param("native", marks=pytest.mark.skipif(LIBRARY is None, reason=ABSENT))]
 BACKENDS = ["reference", *COMPILED]
 kinds = pytest.mark.parametrize("regular", [True, False], ids=["regular", "modified"])
 backends = pytest.mark.parametrize("name", BACKENDS)
 
 
 @pytest.fixture(autouse=True)
-def _memory_is_nan_until_it_is_written():
+def _on_the_device():
+    """There, memory is NaN until it is written."""
     torch.use_deterministic_algorithms(True)
-    yield
+    with torch.device(DEVICE):
+        yield
     torch.use_deterministic_algorithms(False)
 
 
