@@ -16,7 +16,7 @@ _warned: set[str] = set()
 
 
 class _Restore:
-    """What ``backend(name)`` returns: as a context manager it gives back the choice that was before."""
+    """What ``backend(name)`` returns: a context manager that restores the choice before it."""
 
     def __init__(self, before: str):
         self.before = before
@@ -47,13 +47,13 @@ def backend(name: str | None = None) -> dict[str, str] | _Restore:
 
 def choose(family: str, function: str, x: Tensor) -> Callable:
     """The implementation of a family's function that serves ``x``; ``family`` is the package's name."""
-    # What is traced must be made of plain operators. float64 is for checks, and those want the definition.
+    # An export holds plain operators only. float64 is for checks, which need the definition.
     if x.dtype is torch.float64 or _exporting() or torch.jit.is_tracing():
         return _find(family, function, "reference")
     for name in _order(x.device.type):
-        found = _find(family, function, name)
-        if found is not None:
-            return found
+        implementation = _find(family, function, name)
+        if implementation is not None:
+            return implementation
     raise ValueError(f"{function}: backend {_forced!r} does not have it")
 
 

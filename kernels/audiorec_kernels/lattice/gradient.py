@@ -43,12 +43,12 @@ def arc_outputs(arcs: Tensor, symbols: list[int], frames: list[int], boundary: T
     return arcs.new_empty(arcs.shape[1]), torch.empty_like(arcs)
 
 
-def _arc_gradients(grad: Tensor, grad_occupancy: Tensor, occupancy: Tensor) -> Tensor:
-    return torch.empty_like(occupancy)
+def _arc_gradients(grad: Tensor, grad_occupancy: Tensor, occupancy: Tensor) -> tuple[Tensor]:
+    return (torch.empty_like(occupancy),)
 
 
-def _arc_backward(grad: Tensor, grad_occupancy: Tensor, occupancy: Tensor) -> Tensor:
-    return occupancy * grad[:, None, None]
+def _arc_backward(grad: Tensor, grad_occupancy: Tensor, occupancy: Tensor) -> tuple[Tensor]:
+    return (occupancy * grad[:, None, None],)
 
 
 def _keep_occupancies(inputs: tuple, outputs: tuple) -> tuple:

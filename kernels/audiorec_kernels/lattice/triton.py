@@ -142,8 +142,8 @@ def _give_kernel(
     level = tl.program_id(1) * LEVELS + tl.arange(0, LEVELS)[:, None]
     s = tl.program_id(2) * NODES + tl.arange(0, NODES)[None, :]
     t_y, t_x = level - SKEW * s, level - SKEW * (s - 1)  # the frames of the arcs into s
-    own, own_s = (s >= first_s) & (s <= first_s + last_s), (s > first_s) & (s <= first_s + last_s)
-    of_y = own & (t_y >= first_t) & (t_y < first_t + last_t)
+    mask, own_s = (s >= first_s) & (s <= first_s + last_s), (s > first_s) & (s <= first_s + last_s)
+    of_y = mask & (t_y >= first_t) & (t_y < first_t + last_t)
     of_x = own_s & (t_x >= first_t) & (t_x < first_t + last_t + SKEW)
     at = (row * levels + level - first_t - SKEW * first_s) * WIDTH + s - first_s
     gamma = tl.load(gamma_ptr + at, of_x | of_y, 0.0)

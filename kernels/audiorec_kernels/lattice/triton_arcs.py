@@ -119,18 +119,18 @@ def _kernel(
             if SYMBOLS[k] > 0:
                 before = tl.gather(before, (s + NODES - SYMBOLS[k]) % NODES, 0)
             x += (before + finite(ahead[k]),)
-        most = x[0]
+        largest = x[0]
         for k in tl.static_range(1, K):
-            most = tl.where(x[k] <= most, most, x[k])
+            largest = tl.where(x[k] <= largest, largest, x[k])
         ahead = ahead[K:]
         shares, total = (), tl.zeros((NODES,), tl.float32)
         for k in tl.static_range(K):
-            shares += (tl.exp2((x[k] - most).to(tl.float32) * LOG2_E),)
+            shares += (tl.exp2((x[k] - largest).to(tl.float32) * LOG2_E),)
             total += shares[k]
         for k in tl.static_range(K):
             from_s, from_t, exists = _into(k, level, s, last_s, last_t, SYMBOLS, FRAMES, SKEW)
             tl.store(occupancy_ptr + k * sort + from_s * stride + from_t, shares[k] / total, exists)
-        sums = (most + tl.log(total).to(tl.float64),) + sums[: SPAN - 1]
+        sums = (largest + tl.log(total).to(tl.float64),) + sums[: SPAN - 1]
     end = tl.sum(tl.where(s == last_s, sums[0], 0.0), 0)
     reached = tl.where(end < 0.1 * NEVER, 0.0, 1.0)
     tl.store(score_ptr + row, tl.where(reached > 0, end, float("-inf")))

@@ -71,7 +71,7 @@ def _backward(
     reset: Tensor | None,
     y: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What needs every frame at once are two products: R h_{t−1} is made anew before the loop, dR comes after it."""
+    """Two products take all frames at once: R h_{t−1} is computed again before the loop, dR comes after it."""
     rows, time, _, heads, dim = wx.shape
     dwx, dinner, dh_first = torch.empty_like(wx), torch.empty_like(y), torch.empty_like(h)
     before = states_before(y, h, reset)

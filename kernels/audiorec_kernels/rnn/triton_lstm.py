@@ -77,7 +77,7 @@ def _backward(
     y: Tensor,
     memory: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What needs every frame at once are two products: the gates are made anew before the loop, dR comes after it."""
+    """Two products take all frames at once: the gates are computed again before the loop, dR comes after it."""
     rows, time, _, heads, dim = wx.shape
     dwx, dh_first, dc_first = torch.empty_like(wx), torch.empty_like(h), torch.empty_like(c)
     before = states_before(y, h, reset)

@@ -78,12 +78,12 @@ def _backward(
     reset: Tensor | None,
     log: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    found = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
+    gradients = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
     rows, time, dim = y.shape
-    tensors = a, b, y, initial, lengths, reset, dy, dlast, *found
+    tensors = a, b, y, initial, lengths, reset, dy, dlast, *gradients
     grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
     launch(_backward_kernel, grid, *tensors, time, dim, LOG=log, **_HALF)
-    return found
+    return gradients
 
 
 def _keep(inputs: tuple, outputs: tuple) -> tuple:
