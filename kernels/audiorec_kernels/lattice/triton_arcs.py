@@ -22,7 +22,7 @@ _AHEAD = 4
 _HELD = 40
 # Nodes of a warp: two a thread.
 NODES_OF_A_WARP = 64
-# The logarithm of what is nothing: finite, so that differences of two of them are.
+# log 0: finite, so that the difference of two of them is 0.
 NEVER = tl.constexpr(-1e30)
 LOG2_E = tl.constexpr(1.4426950408889634)
 
