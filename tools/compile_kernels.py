@@ -37,20 +37,20 @@ def _arcs(x: Callable) -> tuple:
     return x(len(moves), 30, 61, 251), moves, _meta(30, 4, dtype=torch.int64)
 
 
-def _rnn(x: Callable, gates: int, large: bool) -> tuple:
+def _rnn(x: Callable, gates: int, large: bool, rows: int) -> tuple:
     """wx, R, b and a state, with heads as large as stay on chip or larger; these take a launch for every frame."""
     heads, dim = (4, 256) if large else (4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)
-    wx = x(32, 2 if large else 500, gates, heads, dim)
-    return wx, _meta(heads, dim, gates, dim), _meta(gates, heads, dim), _meta(32, heads, dim)
+    wx = x(rows, 2 if large else 500, gates, heads, dim)
+    return wx, _meta(heads, dim, gates, dim), _meta(gates, heads, dim), _meta(rows, heads, dim)
 
 
-def _lstm(x: Callable, large: bool = False) -> tuple:
-    *inputs, state = _rnn(x, 4, large)
+def _lstm(x: Callable, large: bool = False, rows: int = 32) -> tuple:
+    *inputs, state = _rnn(x, 4, large, rows)
     return *inputs, (state, state)
 
 
-def _gru(x: Callable, large: bool = False) -> tuple:
-    *inputs, state = _rnn(x, 3, large)
+def _gru(x: Callable, large: bool = False, rows: int = 32) -> tuple:
+    *inputs, state = _rnn(x, 3, large, rows)
     return *inputs, _meta(*state.shape[1:]), state
 
 
@@ -71,8 +71,10 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "transducer_lattice modified": ("lattice", partial(_lattice, regular=0)),
     "arc_lattice": ("lattice", _arcs),
     "lstm": ("rnn", _lstm),
+    "lstm many": ("rnn", partial(_lstm, rows=1024)),  # programs of twice as many rows
     "lstm large": ("rnn", partial(_lstm, large=True)),
     "gru": ("rnn", _gru),
+    "gru many": ("rnn", partial(_gru, rows=1024)),
     "gru large": ("rnn", partial(_gru, large=True)),
 }
 # Of lengths and reset, those in front that a family's function does not know.

@@ -80,7 +80,8 @@ def _backward(
     if fits(R):
         grid, constants = chip(R, rows)
         tensors = wx, products, before, R, b, b_n, lengths, reset, dy, dh, dwx, dinner, dh_first
-        launch(backward_kernel, grid, *tensors, rows, time, heads, dim, **constants)
+        # Left alone, ptxas stops at 128 registers and spills, to make room for a second program that does not come.
+        launch(backward_kernel, grid, *tensors, rows, time, heads, dim, **constants, maxnreg=192)
     else:
         dh_first.copy_(dh)
         tensors = wx, products, before, b, b_n, lengths, reset, dy, dwx, dinner
