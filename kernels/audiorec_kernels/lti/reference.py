@@ -59,7 +59,7 @@ def scan(
     carry: Carry,
 ) -> tuple[Tensor, Tensor]:
     """In chunks of ``size`` frames, or where these are few or a reset may cut a chunk in two, frame by frame."""
-    given, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
+    y_dtype, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     batch, time, channels = u.shape
     if initial_state is None:
         initial_state = u.new_zeros(batch, channels, B.shape[0], dtype=dtype)
@@ -73,7 +73,7 @@ def scan(
             y, m = _in_chunks(u, A, B, C, m, lengths, size, carry)
         else:
             y, m = _in_steps(u, A, B, C, m, lengths, None if reset is None else reset & ~past[..., 0], carry)
-    return y.masked_fill(past[..., None], 0).to(given), m
+    return y.masked_fill(past[..., None], 0).to(y_dtype), m
 
 
 def _in_steps(
@@ -108,7 +108,7 @@ def _in_chunks(
     toeplitz = _at_lags(response, lags[:, None] - lags)  # (L, L, k, q)
     y = torch.einsum("bnjk,ijkq->bnikq", chunks, toeplitz) + torch.einsum("bnke,ikqe->bnikq", starts[:, :-1], decay)
 
-    # The memory at a row's own end: on from the start of the chunk that holds it.
+    # The memory at the end of each row, from the memory at the start of the chunk that holds the end.
     rows, chunk, rest = torch.arange(lengths.shape[0], device=u.device), lengths // size, lengths % size
     begun = chunks[rows, chunk.clamp(max=chunks.shape[1] - 1)]
     weights = _at_lags(impulse, rest[:, None] - 1 - lags)

@@ -65,7 +65,7 @@ def dense_gru(
         padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[..., None]
         x = x.masked_fill(padding, 0)
     weights = [weight_ih, weight_hh, bias_ih, bias_hh]
-    y, _ = torch.gru(x, initial_state.to(x.dtype)[None], weights, True, 1, 0.0, False, False, True)
+    y, _ = torch.gru(x, initial_state.to(x.dtype)[None], weights, True, 1, 0.0, _train(x), False, True)
     if lengths is None:
         return y, y[:, -1]
     y = y * ~padding
@@ -78,11 +78,16 @@ def _last(y: Tensor, lengths: Tensor, initial_state: Tensor) -> Tensor:
     return torch.where(lengths[:, None] > 0, y.gather(1, last)[:, 0], initial_state)
 
 
+def _train(x: Tensor) -> bool:
+    """cuDNN keeps what its backward pass needs in training mode alone; there is no dropout that the mode could switch on."""
+    return x.is_cuda and torch.is_grad_enabled()
+
+
 def _layer(
     x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     weights = [w_ih, w_hh, b_ih, b_hh]
-    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, False, False, True)
+    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, _train(x), False, True)
     # By shape, not [0]: while torch.export traces, torch gives them an axis more than they have.
     return y, h_last.view_as(h), c_last.view_as(c)
 
