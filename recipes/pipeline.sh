@@ -104,9 +104,9 @@ tokenizer() { # tokenizer SPLIT
 }
 
 train() { # train SPLIT
-  local first given before=''
-  first=$(setting trainer.init_from_recipe)
-  given=$(setting trainer.init_from)
+  local values first='' given='' before=''
+  values=$(setting trainer.init_from_recipe trainer.init_from)
+  { read -r first && read -r given; } <<<"$values" || true
   if [ -n "$first" ] && [ -z "$given" ]; then
     before=$(run_of "$1" "$first")
     if ! [ -d "$before/model" ]; then

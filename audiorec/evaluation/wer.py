@@ -1,4 +1,4 @@
-"""Word error rate with its uncertainty, alignments a person can read, and which utterances two decodings differ on."""
+"""Word error rate with its uncertainty, alignments a person can read, and the utterances on which two decodings differ."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of a test set. Rates are fractions of the reference: 0.05 is 5 %, and insertions can lead past 1."""
+    """Errors of a test set. Rates are fractions of the reference: 0.05 is 5 %; with many insertions they are above 1."""
 
     utterances: int
     words: int
