@@ -11,7 +11,7 @@ HEADING = "## Word error rates"
 
 
 def write_card(model: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Put measured rows (as ``read_rows`` gives) into the model's README.md, in place of older ones; returns its path.
+    """Write measured rows (of ``read_rows``) into the model's README.md, in place of older ones; returns its path.
 
     Raises UserError where there is no model.
     """

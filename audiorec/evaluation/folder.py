@@ -22,8 +22,10 @@ def recorded_normalizer(folder: Path) -> Normalizer | None:
 
 @contextmanager
 def whole_folder(out: Path, mark: str) -> Iterator[Path]:
-    """A folder to write into; at the end it takes the place of ``out``, if that is empty or holds the file ``mark`` of an
-    earlier one. Raises UserError where ``out`` holds anything else."""
+    """A folder to write into, which replaces ``out`` at the end.
+
+    Raises UserError where ``out`` is not empty and has no file ``mark``, so is not an older folder of the same kind.
+    """
     with replacing_folder(out) as part:
         yield part
         if out.exists() and not (out / mark).exists() and any(out.iterdir()):

@@ -47,8 +47,8 @@ def write_ngram(path: Path | str, texts: Iterable[str], tokenizer: Tokenizer, or
         for gram in counter if counter is not counts[0] else [(word,) for word in words]:
             history = gram[:-1]
             lower = probability[gram[1:]] if history else 1 / len(words)
-            kept = max(counter[gram] - discount, 0) / total[history]
-            probability[gram] = kept + backoff[history] * lower
+            discounted = max(counter[gram] - discount, 0) / total[history]
+            probability[gram] = discounted + backoff[history] * lower
     _write(Path(path), probability, backoff, order)
 
 

@@ -67,20 +67,20 @@ def describe_size(tokenizer: Tokenizer, config: TokenizerConfig) -> str:
 
 
 def _compare(folder: Path, tokenizer: Tokenizer, config: TokenizerConfig) -> None:
-    found = {"kind": tokenizer.kind}
+    actual = {"kind": tokenizer.kind}
     wanted = {"kind": config.kind}
     if config.size is not None:
-        found["size"], wanted["size"] = tokenizer.size, config.size
+        actual["size"], wanted["size"] = tokenizer.size, config.size
     normalize = _normalizer(folder)
     if normalize is not None:
         for key in Normalizer.model_fields:
-            found[f"normalize.{key}"] = getattr(normalize, key)
+            actual[f"normalize.{key}"] = getattr(normalize, key)
             wanted[f"normalize.{key}"] = getattr(config.normalize, key)
     for key, value in wanted.items():
-        if found[key] != value:
+        if actual[key] != value:
             raise ConfigError(
-                f"{folder}: this tokenizer has tokenizer.{key}={_yaml(found[key])}, the recipe has {_yaml(value)}; "
-                f"make it anew by `audiorec tokenizer --recipe`, or give tokenizer.{key}={_yaml(found[key])}"
+                f"{folder}: this tokenizer has tokenizer.{key}={_yaml(actual[key])}, the recipe has {_yaml(value)}; "
+                f"make it anew by `audiorec tokenizer --recipe`, or give tokenizer.{key}={_yaml(actual[key])}"
             )
 
 
