@@ -59,4 +59,6 @@ def test_training_and_score_agree(model_dir, data, tmp_path):
     run("score", data, out, "--raw")
     scored = json.loads((out / "score.json").read_text())
     assert scored["wer"] >= 1 and scored["normalize"] is None
-    assert "without normalisation" in run("score", data / "text", out / "text"), "two files tell of no normalisation"
+    texts = data / "text", out / "text"
+    assert "without normalisation" in run("score", *texts), "two files tell of no normalisation"
+    assert "(1 errors in" in run("score", *texts, "--model", tmp_path / "run")

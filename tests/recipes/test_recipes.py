@@ -1,5 +1,7 @@
 """Every recipe is a valid configuration whose model takes a training step."""
 
+import re
+
 import pytest
 import torch
 
@@ -12,7 +14,14 @@ from audiorec.training.config import RunConfig
 from audiorec.training.run import train
 from tests.conftest import RECORDINGS, ROOT
 
-SMALL = ["features.sample_rate=8000", "features.bins=20", "encoder.dim=16", "encoder.layers=1", "trainer.max_epochs=1"]
+SMALL = [
+    "features.sample_rate=8000",
+    "features.bins=20",
+    "encoder.dim=16",
+    "encoder.layers=1",
+    "encoder.planes=4",
+    "trainer.max_epochs=1",
+]
 DIGITS = ["features.sample_rate=8000", "features.bins=64", "tokenizer.kind=word"]
 
 
@@ -32,10 +41,10 @@ def test_a_recipe_builds_and_learns(recipe, speech):
 
 
 def test_a_recipe_trains_without_a_word_on_the_tokenizer(tmp_path, capsys):
-    write_data_dir(tmp_path / "data", read_data_dir(RECORDINGS)[::150])
+    write_data_dir(tmp_path / "data", read_data_dir(RECORDINGS)[::300])
     config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", [*SMALL, "trainer.precision=fp32"])
     train(config, tmp_path / "data", tmp_path / "data", tmp_path / "run")
-    assert "tokenizer: bpe, 56 pieces (tokenizer.size is not set: 500, or fewer" in capsys.readouterr().out
+    assert re.search(r"tokenizer: bpe, \d+ pieces \(tokenizer\.size is not set: 500", capsys.readouterr().out)
     (tmp_path / "run/tokenizer/tokenizer.yaml").write_text("kind: bpe\nnormalize: {case: lower}\n")
     with pytest.raises(ConfigError, match=r"run/tokenizer: this tokenizer has tokenizer\.normalize\.case=lower"):
         train(
