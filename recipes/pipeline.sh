@@ -27,10 +27,11 @@ wrong_use() {
   exit 2
 }
 absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
+quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
 
 stage=0 stop_stage=6 demo=false wanted_splits='' seed=''
 data=data exp=exp chunks="40 160 640" best=5
-settings=() decode_options=() decode_name=''
+settings=() decode_options=() decode_name='' shown=''
 while [ $# -gt 0 ]; do
   case $1:$# in
     --help:* | -h:*) echo "$usage" && exit 0 ;;
@@ -40,14 +41,16 @@ while [ $# -gt 0 ]; do
     --stop-stage:*) stop_stage=$2 && shift ;;
     --recipe:*) recipe=$2 && shift ;;
     --splits:*) wanted_splits=$2 && shift ;;
-    --decode-name:*) decode_name=$2 && shift ;;
-    --lm:* | --hotwords:*) decode_options+=("$1" "$(absolute "$2")") && shift ;;
+    --decode-name:*) decode_name=$2 shown+=" $1 $2" && shift ;;
+    --lm:* | --hotwords:*) decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift ;;
     --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --skip-blank:* | --head:* | --device:*)
-      decode_options+=("$1" "$2") && shift
+      decode_options+=("$1" "$2") shown+=" $1 $(quoted "$2")" && shift
       ;;
-    trainer.seed=*) settings+=("$1") seed=${1#*=} ;;
     --*) wrong_use ;;
-    *=*) settings+=("$1") ;;
+    *=*)
+      settings+=("$1") shown+=" $(quoted "$1")"
+      case $1 in trainer.seed=*) seed=${1#*=} ;; esac
+      ;;
     *) wrong_use ;;
   esac
   shift
@@ -66,10 +69,8 @@ main_split=${splits%% *}
 for split in ${wanted_splits:=$splits}; do
   case " $splits " in *" $split "*) ;; *) wrong_use "error: --splits $split: the splits are $splits" ;; esac
 done
-command="egs/$corpus/run.sh"
+command="egs/$corpus/run.sh --recipe $recipe$shown"
 if $demo; then command+=" --demo"; fi
-command+=" --recipe $recipe${decode_name:+ --decode-name $decode_name}${decode_options[*]:+ ${decode_options[*]}}"
-command+="${settings[*]:+ ${settings[*]}}"
 if $demo; then
   data=exp/demo/data exp=exp/demo chunks=100 wanted_splits=$main_split
   options+=(${demo_options[@]+"${demo_options[@]}"})

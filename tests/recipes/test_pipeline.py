@@ -56,18 +56,6 @@ def test_from_recordings_to_results(clone):
     (home / "exp/lstm_ctc/decode/.streamed-160").unlink()
     (home / "exp/lstm_ctc/decode/streamed-160.part").mkdir()  # as a decoding that was cut off leaves it
     assert run(clone, "--stage", "5", *SMALL).count("real-time factor") == 1
-    # A second decoding, by its own name; again with another setting. Then another seed, with the beam alone.
-    second = ["--splits", "official", "--stage", "5", "--decode-name", "two", "--search", "beam"]
-    assert run(clone, *second, "--beam", "2", *SMALL).count("real-time factor") == 4
-    assert run(clone, *second, "--beam", "2", *SMALL).count("real-time factor") == 0
-    assert run(clone, *second, "--beam", "3", *SMALL).count("real-time factor") == 4
-    row = json.loads((home / "exp/lstm_ctc/decode/two-offline/score.json").read_text())
-    assert row["search"] == "two" and "--decode-name two --search beam --beam 3" in row["command"]
-    run(clone, "--splits", "official", "--stage", "3", "trainer.seed=2", *SMALL)
-    (line,) = [line for line in (home / "RESULTS.md").read_text().splitlines() if "±" in line and line[0] == "|"]
-    assert "| – | 2 |" in line, "two seeds, greedy"
-    refused = start(clone, "--splits", "official", "--stage", "3", *SMALL, "tokenizer.normalize.case=upper")
-    assert refused.returncode == 2 and "begun with tokenizer.normalize.case=none" in refused.stderr
 
 
 @pytest.fixture
@@ -96,6 +84,26 @@ def test_settings_of_the_tokenizer_reach_its_stage_which_is_redone_when_they_cha
     assert load_tokenizer(pieces).kind == "bpe" and load_tokenizer(pieces).size == 30
     wrong = start(tiny, *stage, "tokenizer.sise=30", corpus="tiny")
     assert wrong.returncode == 2 and "tokenizer.sise: unknown key" in wrong.stderr and wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_second_decoding_and_a_second_seed_stand_beside_the_first(tiny):
+    home, settings = tiny / "egs/tiny", [*SMALL, "encoder.planes=4", "features.sample_rate=8000", "tokenizer.kind=word"]
+    run(tiny, *settings, corpus="tiny")
+    first = home / "exp/lstm_ctc/decode/offline/text"
+    before = first.stat().st_mtime_ns
+    second = ["--stage", "5", "--stop-stage", "5", "--decode-name", "two", "--search", "beam"]
+    for beam, decodings in [(2, 4), (2, 0), (3, 4)]:  # the same settings again, then others
+        assert run(tiny, *second, "--beam", str(beam), *settings, corpus="tiny").count("real-time factor") == decodings
+    run(tiny, *second, "--stop-stage", "6", "--beam", "3", *settings, corpus="tiny")
+    row = json.loads((home / "exp/lstm_ctc/decode/two-offline/score.json").read_text())
+    assert row["search"] == "two" and "--decode-name two --search beam --beam 3" in row["command"]
+    assert first.stat().st_mtime_ns == before
+    run(tiny, "--stage", "3", "trainer.seed=2", *settings, corpus="tiny")
+    lines = [line.split(" | ") for line in (home / "RESULTS.md").read_text().splitlines() if line.startswith("| lstm")]
+    assert [(line[1], line[2]) for line in lines] == [("–", "2"), ("two", "–")] and "±" in lines[0][4]
+    refused = start(tiny, "--stage", "3", *settings, "tokenizer.normalize.case=upper", corpus="tiny")
+    assert refused.returncode == 2 and "begun with tokenizer.normalize.case=none" in refused.stderr
 
 
 def test_a_recipe_that_begins_with_another_asks_for_it(tiny):
