@@ -9,7 +9,7 @@ import typer
 from audiorec.errors import ConfigError, UserError
 
 # Packages that a plain install does not bring, and the extra that does.
-EXTRAS = {"lightning": "train", "lhotse": "train", "jiwer": "train", "matplotlib": "train", "tensorboard": "train"}
+EXTRAS = {"lightning": "train", "lhotse": "train", "matplotlib": "train", "tensorboard": "train"}
 
 app = typer.Typer(
     name="audiorec",

@@ -35,6 +35,7 @@ def decode(
     import torch
 
     from audiorec.evaluation.decode import decode
+    from audiorec.models import find_model, load_model_config
     from audiorec.recognizer import load
 
     if threads:
@@ -45,6 +46,7 @@ def decode(
     took = model / "training.json"  # a run folder has one, a model directory alone does not
     about = json.loads(took.read_text()) if took.exists() else {}
     about["command"] = " ".join(["audiorec", *sys.argv[1:]])
+    about["normalize"] = load_model_config(find_model(model) / "config.yaml").tokenizer.normalize.model_dump()
     if latency_ms is not None:
         recognizer = recognizer.at_latency(latency_ms)
     if recognizer.model.latencies:

@@ -1,12 +1,12 @@
 """Commands that make models: train, average, tokenizer, lm."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from audiorec.cli.app import Model, app
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
 
 
 @app.command()
@@ -41,22 +41,38 @@ def average(
 @app.command()
 def tokenizer(
     data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
-    kind: Annotated[str, typer.Option(help="char, word, bpe or unigram.")] = "bpe",
-    size: Annotated[int | None, typer.Option(help="Number of pieces, blank included.")] = None,
-    case: Annotated[str, typer.Option(help="lower, upper or none: as in the recipe's tokenizer.normalize.")] = "none",
-    unicode: Annotated[str, typer.Option(help="NFC or NFKC; likewise.")] = "NFC",
-    punctuation: Annotated[bool, typer.Option(help="Whether it stays; likewise.")] = True,
+    overrides: Annotated[list[str] | None, typer.Argument(help="The recipe's settings, as key.key=value.")] = None,
     *,
+    recipe: Annotated[Path | None, typer.Option(help="Take the settings from this recipe's `tokenizer`.")] = None,
+    kind: Annotated[str | None, typer.Option(help="char, word, bpe or unigram.", show_default="bpe")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Number of pieces, blank included.", show_default="all; 500 for bpe, unigram")
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="lower, upper or none.", show_default="none")] = None,
+    unicode: Annotated[str | None, typer.Option(help="NFC or NFKC.", show_default="NFC")] = None,
+    punctuation: Annotated[bool | None, typer.Option(help="Keep it or not.", show_default="keep")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
-    """Train a tokenizer on transcripts."""
-    from audiorec.config import parse
-    from audiorec.text import Normalizer, train_tokenizer
+    """Train a tokenizer on transcripts, with the settings of a recipe or of the options, which come before it."""
+    from audiorec.text import TOKENIZERS, describe_size, save_tokenizer, train_tokenizer
 
-    normalize = parse(Normalizer, {"case": case, "unicode": unicode, "punctuation": punctuation}, "tokenizer.normalize")
-    made = train_tokenizer(kind, [normalize(text) for text in _transcripts(data)], size)
-    made.save(out)
-    print(f"{out}: {made.kind}, {made.size} pieces")
+    settings: dict[str, Any] = {}
+    if recipe:
+        from audiorec.models import load_model_config
+
+        settings = load_model_config(recipe, overrides or []).tokenizer.model_dump()
+    elif overrides:
+        raise ConfigError(f"{overrides[0]}: settings go with a recipe; give --recipe")
+    settings |= _given(kind=kind, size=size)
+    settings["normalize"] = settings.get("normalize", {}) | _given(case=case, unicode=unicode, punctuation=punctuation)
+    config = TOKENIZERS.parse(settings)
+    trained = train_tokenizer(config, _transcripts(data))
+    save_tokenizer(out, trained, config)
+    print(f"{out}: {describe_size(trained, config)}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()

@@ -31,6 +31,7 @@ class TrainerConfig(Config):
     gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
     seed: NonNegativeInt = 1
     init_from: Path | None = Field(None, description="model or run directory whose weights training begins with")
+    init_from_recipe: str | None = Field(None, description="the recipe of that model; training then needs init_from")
     monitor: Literal["valid_wer", "valid_loss", "recent"] = Field("valid_wer", description="what ranks checkpoints")
     keep_best: PositiveInt = Field(5, description="checkpoints kept beside the last")
     patience: PositiveInt | None = Field(None, description="epochs without a better monitor before training stops")

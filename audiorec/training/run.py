@@ -18,7 +18,7 @@ from audiorec.data.kaldi import read_data_dir
 from audiorec.errors import ConfigError, UserError
 from audiorec.files import write_text
 from audiorec.models import AsrModel, parameter_count, save_model
-from audiorec.text import Tokenizer, load_tokenizer, train_tokenizer
+from audiorec.text import Tokenizer, describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.training.begin import begin_from
 from audiorec.training.callbacks import Reporter, StopAfter
 from audiorec.training.card import model_card
@@ -35,7 +35,13 @@ from audiorec.training.precision import Precision, resolve_precision
 
 STATISTICS_BATCHES = 8
 # What may differ between a run and its continuation.
-MAY_CHANGE = {"trainer.max_epochs", "trainer.max_steps", "data.workers", "trainer.accelerator"}
+MAY_CHANGE = {
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.init_from_recipe",
+    "trainer.accelerator",
+    "data.workers",
+}
 
 
 def train(
@@ -51,13 +57,18 @@ def train(
     The same call again goes on from the last finished epoch, and ends with the same weights as an uninterrupted run.
     Raises UserError for data that cannot be used, or a folder that holds another run.
     """
+    if (recipe := config.trainer.init_from_recipe) and not config.trainer.init_from:
+        raise ConfigError(
+            f"trainer.init_from: this recipe begins with a trained {recipe}; give the folder of one, "
+            "or trainer.init_from_recipe=null to begin at random"
+        )
     _claim(out, config)
     last = out / "checkpoints" / LAST
     over = _is_over(last, config.trainer)
     if over and (out / "model").is_dir():
         _say(quiet, f"{out}: already trained, {_finished_epochs(last)} epochs")
         return out / "model"
-    tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir)
+    tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir, quiet)
     rate, normalize = config.features.sample_rate, config.tokenizer.normalize
     data = SpeechData(train_dir, rate, tokenizer, normalize, config.data)
     valid = SpeechData(valid_dir, rate, tokenizer, normalize, config.data)
@@ -149,21 +160,24 @@ def _is_over(last: Path, options: TrainerConfig) -> bool:
     return stopped or stepped or made["epoch"] + 1 >= options.max_epochs
 
 
-def _tokenizer(config: RunConfig, train_dir: Path, out: Path, given: Path | None) -> Tokenizer:
-    """The run's tokeniser: kept in the run, or copied from ``given``, or trained on the training texts."""
+def _tokenizer(config: RunConfig, train_dir: Path, out: Path, source: Path | None, quiet: bool) -> Tokenizer:
+    """The run's tokenizer: kept in the run, or copied from ``source``, or trained on the training texts."""
     home = out / "tokenizer"
     if home.is_dir():
-        return load_tokenizer(home)
-    if given:
-        tokenizer = load_tokenizer(given)
-        if tokenizer.kind != config.tokenizer.kind:
+        tokenizer = load_tokenizer(home, config.tokenizer)
+        if source and load_tokenizer(source, config.tokenizer).pieces != tokenizer.pieces:
             raise ConfigError(
-                f"{given}: holds a {tokenizer.kind} tokenizer, the recipe's tokenizer.kind is {config.tokenizer.kind}"
+                f"{source}: its pieces are not those of {home}, which this run was begun with; "
+                "choose another --out, or remove the folder to begin anew"
             )
+        return tokenizer
+    if source:
+        tokenizer = load_tokenizer(source, config.tokenizer)
     else:
-        texts = [config.tokenizer.normalize(utterance.text) for utterance in read_data_dir(train_dir)]
-        tokenizer = train_tokenizer(config.tokenizer.kind, texts, config.tokenizer.size)
-    tokenizer.save(home)
+        texts = [utterance.text for utterance in read_data_dir(train_dir)]
+        tokenizer = train_tokenizer(config.tokenizer, texts)
+        _say(quiet, f"tokenizer: {describe_size(tokenizer, config.tokenizer)}")
+    save_tokenizer(home, tokenizer, config.tokenizer)
     return tokenizer
 
 

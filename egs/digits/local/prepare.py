@@ -17,9 +17,9 @@ from audiorec.errors import UserError
 
 RATE = 8000
 SEED = 20
-STRINGS = {"dev": 150, "test": 300}  # at least
+MINIMUM_STRINGS = {"dev": 150, "test": 300}
 TEST_INDEX = range(0, 5)  # the dataset's own test set
-DEV_INDEX = range(5, 7)  # left out of training to choose checkpoints by
+DEV_INDEX = range(5, 7)  # chooses checkpoints, so it is not trained on
 UNSEEN = "theo"
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -27,24 +27,24 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 def main(recordings: Path, out: Path) -> None:
     clips = read_data_dir(recordings) if (recordings / "wav.scp").exists() else read_flac(recordings)
     seen = [clip for clip in clips if clip.speaker != UNSEEN]
-    kept = [clip for clip in clips if clip not in seen]
+    unseen = [clip for clip in clips if clip.speaker == UNSEEN]
     write_split(out / "official", clips, [clip for clip in clips if index(clip) in TEST_INDEX], TEST_INDEX)
-    write_split(out / "unseen", seen, kept, range(0))
+    write_split(out / "unseen", seen, unseen, range(0))
 
 
-def write_split(out: Path, clips: list[Utterance], test: list[Utterance], not_trained: range) -> None:
-    """train, dev and test of one way to divide the clips; ``not_trained`` are indices kept out of training."""
-    train = [clip for clip in clips if index(clip) not in not_trained and index(clip) not in DEV_INDEX]
+def write_split(out: Path, clips: list[Utterance], test: list[Utterance], test_index: range) -> None:
+    """train, dev and test of one way to divide the clips; clips of ``test_index`` are not trained on."""
+    train = [clip for clip in clips if index(clip) not in test_index and index(clip) not in DEV_INDEX]
     write_data_dir(out / "train", train)
-    write_strings(out / "dev", [clip for clip in clips if index(clip) in DEV_INDEX], STRINGS["dev"])
-    write_strings(out / "test", test, STRINGS["test"])
+    write_strings(out / "dev", [clip for clip in clips if index(clip) in DEV_INDEX], MINIMUM_STRINGS["dev"])
+    write_strings(out / "test", test, MINIMUM_STRINGS["test"])
 
 
-def write_strings(out: Path, clips: list[Utterance], least: int) -> None:
-    """A data directory of at least ``least`` strings: every clip as often as every other, give or take one."""
+def write_strings(out: Path, clips: list[Utterance], minimum: int) -> None:
+    """A data directory of at least ``minimum`` strings, in which all clips occur equally often, but for one more or less."""
     config, recordings, strings = StringsConfig(), Recordings(), []
     for times in range(1000):
-        if len(strings) >= least:
+        if len(strings) >= minimum:
             break
         for name, chosen in draw_strings(clips, config, SEED, times):
             samples = [recordings.samples(clip, RATE) for clip in chosen]
