@@ -13,11 +13,14 @@ from audiorec.errors import UserError
 def validate(
     folder: Annotated[Path, typer.Argument(help="A data directory.")],
     deep: Annotated[bool, typer.Option(help="Decode every recording to its end.")] = False,
+    allow_empty_text: Annotated[
+        bool, typer.Option("--allow-empty-text", help="Recordings without a word: for heads.classify alone.")
+    ] = False,
 ) -> None:
     """Report every problem of a data directory."""
     from audiorec.data.validate import validate
 
-    problems = validate(folder, deep=deep)
+    problems = validate(folder, deep=deep, allow_empty_text=allow_empty_text)
     for problem in problems:
         print(f"{folder}/{problem}")
     if problems:

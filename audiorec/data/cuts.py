@@ -74,7 +74,7 @@ def bucket(cuts: Iterable["Cut"], batch_seconds: float, buckets: int, shuffle: b
     cuts = CutSet.from_cuts(cuts)
     # One process trains on the whole set: world size and rank are given, so that lhotse does not look for a cluster.
     options = {"max_duration": batch_seconds, "shuffle": shuffle, "seed": seed, "world_size": 1, "rank": 0}
-    if len(cuts) < 2 * buckets:
+    if buckets == 1 or len(cuts) < 2 * buckets:
         return list(SimpleCutSampler(cuts, **options))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*eagerly read CutSet")  # the cuts of an epoch fit in memory

@@ -59,17 +59,18 @@ class Scan:
         self.problems.append(Problem(file, line, message))
 
 
-def read_data_dir(path: PathLike, require_text: bool = True) -> list[Utterance]:
+def read_data_dir(path: PathLike, require_text: bool = True, allow_empty_text: bool = False) -> list[Utterance]:
     """Read a data directory without looking at its audio; utterances come in the order of its files, sorted by id.
 
     A relative path in wav.scp is relative to the directory, or else to the working directory. Without segments each
     recording is one utterance; without utt2spk each utterance has its own speaker; without text, which is allowed
-    where require_text is False, texts are empty. Raises UserError naming the first problem.
+    where require_text is False, texts are empty. With allow_empty_text a line of text may hold an id alone: a recording
+    without a word. Raises UserError naming the first problem.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = scan(folder, require_text)
+    found = scan(folder, require_text, allow_empty_text)
     if found.problems:
         raise UserError(f"{folder}/{found.problems[0]} (all problems: `audiorec data validate {folder}`)")
     return found.utterances
@@ -143,7 +144,7 @@ class Recordings:
         return self._kept[key]
 
 
-def scan(folder: Path, require_text: bool = True) -> Scan:
+def scan(folder: Path, require_text: bool = True, allow_empty_text: bool = False) -> Scan:
     """Read the files of a data directory, going on after each problem; problems are in the order of files and lines."""
     found = Scan()
     for name in FILES:
@@ -156,7 +157,7 @@ def scan(folder: Path, require_text: bool = True) -> Scan:
     _match_utterances(found)
     texts, speakers = (found.tables.get(name, {}) for name in ("text", "utt2spk"))
     for key, (line, text) in texts.items():
-        if require_text and not text:
+        if require_text and not text and not allow_empty_text:
             found.report("text", line, f"utterance {key!r} has an empty transcript: fill it in or drop the utterance")
     for key, (line, speaker) in speakers.items():
         if len(speaker.split()) != 1:

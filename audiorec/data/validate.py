@@ -10,17 +10,23 @@ __all__ = ["Problem", "validate"]
 
 
 def validate(
-    path: PathLike, sample_rate: int | None = None, *, deep: bool = False, require_text: bool = True
+    path: PathLike,
+    sample_rate: int | None = None,
+    *,
+    deep: bool = False,
+    require_text: bool = True,
+    allow_empty_text: bool = False,
 ) -> list[Problem]:
     """Return every problem of a data directory, in the order of files and lines; none means that it is sound.
 
     Each recording's header is read once; deep decodes all audio to its end, which finds damage that headers hide. With
-    sample_rate (hertz) recordings of any other rate are problems too. str(problem) is `text:17: what is wrong`.
+    sample_rate (hertz) recordings of any other rate are problems too; with allow_empty_text, as heads.classify alone needs
+    it, empty transcripts are none. str(problem) is `text:17: what is wrong`.
     """
     folder = Path(path)
     if not folder.is_dir():
         return [Problem(str(folder), None, "no such folder")]
-    found = scan(folder, require_text)
+    found = scan(folder, require_text, allow_empty_text)
     durations = {}
     for recording, audio in found.paths.items():
         line = found.tables["wav.scp"][recording][0]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from audiorec.config import Config
 from audiorec.errors import ConfigError
-from audiorec.models.heads import HEADS
+from audiorec.models.heads import HEADS, Head
 from audiorec.models.pooling import RunningMean
 from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig
-from audiorec.text.tokenizer import BLANK
+from audiorec.text import BLANK
 
 
 class ClassifyConfig(Config):
@@ -22,14 +22,15 @@ class ClassifyConfig(Config):
 
 
 @HEADS.register
-class ClassifyHead(nn.Module):
+class ClassifyHead(Head):
     """One label for a whole recording, from the mean of its frames: log-probabilities (…, dim) → (…, vocabulary).
 
     Classes are the ids of a ``word`` tokenizer, whose transcripts are one word each. The first two mean what they mean
-    everywhere: ``<blk>`` is a recording without a word, ``<unk>`` one with a word that is no class.
+    everywhere: ``<blk>`` is a recording without a word (an empty transcript), ``<unk>`` one with a word that is no class.
     """
 
     Config = ClassifyConfig
+    allows_empty_text = True
 
     def __init__(self, config: ClassifyConfig, dim: int, vocabulary: int):
         super().__init__()

@@ -1,14 +1,18 @@
 """Keywords: the loss is cross-entropy of the label, and a recipe's model learns, is saved, loaded, and streams its label."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 import audiorec
+from audiorec.audio.read import write
 from audiorec.config import load_config, parse
 from audiorec.data.kaldi import read_data_dir, write_data_dir
-from audiorec.errors import ConfigError
+from audiorec.data.validate import validate
+from audiorec.errors import ConfigError, UserError
 from audiorec.evaluation.decode import decode
 from audiorec.losses import mean_per_token
 from audiorec.models import ModelConfig
@@ -72,3 +76,28 @@ def test_a_recipe_learns_and_streams_its_label(tmp_path, speech):
     whole, live = (decode(recognizer, tmp_path / "dev", tmp_path / str(ms), ms) for ms in (None, 40.0))
     assert (tmp_path / "None/text").read_text() == (tmp_path / "40.0/text").read_text()
     assert whole["parameters"] == live["parameters"]
+
+
+def test_silence_is_a_class(tmp_path):
+    clips = read_data_dir(RECORDINGS)
+    for name, part in (("train", clips[::60]), ("dev", clips[1::200])):
+        for clip in part[::3]:  # recordings of noise, whose transcript is empty
+            path = tmp_path / f"{clip.id}.wav"
+            write(path, np.random.default_rng(0).normal(0, 1e-3, 4000).astype(np.float32), 8000)
+            part[part.index(clip)] = replace(clip, recording=clip.id, path=path, start=0.0, end=None, text="")
+        write_data_dir(tmp_path / name, part)
+    settings = [*SETTINGS, "trainer.max_epochs=12", "optimizer.warmup_steps=5", "optimizer.lr=1e-2"]
+    config = load_config(RunConfig, ROOT / "recipes/lmu_classify.yaml", settings)
+    assert "empty transcript" in str(validate(tmp_path / "train")[0])
+    assert not validate(tmp_path / "train", allow_empty_text=config.allows_empty_text)
+    recognizer = audiorec.load(train(config, tmp_path / "train", tmp_path / "dev", tmp_path / "run", quiet=True))
+    silence = np.random.default_rng(1).normal(0, 1e-3, 4000).astype(np.float32)
+    decode(recognizer, tmp_path / "train", tmp_path / "decoded")
+    texts = dict(line.partition(" ")[::2] for line in (tmp_path / "decoded/text").read_text().splitlines())
+    silent = [u.id for u in read_data_dir(tmp_path / "train", allow_empty_text=True) if not u.text]
+    assert recognizer.transcribe(silence).text == "" and all(texts[name] == "" for name in silent)
+    assert any(texts.values())
+
+    ctc = load_config(RunConfig, ROOT / "recipes/lmu_classify.yaml", [*SETTINGS, "heads={classify: {}, ctc: {}}"])
+    with pytest.raises(UserError, match="has an empty transcript"):
+        train(ctc, tmp_path / "train", tmp_path / "dev", tmp_path / "other", quiet=True)
