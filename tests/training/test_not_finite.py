@@ -1,5 +1,7 @@
 """NaN ends a training with one error that names it; what was trained before it stays, and no model is made of NaN."""
 
+import re
+
 import pytest
 import torch
 
@@ -14,53 +16,37 @@ def poison(module: Training) -> None:
         module.model.head().linear.weight.fill_(torch.nan)
 
 
-def in_loss(monkeypatch, epoch: int) -> None:
-    step = Training.training_step
-
-    def poisoned(self, batch, batch_idx):
-        if self.current_epoch == epoch and batch_idx == 1:
-            poison(self)
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(Training, "training_step", poisoned)
+def in_loss(module: Training) -> None:
+    poison(module)
 
 
-def in_gradient(monkeypatch, epoch: int) -> None:
-    start = Training.on_train_epoch_start
-
-    def poisoned(self):
-        start(self)
-        if self.current_epoch == epoch:
-            self.model.head().linear.weight.register_hook(lambda gradient: gradient * torch.inf)
-
-    monkeypatch.setattr(Training, "on_train_epoch_start", poisoned)
-
-
-def in_validation(monkeypatch, epoch: int) -> None:
-    start = Training.on_validation_epoch_start
-
-    def poisoned(self):
-        start(self)
-        if self.current_epoch == epoch:
-            poison(self)
-
-    monkeypatch.setattr(Training, "on_validation_epoch_start", poisoned)
+def in_gradient(module: Training) -> None:
+    module.model.head().linear.weight.register_hook(lambda gradient: gradient * torch.inf)
 
 
 @pytest.mark.parametrize(
-    "where, message",
+    "hook, harm, message",
     [
-        (in_loss, r"training step 7: the loss of .*\b\w+-\d.* is not a number"),
-        (in_gradient, r"training step 6: the gradient of .* is not finite"),
-        (in_validation, r"validation after step 10: the loss of .* is not a number"),
+        ("training_step", in_loss, r"training step {next}: the loss of .*\b\w+-\d-\d+.* is not a number"),
+        ("training_step", in_gradient, r"training step {next}: the gradient of .* is not finite"),
+        ("validation_step", in_loss, r"validation after step {now}: the loss of .* is not a number"),
     ],
     ids=["loss", "gradient", "validation"],
 )
-def test_nan_is_one_error_and_the_last_good_checkpoint_stays(data, tmp_path, monkeypatch, where, message):
-    config = recipe("trainer.max_epochs=3", "trainer.monitor=valid_loss", "data.buckets=1")
-    where(monkeypatch, epoch=1)
-    with pytest.raises(UserError, match=message) as error:
+def test_nan_is_one_error_and_the_last_good_checkpoint_stays(data, tmp_path, monkeypatch, hook, harm, message):
+    original, steps = getattr(Training, hook), []
+
+    def harmful(self, batch, batch_idx):
+        if self.current_epoch == 1 and not steps and (batch_idx == 1 or hook == "validation_step"):
+            harm(self)
+            steps.append(self.global_step)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Training, hook, harmful)
+    with pytest.raises(UserError) as error:
+        config = recipe("trainer.max_epochs=3", "trainer.monitor=valid_loss", "data.buckets=1")
         train(config, data / "train", data / "dev", tmp_path / "run", quiet=True)
+    assert re.match(message.format(next=steps[0] + 1, now=steps[0]), str(error.value)), error.value
     assert "\n" not in str(error.value)
     (best,) = (tmp_path / "run/checkpoints").glob("epoch=000*")
     states = [torch.load(path, weights_only=True) for path in (best, tmp_path / "run/checkpoints/last.ckpt")]
