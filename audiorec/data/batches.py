@@ -1,4 +1,4 @@
-"""Batches of samples and tokens from a data directory: augmented and shuffled to train on, or as recorded."""
+"""Batches of samples and tokens from a data directory: augmented and shuffled for training, or as recorded."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 class DataConfig(Config):
     batch_seconds: PositiveFloat = Field(120.0, description="largest amount of audio in a batch")
-    buckets: PositiveInt = Field(8, description="batches are drawn from this many classes of like duration")
+    buckets: PositiveInt = Field(8, description="number of classes of similar duration; a batch is drawn from one")
     min_seconds: float = Field(0.1, description="shorter training utterances are left out")
     max_seconds: float = Field(30.0, description="longer training utterances are left out")
     workers: int = Field(0, ge=0, description="processes that prepare batches beside the training")
@@ -86,16 +86,16 @@ class SpeechData:
                 "change data.min_seconds or data.max_seconds"
             )
         if self.config.strings:
-            known = [self.utterances[cut.id] for cut in cuts]
+            utterances = [self.utterances[cut.id] for cut in cuts]
             cuts = [
                 append_cuts(name, [self.cuts[clip.id] for clip in clips])
-                for name, clips in draw_strings(known, self.config.strings, seed, epoch)
+                for name, clips in draw_strings(utterances, self.config.strings, seed, epoch)
             ]
         batches = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
         return self._loader(_Items(self, changes, seed, epoch), batches[:limit])
 
     def as_recorded(self) -> DataLoader:
-        """Every utterance once, nothing changed, nothing left out."""
+        """The batches of all utterances, as they were recorded."""
         batches = bucket(self.cuts.values(), self.config.batch_seconds, self.config.buckets, False, 0)
         return self._loader(_Items(self, None, 0, 0), batches)
 

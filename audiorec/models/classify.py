@@ -45,13 +45,13 @@ class ClassifyHead(Head):
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): cross-entropy of encoder frames x (B, T, dim) with tokens (B, S); +inf for transcripts of several words."""
         _, _, state = self.pool.step(x, lengths, self.pool.initial_state(len(x)))
-        padded = F.pad(tokens, (0, 1), value=BLANK)  # there may be no column at all
+        padded = F.pad(tokens, (0, 1), value=BLANK)  # tokens (B, 0) too have a first column now
         label = torch.where(token_lengths > 0, padded[:, 0], BLANK)
         losses = F.nll_loss(self(self.pool.mean(state)), label, reduction="none")
         return torch.where(token_lengths <= 1, losses, torch.inf)
 
     def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> ClassifySearch:
-        """Raises ConfigError for any but the greedy search: there is nothing else to search."""
+        """Raises ConfigError for any but the greedy search."""
         if config.kind != "greedy":
             raise ConfigError(
                 f"search: a classify head gives one label, search {config.kind} needs tokens; leave it greedy"

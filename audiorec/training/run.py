@@ -38,7 +38,7 @@ from audiorec.training.precision import Accelerator, Precision, resolve_accelera
 from audiorec.training.progress import progress
 
 STATISTICS_BATCHES = 8
-# What may differ between a run and its continuation.
+# Settings that may differ between a run and its continuation.
 MAY_CHANGE = {"trainer.max_epochs", "trainer.max_steps", "data.workers", "trainer.accelerator"}
 
 
@@ -106,7 +106,7 @@ def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) 
 
 
 def _claim(out: Path, config: RunConfig) -> None:
-    """Make the run folder this configuration's. Raises UserError where an epoch of another is done there."""
+    """Write the run folder's configuration. Raises ConfigError where an epoch with another one is finished there."""
     path, begun = out / "config.yaml", (out / "checkpoints" / LAST).exists()
     if path.exists():
         before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
@@ -119,7 +119,7 @@ def _claim(out: Path, config: RunConfig) -> None:
             )
         if not changed:
             return
-    if not begun:  # what an attempt with other settings left
+    if not begun:  # the tokenizer of an attempt with other settings
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
     write_text(path, dump_yaml(config))
 
@@ -139,10 +139,10 @@ def _is_over(last: Path, options: TrainerConfig) -> bool:
     """Whether the run has all its epochs or steps, or was stopped early."""
     if not last.exists():
         return False
-    made = read_checkpoint(last)
-    stopped = any(state.get("stopped_epoch") for state in made["callbacks"].values())
-    stepped = options.max_steps is not None and made["global_step"] >= options.max_steps
-    return stopped or stepped or made["epoch"] + 1 >= options.max_epochs
+    checkpoint = read_checkpoint(last)
+    stopped_early = any(state.get("stopped_epoch") for state in checkpoint["callbacks"].values())
+    all_steps = options.max_steps is not None and checkpoint["global_step"] >= options.max_steps
+    return stopped_early or all_steps or checkpoint["epoch"] + 1 >= options.max_epochs
 
 
 def _tokenizer(config: RunConfig, train_dir: Path, out: Path, given: Path | None) -> Tokenizer:
