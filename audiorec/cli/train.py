@@ -97,7 +97,7 @@ def _transcripts(data: Path) -> list[str]:
     from audiorec.data.kaldi import read_data_dir
 
     if data.is_dir():
-        return [utterance.text for utterance in read_data_dir(data)]
+        return [utterance.text for utterance in read_data_dir(data, allow_empty_text=True)]
     try:
         return data.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -1,6 +1,6 @@
 """``AsrModel``: features, encoder and heads, from samples to the frames that heads and searches read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -67,9 +67,18 @@ class AsrModel(Sequential):
         view.encoder = self.encoder.at_latency(ms, 1000 * self.frame_seconds)
         return view
 
-    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """samples (B, T) or (B, T, 1), lengths (B,) → encoder frames (B, ceil(T / stride), dim) and their lengths."""
-        return super().forward(samples[..., None] if samples.ndim == 2 else samples, lengths)
+    def forward(
+        self, samples: Tensor, lengths: Tensor, augment: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """samples (B, T) or (B, T, 1), lengths (B,) → encoder frames (B, ceil(T / stride), dim) and their lengths.
+
+        ``augment`` takes the features (B, T', bins) and their lengths, and returns what the encoder gets in their place.
+        """
+        samples = samples[..., None] if samples.ndim == 2 else samples
+        if augment is None:
+            return super().forward(samples, lengths)
+        features, lengths = self.features(samples, lengths)
+        return self.encoder(augment(features, lengths), lengths)
 
     def head(self, kind: str | None = None) -> nn.Module:
         """The head of this kind, or the first one."""

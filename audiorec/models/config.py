@@ -33,6 +33,11 @@ class ModelConfig(Config):
     heads: Annotated[dict[str, HEADS.field], Field(min_length=1), BeforeValidator(_name_kinds)]
     tokenizer: TOKENIZERS.field = {}  # noqa: RUF012 (becomes a config of the default kind)
 
+    @property
+    def allows_empty_text(self) -> bool:
+        """Whether every head can learn from a recording without a word."""
+        return all(HEADS.find(kind).allows_empty_text for kind in self.heads)
+
     @field_validator("tokenizer")
     @classmethod
     def _labels_are_words(cls, value: TokenizerConfig, info: ValidationInfo) -> TokenizerConfig:
