@@ -83,7 +83,7 @@ def parts(model: AsrModel) -> list[Part]:
         before = here
     frame = torch.zeros(1, 1, model.output_dim, device="meta")
     for kind, head in model.heads.items():
-        work = multiply_adds(head, lambda twin: twin(frame)) / model.frame_seconds
+        work = multiply_adds(head, lambda twin: twin.score_frames(frame)) / model.frame_seconds
         kept = state_bytes(head.search().initial_state(1)) if model.streams else 0
         found.append(Part(kind, parameter_count(head), work, 0.0, kept))
     return found

@@ -1,5 +1,6 @@
 """A model on disk: ``config.yaml``, ``model.safetensors``, the tokeniser and a model card. Loading runs no code from it."""
 
+import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -22,6 +23,7 @@ def save_model(folder: Path | str, model: AsrModel, config: ModelConfig, tokeniz
         write_text(aside / "README.md", card)
         tokenizer.save(aside)
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside / WEIGHTS)
+        shutil.copymode(aside / "config.yaml", aside / WEIGHTS)  # safetensors writes files that only their owner reads
 
 
 def find_model(path: Path | str) -> Path:

@@ -34,6 +34,10 @@ class CtcHead(nn.Module):
         logits = self.linear(x)
         return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        return self(x)
+
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
         return ctc_loss(self(x), lengths, tokens, token_lengths)
