@@ -51,7 +51,7 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         + ("" if model.streams else ": it cannot stream"),
     }
     tables = [_parts_table(model)]
-    if hasattr(model.encoder, "latencies"):
+    if model.contexts:
         tables.append(_latencies_table(model))
     if model.streams:
         searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
@@ -72,8 +72,9 @@ def parts(model: AsrModel) -> list[Part]:
     """Features, subsampling, the rest of the encoder, and the heads. Their latencies add up, as all else does."""
     features, encoder = model.features, model.encoder
     chains = {"features": Sequential(features)}
-    if hasattr(encoder, "subsampling"):  # a plugin's may do without
-        chains["subsampling"] = Sequential(features=features, encoder=encoder.subsampling)
+    members = dict(encoder.members) if isinstance(encoder, Sequential) else {}
+    if "subsampling" in members:  # a plugin's encoder may do without
+        chains["subsampling"] = Sequential(features=features, encoder=members["subsampling"])
     chains["encoder"] = Sequential(features=features, encoder=encoder)
 
     found, before = [], Part("", 0, 0.0, 0.0, 0)
@@ -120,7 +121,7 @@ def _parts_table(model: AsrModel) -> Table:
 
 def _latencies_table(model: AsrModel) -> Table:
     rows = []
-    for ms, context in sorted(model.encoder.latencies(1000 * model.frame_seconds).items()):
+    for ms, context in model.contexts.items():
         view = model.at_latency(ms)
         whole = _whole("", view, view)
         kept = f"{whole.state_bytes:,}" if view.streams else "cannot stream"
