@@ -40,7 +40,7 @@ class AsrModel(Sequential):
 
     @property
     def latency_ms(self) -> float:
-        """Milliseconds from the start of an output frame until it can be given: features and subsampling included.
+        """Milliseconds from the start of an output frame until it can be computed: features and subsampling included.
 
         Infinite for a model that sees the whole utterance.
         """
@@ -112,7 +112,7 @@ class AsrModel(Sequential):
             return search
         if "ctc" not in self.heads or head is self.heads["ctc"]:
             raise ConfigError(
-                "search.skip_blank: needs a transducer beside a ctc head; this model, or this head, is none"
+                "search.skip_blank: needs a transducer beside a ctc head, which this model, or this head, is not"
             )
         return BlankSkip(search, self.heads["ctc"], config.skip_blank)
 
