@@ -18,7 +18,7 @@ from audiorec.streaming import State, StreamingModule, mask, window
 LOW_FREQ, HIGH_FREQ = 20.0, -400.0
 PREEMPHASIS = 0.97
 FLOOR = 1.1920928955078125e-07
-STD_FLOOR = 0.5  # a bin that hardly moves in training must not blow up on another microphone
+STD_FLOOR = 0.5  # a bin that is almost constant in training must not grow large on another microphone
 
 
 class LogMelConfig(Config):
@@ -33,6 +33,8 @@ class LogMel(StreamingModule):
     Frame t sits where Kaldi's ``snip_edges=False`` puts it (at 16 kHz: samples 160t − 120 to 160t + 280), with zeros
     beyond the ends instead of reflection. State: ``tail``, the last samples, and ``started``.
     """
+
+    Config = LogMelConfig
 
     def __init__(self, config: LogMelConfig):
         super().__init__(1, config.bins)
