@@ -77,6 +77,17 @@ def test_importing_audiorec_costs_nothing():
     assert not loaded & {"torch", "numpy", "pydantic", "yaml", "typer", "rich"}
 
 
+def test_the_api_is_shown_and_documented():
+    import pydoc
+
+    import audiorec
+
+    assert set(audiorec.__all__) <= set(dir(audiorec)) and not {"Any", "import_module"} & set(dir(audiorec))
+    assert all(getattr(audiorec, name) is not None for name in dir(audiorec))
+    text = pydoc.plain(pydoc.render_doc(audiorec))
+    assert "load(path" in text and "class Recognizer" in text
+
+
 def test_help_needs_no_torch():
     usage, _, loaded = python(HELP).rpartition("LOADED")
     assert "transcribe" in usage

@@ -17,7 +17,11 @@ from audiorec.text import words
 
 @torch.inference_mode()
 def align(
-    model_path: Path | str, data: Path | str, out: Path | str, head: str | None = None, device: str = "cpu"
+    model_path: Path | str,
+    data: Path | str,
+    out: Path | str,
+    head: str | None = None,
+    device: str | torch.device = "cpu",
 ) -> dict:
     """Align every utterance of ``data`` by a head of the model, the first unless named.
 

@@ -4,6 +4,7 @@ from audiorec.models import classify, transducer  # noqa: F401 (they register th
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config
 from audiorec.models.describe import Table, describe, latency, vocabulary
+from audiorec.models.device import find_device
 from audiorec.models.directory import find_model, load_model, save_model
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Table",
     "TokenizerConfig",
     "describe",
+    "find_device",
     "find_model",
     "latency",
     "load_model",

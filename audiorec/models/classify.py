@@ -42,6 +42,10 @@ class ClassifyHead(Head):
         logits = self.linear(mean)
         return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        return self(x)
+
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): cross-entropy of encoder frames x (B, T, dim) with tokens (B, S); +inf for transcripts of several words."""
         _, _, state = self.pool.step(x, lengths, self.pool.initial_state(len(x)))

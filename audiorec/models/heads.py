@@ -30,6 +30,10 @@ class Head(nn.Module):
         """Its search: ``initial_state``, ``step``, ``partial``, ``flush``. Raises ConfigError where it offers no such one."""
         raise NotImplementedError
 
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        raise NotImplementedError
+
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         """The frames of each token; arguments as for ``losses``. Raises UserError where the head knows no times."""
         raise UserError(f"heads.{self.Config.model_fields['kind'].default}: has no times of tokens, so it cannot align")
@@ -54,6 +58,10 @@ class CtcHead(Head):
     def forward(self, x: Tensor) -> Tensor:
         logits = self.linear(x)
         return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        return self(x)
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return ctc_loss(self(x), lengths, tokens, token_lengths)

@@ -51,6 +51,14 @@ class TransducerHead(Head):
         self.loss = LOSSES.build(config.loss, dim, size, vocabulary)
         self.joiner = Joiner(dim, size, config.joiner_dim, vocabulary + len(self.topology.durations))
 
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim) beside one symbol, by the operations of a greedy stream that emits it.
+
+        `audiorec info` counts them. A frame without a symbol costs less: its history is the one before.
+        """
+        history = self.predictor.output(self.predictor.initial_state(len(x)))  # its symbol: the blank that begins it
+        return self.joiner(self.joiner.encoder_proj(x), self.joiner.predictor_proj(history)[:, None])
+
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 

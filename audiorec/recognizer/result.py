@@ -1,8 +1,9 @@
-"""What recognition gives: text, and the tokens and words with their times."""
+"""The result of recognition: text, and the tokens and words with their times."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from math import exp
+from dataclasses import asdict, dataclass, field
+from math import exp, isfinite
+from typing import Any
 
 from audiorec.search import Hypothesis
 from audiorec.text import Tokenizer, words
@@ -24,7 +25,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech: what was said between two pauses, or the whole of a recording."""
+    """A stretch of speech between two pauses, or the whole of a recording."""
 
     text: str = ""
     words: list[Piece] = field(default_factory=list)
@@ -39,12 +40,13 @@ class Alternative:
     score: float = field(compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """``segments`` in order; ``text``, ``words`` and ``tokens`` are theirs joined.
 
-    ``margin`` is the smallest gap between the two best scores on the way (of a beam: the gap at the end): below 1e-4 another
-    machine may differ. ``nbest`` holds, once the audio has ended, the different texts that the search arrived at, best first.
+    ``margin`` is the smallest gap between the two best scores of any frame (of a beam: the gap at the end): below 1e-4
+    another machine may decide otherwise. ``nbest`` holds, once the audio has ended, the different texts among the hypotheses
+    of the search, best first.
     """
 
     segments: list[Segment]
@@ -62,6 +64,17 @@ class Result:
     @property
     def tokens(self) -> list[Piece]:
         return [token for segment in self.segments for token in segment.tokens]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers, for JSON; a ``margin`` that is infinite becomes None."""
+        margin = self.margin if isfinite(self.margin) else None
+        return {"text": self.text, **asdict(self), "margin": margin}
+
+    def __repr__(self) -> str:
+        words = self.words
+        text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
+        times = f", {words[0].start:.2f} to {words[-1].end:.2f} s" if words else ""
+        return f"Result({text!r}, {len(words)} {'word' if len(words) == 1 else 'words'}{times})"
 
 
 def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float) -> Segment:

@@ -7,6 +7,7 @@ from audiorec.search.classify import ClassifySearch
 from audiorec.search.config import GREEDY, SearchConfig, build_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
+from audiorec.search.decode import Decoded, Search, conclude, decode
 from audiorec.search.tokens import Hypothesis, Tokens
 from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
@@ -19,7 +20,9 @@ __all__ = [
     "ClassifySearch",
     "CtcBeamSearch",
     "CtcGreedySearch",
+    "Decoded",
     "Hypothesis",
+    "Search",
     "SearchConfig",
     "TdtGreedySearch",
     "Tokens",
@@ -28,4 +31,6 @@ __all__ = [
     "align_ctc",
     "align_transducer",
     "build_automata",
+    "conclude",
+    "decode",
 ]

@@ -13,6 +13,7 @@ from audiorec.data.batches import Batch, SpeechData
 from audiorec.data.draws import seed_of
 from audiorec.losses import mean_per_token
 from audiorec.models import AsrModel
+from audiorec.search import decode
 from audiorec.text import Tokenizer
 from audiorec.training.config import RunConfig
 from audiorec.training.schedule import learning_rate_factor
@@ -104,11 +105,9 @@ class Training(lightning.LightningModule):
         place = f"validation after step {self.global_step}"
         self.valid_tally.add(place, batch.ids, self._losses(x, lengths, batch), batch.token_lengths)
         self.valid_tally.read()
-        search = self.model.head().search()
-        tokens, state = search.step(x, lengths, search.initial_state(len(x), x.device))
-        last = search.flush(state)
         self.references += batch.texts
-        self.hypotheses += [self.tokenizer.decode(tokens.row(i)[0] + last.row(i)[0]) for i in range(len(x))]
+        decoded = decode(self.model.head().search(), x, lengths)
+        self.hypotheses += [self.tokenizer.decode(one.best.ids) for one in decoded]
 
     def on_validation_epoch_end(self) -> None:
         self.metrics = {

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from audiorec.streaming import State, StreamingModule, mask
-
-from .lookahead import Ahead
+from audiorec.testing.lookahead import Ahead
 
 
 class KeepsPadding(StreamingModule):

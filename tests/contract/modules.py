@@ -16,8 +16,7 @@ from audiorec.encoders.subsampling import StridedConv, StridedConv2d, Subsampled
 from audiorec.models import AsrModel, ModelConfig
 from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
-
-from .lookahead import Ahead, ChunkMean
+from audiorec.testing.lookahead import Ahead, ChunkMean
 
 
 def linear(dim: int = 4, out: int = 4) -> Pointwise:

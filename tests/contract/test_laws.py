@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from .laws import LAWS, Case
+from audiorec.testing import LAWS, check_law
+
 from .modules import LARGE, MODULES
 
 
@@ -11,13 +12,11 @@ from .modules import LARGE, MODULES
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("name", MODULES)
 def test_law(name, law, dtype):
-    torch.manual_seed(0)
-    LAWS[law](Case(MODULES[name](), dtype))
+    check_law(law, MODULES[name], dtype)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("name", LARGE)
 def test_law_at_full_size(name, law):
-    torch.manual_seed(0)
-    LAWS[law](Case(LARGE[name](), torch.float32))
+    check_law(law, LARGE[name], torch.float32)

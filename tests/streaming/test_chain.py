@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiorec.streaming import Parallel, Residual, Sequential, take
-from tests.contract.lookahead import Ahead, ChunkMean
+from audiorec.testing.lookahead import Ahead, ChunkMean
 from tests.contract.modules import MODULES, encoder, linear, log_mel
 
 

@@ -5,6 +5,7 @@ breaks the law it should and no other.
 """
 
 import random
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -212,3 +213,22 @@ LAWS = {
     "shape": shape,
     "flush": flush,
 }
+
+
+def check_law(law: str, make: Callable[[], StreamingModule], dtype: torch.dtype = torch.float64) -> None:
+    """Hold the module that ``make()`` returns to one of ``LAWS``. Raises AssertionError with the law's name and what broke.
+
+    All random options of the module (dropout, a drawn latency) must be off.
+    """
+    torch.manual_seed(0)
+    try:
+        LAWS[law](Case(make(), dtype))
+    except (AssertionError, RuntimeError, IndexError) as error:  # a wrong shape may surface as torch's own error
+        raise AssertionError(f"{law}, {str(dtype).removeprefix('torch.')}: {error}") from error
+
+
+def check_laws(make: Callable[[], StreamingModule]) -> None:
+    """``check_law`` for every law, in float64 and float32."""
+    for dtype in (torch.float64, torch.float32):
+        for law in LAWS:
+            check_law(law, make, dtype)
