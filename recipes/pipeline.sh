@@ -83,7 +83,7 @@ train() {
 
 average() { # average RUN: of its best checkpoints, where a short run has fewer of all
   local made && made=$(find "$1/checkpoints" -name 'epoch*.ckpt' | wc -l)
-  audiorec average "$1" --best $((made < best ? made : best))
+  audiorec average "$1" --best $((made < best ? made : best)) --valid "$data/$split/dev"
 }
 
 decode() { # decode SPLIT NAME OPTIONS...

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audiorec.audio.levels import Levels
 from audiorec.audio.read import Resampler, blocks, check, read
 from audiorec.config import parse
 from audiorec.errors import UserError
-from audiorec.models import AsrModel, load_model
+from audiorec.models import AsrModel, delay_name, load_model, read_delays
 from audiorec.recognizer.result import Result, alternatives, make_segment
 from audiorec.recognizer.stream import Stream
-from audiorec.search import GREEDY, Automaton, Hypothesis, SearchConfig, build_automata
+from audiorec.search import GREEDY, Automaton, Delay, Hypothesis, SearchConfig, build_automata
 from audiorec.text import Tokenizer
 
 Audio = str | Path | np.ndarray | Tensor
@@ -30,6 +32,7 @@ class Recognizer:
         head: str | None = None,
         search: SearchConfig = GREEDY,
         automata: Sequence[Automaton] = (),
+        delays: Mapping[str, Delay] = MappingProxyType({}),
     ):
         self.model = model.float().eval()
         self.tokenizer = tokenizer
@@ -37,6 +40,8 @@ class Recognizer:
         self.search_config = search
         self.device = next(model.parameters()).device
         self.automata = tuple(automaton.to(self.device) for automaton in automata)
+        self.delays = delays
+        self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.search()  # what the head does not offer is an error here already
 
     @property
@@ -97,11 +102,12 @@ class Recognizer:
 
         Raises UserError where the model was not trained for it.
         """
-        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head, self.search_config, self.automata)
+        view = self.model.at_latency(ms)
+        return Recognizer(view, self.tokenizer, self.head, self.search_config, self.automata, self.delays)
 
-    def result(self, said: Hypothesis, margin: float, nbest: Sequence[Hypothesis] = ()) -> Result:
-        """What a search said, as text with times."""
-        segment = make_segment(self.tokenizer, said, self.model.frame_seconds)
+    def result(self, said: Hypothesis, levels: Levels, margin: float, nbest: Sequence[Hypothesis] = ()) -> Result:
+        """The tokens that a search found in audio of these levels, as text with times."""
+        segment = make_segment(self.tokenizer, said, self.model.frame_seconds, levels, self.delay)
         return Result([segment] if segment.text else [], margin, alternatives(self.tokenizer, nbest))
 
     @torch.inference_mode()
@@ -109,8 +115,11 @@ class Recognizer:
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
         lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
+        levels = []
         for row, utterance in zip(samples, utterances, strict=True):
-            row[: len(utterance)] = torch.from_numpy(check(utterance, "utterance"))
+            utterance = check(utterance, "utterance")
+            row[: len(utterance)] = torch.from_numpy(utterance)
+            levels.append(Levels(self.sample_rate, utterance))
         x, frame_counts = self.model(samples, lengths)
         search = self.search()
         tokens, state = search.step(x, frame_counts, search.initial_state(len(utterances), self.device))
@@ -119,7 +128,7 @@ class Recognizer:
         for i in range(len(utterances)):
             said = tokens.hypothesis(i)
             nbest = [said + one for one in search.hypotheses(state, i)]
-            results.append(self.result(said + last.hypothesis(i), float(state["margin"][i]), nbest))
+            results.append(self.result(said + last.hypothesis(i), levels[i], float(state["margin"][i]), nbest))
         return results
 
 
@@ -138,4 +147,4 @@ def load(
     if head is not None and head not in config.heads:
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
     automata = build_automata(search, tokenizer, config.tokenizer.normalize)
-    return Recognizer(model.to(device), tokenizer, head, search, automata)
+    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path))

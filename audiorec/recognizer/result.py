@@ -4,13 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import exp
 
-from audiorec.search import Hypothesis
+from audiorec.audio.levels import Levels
+from audiorec.search import Delay, Hypothesis, word_times
 from audiorec.text import Tokenizer, words
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A token or a word, with the seconds from the start of the audio where it was recognised.
+    """A token or a word, with its begin and end in seconds from the start of the audio.
+
+    A token lasts the frame that emitted it: when the model was sure of it, which is later than when it was said. A word lasts
+    from its begin to its end, as ``audiorec.search.times`` finds them; where the delay of the model is not known (it has no
+    ``times.yaml``), from its first token to its last.
 
     ``confidence`` of a token: the probability that the model gave it at its frame among all symbols but the blank; of a word:
     the product of its tokens'. Language model and hotwords do not enter. Rounding may differ, so it is not compared.
@@ -64,18 +69,22 @@ class Result:
         return [token for segment in self.segments for token in segment.tokens]
 
 
-def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float) -> Segment:
-    """The segment of these tokens: a token lasts the frame it was emitted at, a word from its first to its last token."""
+def make_segment(
+    tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, levels: Levels, delay: Delay | None
+) -> Segment:
+    """The segment of these tokens, emitted by frames of ``frame_seconds`` in audio of these ``levels``."""
     times = [(frame * frame_seconds, (frame + 1) * frame_seconds) for frame in said.frames]
     tokens = [
         Piece(tokenizer.pieces[i], *span, exp(log_prob))
         for i, span, log_prob in zip(said.ids, times, said.log_probs, strict=True)
     ]
-    found = [
-        Piece(text, times[start][0], times[end - 1][1], exp(sum(said.log_probs[start:end])))
-        for text, start, end in words(tokenizer, said.ids)
+    spelled = words(tokenizer, said.ids)
+    extents = word_times([(times[word.start][0], times[word.end - 1][1]) for word in spelled], levels, delay)
+    pieces = [
+        Piece(word.text, *extent, exp(sum(said.log_probs[word.start : word.end])))
+        for word, extent in zip(spelled, extents, strict=True)
     ]
-    return Segment(" ".join(word.text for word in found), found, tokens)
+    return Segment(" ".join(word.text for word in spelled), pieces, tokens)
 
 
 def alternatives(tokenizer: Tokenizer, hypotheses: Iterable[Hypothesis]) -> list[Alternative]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiorec.audio.levels import Levels
 from audiorec.audio.read import Resampler, check
 from audiorec.errors import UserError
 from audiorec.recognizer.result import Result, Segment
@@ -34,6 +35,7 @@ class Stream:
         self._search = recognizer.search()
         self._search_state = self._search.initial_state(1, recognizer.device)
         self._said = Hypothesis()
+        self._levels = Levels(model.sample_rate)
         self._finished = False
 
     def accept(self, samples: np.ndarray | Tensor) -> list[Segment]:
@@ -43,7 +45,7 @@ class Stream:
         """
         self._open("accept samples")
         samples = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
-        self._waiting = np.concatenate([self._waiting, self._resampler.push(check(samples, "stream"))])
+        self._take(self._resampler.push(check(samples, "stream")))
         model = self.recognizer.model
         while len(self._waiting) >= self._needed:
             size = self._needed + (len(self._waiting) - self._needed) // model.period * model.period
@@ -64,8 +66,8 @@ class Stream:
         """End the stream: everything that look-ahead held back is recognised too. Nothing is lost."""
         self._open("finish")
         self._finished = True
-        rest = np.concatenate([self._waiting, self._resampler.flush()])
-        if len(rest):
+        self._take(self._resampler.flush())
+        if len(rest := self._waiting):
             block = self.recognizer.model.block
             self._step(np.pad(rest, (0, -len(rest) % block)), len(rest))
         with torch.inference_mode():
@@ -80,6 +82,11 @@ class Stream:
         if self._finished:
             raise UserError(f"stream: is finished and cannot {what}; open another with Recognizer.stream()")
 
+    def _take(self, samples: np.ndarray) -> None:
+        """Samples at the model's rate wait for the next step."""
+        self._levels.push(samples)
+        self._waiting = np.concatenate([self._waiting, samples])
+
     @torch.inference_mode()
     def _step(self, samples: np.ndarray, length: int) -> None:
         device = self.recognizer.device
@@ -92,4 +99,4 @@ class Stream:
         self._said.extend(tokens.hypothesis(0))
 
     def _result(self, said: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
-        return self.recognizer.result(said, float(self._search_state["margin"][0]), nbest)
+        return self.recognizer.result(said, self._levels, float(self._search_state["margin"][0]), nbest)

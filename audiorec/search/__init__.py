@@ -7,6 +7,7 @@ from audiorec.search.classify import ClassifySearch
 from audiorec.search.config import GREEDY, SearchConfig, build_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
+from audiorec.search.times import Delay, word_times
 from audiorec.search.tokens import Hypothesis, Tokens
 from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
@@ -19,6 +20,7 @@ __all__ = [
     "ClassifySearch",
     "CtcBeamSearch",
     "CtcGreedySearch",
+    "Delay",
     "Hypothesis",
     "SearchConfig",
     "TdtGreedySearch",
@@ -28,4 +30,5 @@ __all__ = [
     "align_ctc",
     "align_transducer",
     "build_automata",
+    "word_times",
 ]
