@@ -5,13 +5,12 @@ from pathlib import Path
 
 import torch
 
-from audiorec.audio.levels import Levels
 from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.folder import whole_folder
-from audiorec.search import word_times
+from audiorec.search import WordTimes
 from audiorec.text import words
 
 
@@ -61,7 +60,7 @@ def align(
                 ends = [start + model.frame_seconds for start in starts]
             spelled = words(tokenizer, ids[utterance])
             emissions = [(starts[word.start], ends[word.end - 1]) for word in spelled]
-            times = word_times(emissions, Levels(model.sample_rate, samples[i]), delay)
+            times = WordTimes(model.sample_rate, delay, samples[i])(emissions)
             for word, (start, end) in zip(spelled, times, strict=True):
                 lines["words.ctm"].append(ctm_line(utterance, start, end, word.text))
     if not scores:

@@ -13,9 +13,9 @@ class TimedWord(NamedTuple):
 
 
 def ctm_line(utterance: str, begin: float, end: float, text: str) -> str:
-    """One line; begin and end are rounded to 10 ms, so that words that do not overlap do not in the file either."""
-    begin, end = round(begin, 2), round(end, 2)
-    return f"{utterance} 1 {begin:.2f} {end - begin:.2f} {text}\n"
+    """One line; begin and end are rounded to 1 ms, so that words that do not overlap do not in the file either."""
+    begin, end = round(begin, 3), round(end, 3)
+    return f"{utterance} 1 {begin:.3f} {end - begin:.3f} {text}\n"
 
 
 def read_ctm(path: Path | str) -> dict[str, list[TimedWord]]:

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiorec.audio.levels import Levels
 from audiorec.audio.read import Resampler, blocks, check, read
 from audiorec.config import parse
 from audiorec.errors import UserError
 from audiorec.models import AsrModel, delay_name, load_model, read_delays
 from audiorec.recognizer.result import Result, alternatives, make_segment
 from audiorec.recognizer.stream import Stream
-from audiorec.search import GREEDY, Automaton, Delay, Hypothesis, SearchConfig, build_automata
+from audiorec.search import GREEDY, Automaton, Delay, Hypothesis, SearchConfig, WordTimes, build_automata
 from audiorec.text import Tokenizer
 
 Audio = str | Path | np.ndarray | Tensor
@@ -105,9 +104,15 @@ class Recognizer:
         view = self.model.at_latency(ms)
         return Recognizer(view, self.tokenizer, self.head, self.search_config, self.automata, self.delays)
 
-    def result(self, said: Hypothesis, levels: Levels, margin: float, nbest: Sequence[Hypothesis] = ()) -> Result:
-        """The tokens that a search found in audio of these levels, as text with times."""
-        segment = make_segment(self.tokenizer, said, self.model.frame_seconds, levels, self.delay)
+    def word_times(self, samples: np.ndarray | None = None) -> WordTimes:
+        """What tells begin and end of words in audio at the model's rate, of which these are the first samples (T,)."""
+        return WordTimes(self.sample_rate, self.delay, samples)
+
+    def result(
+        self, said: Hypothesis, word_times: WordTimes, margin: float, nbest: Sequence[Hypothesis] = ()
+    ) -> Result:
+        """The tokens that a search found, as text with times."""
+        segment = make_segment(self.tokenizer, said, self.model.frame_seconds, word_times)
         return Result([segment] if segment.text else [], margin, alternatives(self.tokenizer, nbest))
 
     @torch.inference_mode()
@@ -115,11 +120,11 @@ class Recognizer:
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
         lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
-        levels = []
+        times = []
         for row, utterance in zip(samples, utterances, strict=True):
             utterance = check(utterance, "utterance")
             row[: len(utterance)] = torch.from_numpy(utterance)
-            levels.append(Levels(self.sample_rate, utterance))
+            times.append(self.word_times(utterance))
         x, frame_counts = self.model(samples, lengths)
         search = self.search()
         tokens, state = search.step(x, frame_counts, search.initial_state(len(utterances), self.device))
@@ -128,7 +133,7 @@ class Recognizer:
         for i in range(len(utterances)):
             said = tokens.hypothesis(i)
             nbest = [said + one for one in search.hypotheses(state, i)]
-            results.append(self.result(said + last.hypothesis(i), levels[i], float(state["margin"][i]), nbest))
+            results.append(self.result(said + last.hypothesis(i), times[i], float(state["margin"][i]), nbest))
         return results
 
 

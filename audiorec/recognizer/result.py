@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import exp
 
-from audiorec.audio.levels import Levels
-from audiorec.search import Delay, Hypothesis, word_times
+from audiorec.search import Hypothesis, WordTimes
 from audiorec.text import Tokenizer, words
 
 
@@ -69,17 +68,15 @@ class Result:
         return [token for segment in self.segments for token in segment.tokens]
 
 
-def make_segment(
-    tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, levels: Levels, delay: Delay | None
-) -> Segment:
-    """The segment of these tokens, emitted by frames of ``frame_seconds`` in audio of these ``levels``."""
+def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, word_times: WordTimes) -> Segment:
+    """The segment of tokens that frames of ``frame_seconds`` emitted; ``word_times`` has the audio."""
     times = [(frame * frame_seconds, (frame + 1) * frame_seconds) for frame in said.frames]
     tokens = [
         Piece(tokenizer.pieces[i], *span, exp(log_prob))
         for i, span, log_prob in zip(said.ids, times, said.log_probs, strict=True)
     ]
     spelled = words(tokenizer, said.ids)
-    extents = word_times([(times[word.start][0], times[word.end - 1][1]) for word in spelled], levels, delay)
+    extents = word_times([(times[word.start][0], times[word.end - 1][1]) for word in spelled])
     pieces = [
         Piece(word.text, *extent, exp(sum(said.log_probs[word.start : word.end])))
         for word, extent in zip(spelled, extents, strict=True)

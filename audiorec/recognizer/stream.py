@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiorec.audio.levels import Levels
 from audiorec.audio.read import Resampler, check
 from audiorec.errors import UserError
 from audiorec.recognizer.result import Result, Segment
@@ -35,7 +34,7 @@ class Stream:
         self._search = recognizer.search()
         self._search_state = self._search.initial_state(1, recognizer.device)
         self._said = Hypothesis()
-        self._levels = Levels(model.sample_rate)
+        self._word_times = recognizer.word_times()
         self._finished = False
 
     def accept(self, samples: np.ndarray | Tensor) -> list[Segment]:
@@ -84,7 +83,7 @@ class Stream:
 
     def _take(self, samples: np.ndarray) -> None:
         """Samples at the model's rate wait for the next step."""
-        self._levels.push(samples)
+        self._word_times.push(samples)
         self._waiting = np.concatenate([self._waiting, samples])
 
     @torch.inference_mode()
@@ -99,4 +98,4 @@ class Stream:
         self._said.extend(tokens.hypothesis(0))
 
     def _result(self, said: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
-        return self.recognizer.result(said, self._levels, float(self._search_state["margin"][0]), nbest)
+        return self.recognizer.result(said, self._word_times, float(self._search_state["margin"][0]), nbest)

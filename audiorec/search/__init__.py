@@ -7,7 +7,7 @@ from audiorec.search.classify import ClassifySearch
 from audiorec.search.config import GREEDY, SearchConfig, build_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
-from audiorec.search.times import Delay, word_times
+from audiorec.search.times import Delay, WordTimes
 from audiorec.search.tokens import Hypothesis, Tokens
 from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
@@ -27,8 +27,8 @@ __all__ = [
     "Tokens",
     "TransducerBeamSearch",
     "TransducerGreedySearch",
+    "WordTimes",
     "align_ctc",
     "align_transducer",
     "build_automata",
-    "word_times",
 ]

@@ -6,6 +6,7 @@ tells where the begin can lie, and the pause in that stretch, if there is one, w
 
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import Field, FiniteFloat, NonNegativeInt, field_validator
 
 from audiorec.audio.levels import Levels
@@ -36,37 +37,53 @@ class Delay(Config):
         return value
 
 
-def word_times(emissions: Sequence[Span], levels: Levels, delay: Delay | None) -> list[Span]:
-    """Begin and end of each word: in order, without overlap, within the audio that ``levels`` has heard.
+class WordTimes:
+    """``push`` samples (T,) at ``sample_rate`` Hz as they come; ``__call__`` gives begin and end of the words in them.
 
-    ``emissions`` are the start of the frame of each word's first token and the end of its last token's; they are the result
-    where the ``delay`` is not known.
+    ``delay`` None is that of a model that was not measured: a word lasts from its first token to its last.
     """
-    times: list[Span] = []
-    shortest = min(SHORTEST, levels.seconds / (len(emissions) + 1))
-    for emission in emissions:
-        begin, end = emission if delay is None else _extent(*emission, levels, delay)
-        begin = max(begin, 0.0)
-        if times and times[-1][1] > begin:  # words that overlap meet half way
-            before, begin = times[-1][0], max((times[-1][1] + begin) / 2, times[-1][0] + shortest)
-            times[-1] = before, begin
-        times.append((begin, max(end, begin + shortest)))
-    latest = levels.seconds
-    for i in reversed(range(len(times))):
-        if times[i][1] <= latest:
-            break
-        times[i] = min(times[i][0], latest - shortest), latest
-        latest = times[i][0]
-    return times
 
+    def __init__(self, sample_rate: int, delay: Delay | None, samples: np.ndarray | None = None):
+        self.levels = Levels(sample_rate, samples)
+        self.delay = delay
+        self.push = self.levels.push
+        self._settled: dict[Span, Span] = {}  # of words which later audio does not change
 
-def _extent(first: float, last: float, levels: Levels, delay: Delay) -> Span:
-    """Begin and end of a word by the pauses around it, or else by the usual delay."""
-    begins = [round((first + seconds) / levels.frame_seconds) for seconds in delay.begin]
-    ends = [round((last + seconds) / levels.frame_seconds) for seconds in delay.end]
-    peak = levels.peak(begins[0], ends[-1])
-    # The last pause before the word ends where the word begins; the first one after it begins where the word ends.
-    before = levels.silence(begins[0] - len(PAUSE), begins[-1], peak).rfind(PAUSE)
-    after = levels.silence(ends[0], ends[-1] + len(PAUSE), peak).find(PAUSE)
-    begin, end = begins[1] if before < 0 else begins[0] + before, ends[1] if after < 0 else ends[0] + after
-    return begin * levels.frame_seconds, end * levels.frame_seconds
+    def __call__(self, emissions: Sequence[Span]) -> list[Span]:
+        """Begin and end of each word: in order, without overlap, within the audio.
+
+        ``emissions`` are the start of the frame of each word's first token and the end of its last token's.
+        """
+        times: list[Span] = []
+        shortest = min(SHORTEST, self.levels.seconds / (len(emissions) + 1))
+        for emission in emissions:
+            begin, end = (
+                emission if self.delay is None else self._settled.get(emission) or self._find(emission, self.delay)
+            )
+            begin = max(begin, 0.0)
+            if times and times[-1][1] > begin:  # words that overlap meet half way
+                before, begin = times[-1][0], max((times[-1][1] + begin) / 2, times[-1][0] + shortest)
+                times[-1] = before, begin
+            times.append((begin, max(end, begin + shortest)))
+        latest = self.levels.seconds
+        for i in reversed(range(len(times))):
+            if times[i][1] <= latest:
+                break
+            times[i] = min(times[i][0], latest - shortest), latest
+            latest = times[i][0]
+        return times
+
+    def _find(self, emission: Span, delay: Delay) -> Span:
+        """Begin and end of a word by the pauses around it, or else by the usual delay."""
+        levels, seconds = self.levels, self.levels.frame_seconds
+        begins = [round((emission[0] + late) / seconds) for late in delay.begin]
+        ends = [round((emission[1] + late) / seconds) for late in delay.end]
+        peak = levels.peak(begins[0], ends[-1])
+        # The last pause before the word ends where the word begins; the first one after it begins where the word ends.
+        before = levels.silence(begins[0] - len(PAUSE), begins[-1], peak).rfind(PAUSE)
+        after = levels.silence(ends[0], ends[-1] + len(PAUSE), peak).find(PAUSE)
+        begin, end = begins[1] if before < 0 else begins[0] + before, ends[1] if after < 0 else ends[0] + after
+        extent = begin * seconds, end * seconds
+        if len(levels.frames) >= ends[-1] + len(PAUSE):
+            self._settled[emission] = extent
+        return extent
