@@ -16,6 +16,7 @@ from audiorec.evaluation.times import measure_delay, time_errors
 from audiorec.models import read_delays
 from audiorec.recognizer import Piece, Result, Segment
 from audiorec.text import Normalizer
+from tests.conftest import ROOT
 
 WORDS = ["One", "two", "three"]
 
@@ -91,3 +92,16 @@ def test_errors_of_times(tmp_path):
     (tmp_path / "bad.ctm").write_text("a 1 0.1 0.2 one\na 1 x 0.2 two\n")
     with pytest.raises(UserError, match=r"bad.ctm:2: expected `utterance channel begin duration word`"):
         read_ctm(tmp_path / "bad.ctm")
+
+
+@pytest.mark.parametrize("command", ["train", "average"])
+def test_a_new_model_is_measured(model_dir, data, tmp_path, monkeypatch, command):
+    model = shutil.copytree(model_dir, tmp_path / "m")
+    monkeypatch.setattr(f"audiorec.training.run.{command}", lambda *_: model)
+    expected = measure_delay(late(["one", "two", "three"]), data, Normalizer(case="lower"))
+    monkeypatch.setattr("audiorec.evaluation.times.measure_delay", lambda *_: expected)
+    recipe, folder = str(ROOT / "recipes/lstm_ctc.yaml"), str(data)
+    options = [recipe, "--train", folder, "--out", str(tmp_path)] if command == "train" else [str(tmp_path)]
+    done = CliRunner().invoke(app, [command, *options, "--valid", folder])
+    assert done.exit_code == 0 and done.stdout.splitlines()[-1] == str(model)
+    assert read_delays(model) == {"ctc": expected}
