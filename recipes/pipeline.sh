@@ -121,7 +121,7 @@ train() { # train SPLIT
 
 average() { # average RUN: of its best checkpoints; a short run has fewer of them
   local count && count=$(find "$1/checkpoints" -name 'epoch*.ckpt' | wc -l)
-  audiorec average "$1" --best $((count < best ? count : best))
+  audiorec average "$1" --best $((count < best ? count : best)) --valid "$data/$split/dev"
 }
 
 # decode SPLIT NAME OPTIONS...: into the run's decode/NAME, or decode/<decode-name>-NAME.

@@ -1,11 +1,12 @@
 """Commands that make models: train, average, tokenizer, lm."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Model, app
+from audiorec.cli.app import Device, Model, app
 from audiorec.errors import ConfigError, UserError
 
 
@@ -21,21 +22,45 @@ def train(
 ) -> None:
     """Train a model; the run folder holds checkpoints, logs, curves.png and model/."""
     from audiorec.config import load_config
+    from audiorec.models import read_delays
     from audiorec.training.config import RunConfig
     from audiorec.training.run import train as run
 
-    print(run(load_config(RunConfig, recipe, overrides or []), train, valid, out, tokenizer))
+    model = run(load_config(RunConfig, recipe, overrides or []), train, valid, out, tokenizer)
+    if not read_delays(model):
+        _measure_delays(model, valid)
+    print(model)
 
 
 @app.command()
 def average(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     best: Annotated[int, typer.Option(min=1, help="How many of the best checkpoints.")] = 3,
+    valid: Annotated[
+        Path | None, typer.Option(help="Data directory to measure word times on: `audiorec times`.")
+    ] = None,
 ) -> None:
     """Average the best checkpoints of a run into its model directory."""
     from audiorec.training.run import average
 
-    print(average(run, best))
+    model = average(run, best)
+    if valid:
+        _measure_delays(model, valid)
+    else:
+        print(f"words have the times of their tokens until `audiorec times {run} --data DIR`", file=sys.stderr)
+    print(model)
+
+
+@app.command()
+def times(
+    model: Model,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory with texts: neither the training's nor the test's.")],
+    device: Device = "cpu",
+) -> None:
+    """Measure how late a model emits its words; with that its words have a begin and an end."""
+    if not _measure_delays(model, data, device):
+        raise UserError(f"{data}: no delay could be measured on it")
 
 
 @app.command()
@@ -102,3 +127,30 @@ def _transcripts(data: Path) -> list[str]:
         return data.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
+
+
+def _measure_delays(model: Path, data: Path, device: str = "cpu") -> bool:
+    """Write how late each head of a model emits its words, at each of its latencies; whether one could be measured."""
+    from audiorec.evaluation.times import measure_delay
+    from audiorec.models import delay_name, find_model, load_model_config, write_delays
+    from audiorec.recognizer import load
+
+    config = load_model_config(find_model(model) / "config.yaml")
+    delays = {}
+    for head in config.heads:
+        recognizer = load(model, device, head)
+        latencies: list[float | None] = [*recognizer.model.latencies] or [None]
+        for ms in latencies:
+            view = recognizer if ms is None else recognizer.at_latency(ms)
+            name = delay_name(head, ms)
+            if delay := measure_delay(view, data, config.tokenizer.normalize):
+                delays[name] = delay
+                begin, end = delay.begin[1], delay.end[1]
+                print(
+                    f"{name}: words begin {begin:+.2f} s from their first token, end {end:+.2f} s from their last one"
+                )
+            else:
+                print(f"{name}: words have the times of their tokens: in {data} too few begin or end at a silence")
+    if delays:
+        write_delays(model, delays)
+    return bool(delays)

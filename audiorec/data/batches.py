@@ -106,7 +106,7 @@ class SpeechData:
             return np.concatenate(clips)
         clips = [augment_clip(clip, self.sample_rate, changes, random) for clip in clips]
         strings = self.config.strings
-        joined = join_clips(clips, self.sample_rate, strings, random) if strings else np.concatenate(clips)
+        joined = join_clips(clips, self.sample_rate, strings, random)[0] if strings else np.concatenate(clips)
         return augment(joined, self.sample_rate, changes, random)
 
     def _loader(self, items: Dataset, batches: "list[CutSet]") -> DataLoader:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
+from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.folder import whole_folder
 from audiorec.progress import progress
 from audiorec.search import SearchConfig
@@ -118,6 +119,6 @@ def _write(out: Path, results: "dict[str, Result]", summary: dict) -> None:
     with whole_folder(out, "decode.json") as folder:
         texts = sorted(results.items())
         (folder / "text").write_text("".join(f"{name} {r.text}".rstrip() + "\n" for name, r in texts), encoding="utf-8")
-        words = (f"{n} 1 {w.start:.2f} {w.end - w.start:.2f} {w.text}\n" for n, r in texts for w in r.words)
+        words = (ctm_line(name, word.start, word.end, word.text) for name, r in texts for word in r.words)
         (folder / "words.ctm").write_text("".join(words), encoding="utf-8")
         (folder / "decode.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

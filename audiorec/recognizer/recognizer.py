@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -11,11 +12,21 @@ from audiorec_kernels.precision import full_precision
 
 from audiorec.config import parse
 from audiorec.errors import UserError
-from audiorec.models import AsrModel, find_device, load_model
+from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
 from audiorec.recognizer.inputs import Audio, is_pair, pieces, to_array, whole
 from audiorec.recognizer.result import Result, alternatives, make_segment
 from audiorec.recognizer.stream import Stream
-from audiorec.search import GREEDY, Automaton, Hypothesis, Search, SearchConfig, build_automata, decode
+from audiorec.search import (
+    GREEDY,
+    Automaton,
+    Delay,
+    Hypothesis,
+    Search,
+    SearchConfig,
+    WordTimes,
+    build_automata,
+    decode,
+)
 from audiorec.text import Tokenizer
 
 
@@ -32,6 +43,7 @@ class Recognizer:
         head: str | None = None,
         search: SearchConfig = GREEDY,
         automata: Sequence[Automaton] = (),
+        delays: Mapping[str, Delay] = MappingProxyType({}),
     ):
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
         single = all(dtype == torch.float32 for dtype in floats)
@@ -41,6 +53,8 @@ class Recognizer:
         self.search_config = search
         self.device = next(model.parameters()).device
         self.automata = tuple(automaton.to(self.device) for automaton in automata)
+        self.delays = delays
+        self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.search()  # what the head does not offer is an error here already
 
     @property
@@ -90,11 +104,18 @@ class Recognizer:
 
         Raises UserError where the model was not trained for it.
         """
-        return Recognizer(self.model.at_latency(ms), self.tokenizer, self.head, self.search_config, self.automata)
+        view = self.model.at_latency(ms)
+        return Recognizer(view, self.tokenizer, self.head, self.search_config, self.automata, self.delays)
 
-    def result(self, best: Hypothesis, margin: float, nbest: Sequence[Hypothesis] = ()) -> Result:
+    def word_times(self, samples: np.ndarray | None = None) -> WordTimes:
+        """Begin and end of words in audio at the model's rate, of which these are the first samples (T,)."""
+        return WordTimes(self.sample_rate, self.delay, samples)
+
+    def result(
+        self, best: Hypothesis, word_times: WordTimes, margin: float, nbest: Sequence[Hypothesis] = ()
+    ) -> Result:
         """The hypotheses of a search as text with times."""
-        segment = make_segment(self.tokenizer, best, self.model.frame_seconds)
+        segment = make_segment(self.tokenizer, best, self.model.frame_seconds, word_times)
         return Result([segment] if segment.text else [], margin, alternatives(self.tokenizer, nbest))
 
     @torch.inference_mode()
@@ -102,11 +123,14 @@ class Recognizer:
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
         lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
+        times = []
         for row, utterance in zip(samples, utterances, strict=True):
-            row[: len(utterance)] = torch.from_numpy(to_array(utterance, "utterance"))
+            utterance = to_array(utterance, "utterance")
+            row[: len(utterance)] = torch.from_numpy(utterance)
+            times.append(self.word_times(utterance))
         with full_precision(samples):
             decoded = decode(self.search(), *self.model(samples, lengths))
-        return [self.result(one.best, one.margin, one.nbest) for one in decoded]
+        return [self.result(one.best, at, one.margin, one.nbest) for one, at in zip(decoded, times, strict=True)]
 
 
 def load(
@@ -126,4 +150,4 @@ def load(
     if head is not None and head not in config.heads:
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
     automata = build_automata(search, tokenizer, config.tokenizer.normalize)
-    return Recognizer(model.to(device), tokenizer, head, search, automata)
+    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path))

@@ -5,13 +5,17 @@ from dataclasses import asdict, dataclass, field
 from math import exp, isfinite
 from typing import Any
 
-from audiorec.search import Hypothesis
+from audiorec.search import Hypothesis, WordTimes
 from audiorec.text import Tokenizer, words
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A token or a word, with the seconds from the start of the audio where it was recognised.
+    """A token or a word, with its begin and end in seconds from the start of the audio.
+
+    A token lasts the frame that emitted it: when the model was sure of it, which is later than when it was said. A word lasts
+    from its begin to its end, as ``audiorec.search.times`` finds them; where the delay of the model is not known (it has no
+    ``times.yaml``), from its first token to its last.
 
     ``confidence`` of a token: the probability that the model gave it at its frame among all symbols but the blank; of a word:
     the product of its tokens'. Language model and hotwords do not enter. Rounding may differ, so it is not compared.
@@ -77,18 +81,20 @@ class Result:
         return f"Result({text!r}, {len(words)} {'word' if len(words) == 1 else 'words'}{times})"
 
 
-def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float) -> Segment:
-    """The segment of these tokens: a token lasts the frame it was emitted at, a word from its first to its last token."""
+def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, word_times: WordTimes) -> Segment:
+    """The segment of tokens that frames of ``frame_seconds`` emitted; ``word_times`` has the audio."""
     times = [(frame * frame_seconds, (frame + 1) * frame_seconds) for frame in said.frames]
     tokens = [
         Piece(tokenizer.pieces[i], *span, exp(log_prob))
         for i, span, log_prob in zip(said.ids, times, said.log_probs, strict=True)
     ]
-    found = [
-        Piece(text, times[start][0], times[end - 1][1], exp(sum(said.log_probs[start:end])))
-        for text, start, end in words(tokenizer, said.ids)
+    spelled = words(tokenizer, said.ids)
+    extents = word_times([(times[word.start][0], times[word.end - 1][1]) for word in spelled])
+    pieces = [
+        Piece(word.text, *extent, exp(sum(said.log_probs[word.start : word.end])))
+        for word, extent in zip(spelled, extents, strict=True)
     ]
-    return Segment(" ".join(word.text for word in found), found, tokens)
+    return Segment(" ".join(word.text for word in spelled), pieces, tokens)
 
 
 def alternatives(tokenizer: Tokenizer, hypotheses: Iterable[Hypothesis]) -> list[Alternative]:

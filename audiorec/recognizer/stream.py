@@ -40,6 +40,7 @@ class Stream:
         self._search = recognizer.search()
         self._search_state = self._search.initial_state(1, recognizer.device)
         self._committed = Hypothesis()
+        self._word_times = recognizer.word_times()
         self._finished = False
 
     def __enter__(self) -> "Stream":
@@ -57,7 +58,7 @@ class Stream:
         Returns the segments that ended in them. Raises UserError for NaN, or for a stream that is finished.
         """
         self._must_be_open("accept samples")
-        self._waiting = np.concatenate([self._waiting, self._resampler.push(to_array(samples, "stream"))])
+        self._take(self._resampler.push(to_array(samples, "stream")))
         model = self.recognizer.model
         while len(self._waiting) >= self._needed:
             size = self._needed + (len(self._waiting) - self._needed) // model.period * model.period
@@ -78,8 +79,8 @@ class Stream:
         """End the stream: the words of all its samples, those that look-ahead held back too."""
         self._must_be_open("finish")
         self._finished = True
-        rest = np.concatenate([self._waiting, self._resampler.flush()])
-        if len(rest):
+        self._take(self._resampler.flush())
+        if len(rest := self._waiting):
             block = self.recognizer.model.block
             self._step(np.pad(rest, (0, -len(rest) % block)), len(rest))
         with torch.inference_mode(), full_precision(self._search_state["margin"]):
@@ -94,6 +95,11 @@ class Stream:
         if self._finished:
             raise UserError(f"stream: is finished and cannot {what}; open another with Recognizer.stream()")
 
+    def _take(self, samples: np.ndarray) -> None:
+        """Samples at the model's rate wait for the next step."""
+        self._word_times.push(samples)
+        self._waiting = np.concatenate([self._waiting, samples])
+
     @torch.inference_mode()
     def _step(self, samples: np.ndarray, length: int) -> None:
         device = self.recognizer.device
@@ -107,4 +113,4 @@ class Stream:
         self._committed.extend(tokens.hypothesis(0))
 
     def _result(self, best: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
-        return self.recognizer.result(best, float(self._search_state["margin"][0]), nbest)
+        return self.recognizer.result(best, self._word_times, float(self._search_state["margin"][0]), nbest)

@@ -8,6 +8,7 @@ from audiorec.search.config import GREEDY, SearchConfig, build_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
 from audiorec.search.decode import Decoded, Search, conclude, decode
+from audiorec.search.times import Delay, WordTimes
 from audiorec.search.tokens import Hypothesis, Tokens
 from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
@@ -21,6 +22,7 @@ __all__ = [
     "CtcBeamSearch",
     "CtcGreedySearch",
     "Decoded",
+    "Delay",
     "Hypothesis",
     "Search",
     "SearchConfig",
@@ -28,6 +30,7 @@ __all__ = [
     "Tokens",
     "TransducerBeamSearch",
     "TransducerGreedySearch",
+    "WordTimes",
     "align_ctc",
     "align_transducer",
     "build_automata",

@@ -68,8 +68,8 @@ def test_what_cannot_be_used_is_one_line_with_the_mend(recognizer, wav, samples,
         r"stream: bytes .*numpy\.frombuffer\(data, '<i2'\)": lambda: recognizer.stream().accept(b"\0\0"),
         "leave sample_rate out": lambda: recognizer.transcribe(wav, sample_rate=8000),
         "leave one out": lambda: recognizer.transcribe((8000, samples), sample_rate=16000),
-        "mode 'rb'": lambda: recognizer.transcribe((tmp_path / "note.txt").open()),
-        "^note.txt: not readable as audio": lambda: recognizer.transcribe((tmp_path / "note.txt").open("rb")),
+        r"open it in binary mode \('rb'\)": lambda: recognizer.transcribe((tmp_path / "note.txt").open()),
+        "note.txt: not readable as audio": lambda: recognizer.transcribe((tmp_path / "note.txt").open("rb")),
         "an empty file": lambda: recognizer.transcribe(io.BytesIO()),
     }.items():
         with pytest.raises(UserError, match=message) as error:
