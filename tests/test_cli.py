@@ -167,7 +167,7 @@ def broken_data(tmp_path):
         (2, "no effect without lm", lambda m, d, t: decode(m, d, t, "--search", "beam", "--lm-weight", 0.5)),
         (2, "add --streaming", lambda m, d, t: decode(m, d, t, "--chunk-ms", 80)),
         (1, "device 'gpu'", lambda m, d, t: ["transcribe", m, d, "--device", "gpu"]),
-        (1, "device 'meta'", lambda m, d, t: ["align", m, "--data", d, "--out", t / "out", "--device", "meta"]),
+        (1, "device meta", lambda m, d, t: ["align", m, "--data", d, "--out", t / "out", "--device", "meta"]),
         (1, "no such file", lambda m, d, t: ["train", t / "none.yaml", "--train", d, "--valid", d, "--out", t / "out"]),
     ],
 )

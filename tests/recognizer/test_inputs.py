@@ -70,7 +70,7 @@ def test_what_cannot_be_used_is_one_line_with_the_mend(recognizer, wav, samples,
         "leave one out": lambda: recognizer.transcribe((8000, samples), sample_rate=16000),
         r"open it in binary mode \('rb'\)": lambda: recognizer.transcribe((tmp_path / "note.txt").open()),
         "note.txt: not readable as audio": lambda: recognizer.transcribe((tmp_path / "note.txt").open("rb")),
-        "an empty file": lambda: recognizer.transcribe(io.BytesIO()),
+        "holds no bytes": lambda: recognizer.transcribe(io.BytesIO()),
     }.items():
         with pytest.raises(UserError, match=message) as error:
             call()
