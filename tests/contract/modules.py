@@ -10,7 +10,7 @@ from audiorec.encoders.blstm import Bidirectional, Windows
 from audiorec.encoders.flash_rnn import FlashGru, FlashLstm
 from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
-from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
+from audiorec.encoders.min_rnn import Block, MinGru, MinLstm, MinRnnOptions
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, StridedConv2d, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
@@ -121,7 +121,7 @@ MODULES = {
     "flash_gru": lambda: FlashGru(4, 6, heads=2),
     "min_gru": lambda: MinGru(4, 3),
     "min_lstm": lambda: MinLstm(4, 3),
-    "min_rnn block": lambda: Block(4, MinGru(4, 5), kernel=3, mlp=6, dropout=0.0),
+    "min_rnn block": lambda: Block(MinRnnOptions(conv_kernel=3, dropout=0.0), MinGru(4, 5)),
     "windows 3 + 2": lambda: windows(3, 2),
     "windows 2 + 5": lambda: windows(2, 5),
     "windows 4 + 0": lambda: windows(4, 0),
