@@ -56,7 +56,7 @@ class StridedConv(Strided):
         self.conv = _conv(nn.Conv1d, input_dim, output_dim, kernel, separable, stride=stride)
 
     def convolve(self, frames: Tensor) -> Tensor:
-        return self.conv(frames.transpose(1, 2)).transpose(1, 2)
+        return self.conv(frames.transpose(1, 2)).transpose(1, 2).contiguous()
 
 
 class StridedConv2d(Strided):

@@ -67,7 +67,7 @@ class AsrModel(Sequential):
         view.encoder = self.encoder.at_latency(ms, 1000 * self.frame_seconds)
         return view
 
-    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, samples: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """samples (B, T) or (B, T, 1), lengths (B,) → encoder frames (B, ceil(T / stride), dim) and their lengths."""
         return super().forward(samples[..., None] if samples.ndim == 2 else samples, lengths)
 

@@ -208,6 +208,7 @@ def flush(case: Case) -> None:
     assert [len(row) for row in case.stream(x, lengths, case.cuts())] == expected, "streamed: not ceil(length / stride)"
 
 
+@torch.no_grad()
 def whole(case: Case) -> None:
     """8. Whole rows without lengths give what full lengths give: bit for bit in a stream's periods, in any split, offline."""
     module, count = case.module, 3
@@ -230,7 +231,9 @@ def whole(case: Case) -> None:
         assert [leaf.shape for _, leaf in leaves(state)] == shapes, "the state's shapes changed within a period"
         a = a[:, : int(n[0])]
         assert a.shape == y.shape, f"period {i}: {y.shape[1]} frames without lengths, {a.shape[1]} with"
-        assert torch.equal(a, y), f"period {i}: off by {(a - y).abs().max():.1e} without lengths"
+        # Double precision is for checks, where masks may change a tensor's layout in memory, and so the order of its sums.
+        same = torch.equal(a, y) if case.dtype == torch.float32 else torch.allclose(a, y, 1e-14, 1e-14)
+        assert same, f"period {i}: off by {(a - y).abs().max():.1e} without lengths"
         parts.append(y)
         at += module.period
     for size in case.cuts():
@@ -253,8 +256,10 @@ def _as_ragged(ragged: State, state: State) -> State:
             new[key] = _as_ragged(leaf, own)
         elif own is None:  # the number of frames that wait, or whether the row has begun
             new[key] = torch.ones_like(leaf) * (state["frames"].shape[1] if key == "length" else True)
+        elif own.shape == leaf.shape:
+            new[key] = own
         else:
-            new[key] = own if own.ndim < 3 else F.pad(own, (0, 0) * (own.ndim - 2) + (0, leaf.shape[1] - own.shape[1]))
+            new[key] = F.pad(own, (0, 0) * (own.ndim - 2) + (0, leaf.shape[1] - own.shape[1]))
     return new
 
 

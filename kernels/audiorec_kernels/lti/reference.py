@@ -89,7 +89,8 @@ def _in_steps(
 ) -> tuple[Tensor, Tensor]:
     memories = carry(u[..., None] * B, A.T, m, reset)
     end = memories[:, -1] if lengths is None else memories[torch.arange(len(m), device=u.device), lengths]
-    return (memories[:, 1:] if C is None else torch.einsum("btkd,kqd->btkq", memories[:, 1:], C)), end
+    memories = memories[:, 1:].contiguous()
+    return (memories if C is None else torch.einsum("btkd,kqd->btkq", memories, C)), end
 
 
 def _in_chunks(
