@@ -55,7 +55,7 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         tables.append(_latencies_table(model))
     if model.streams:
         searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
-        tables.append(_state_table({**model.initial_state(1), **searches}))
+        tables.append(_state_table({**model.initial_state(1, ragged=True), **searches}))
     return facts, tables
 
 
@@ -93,7 +93,7 @@ def _whole(name: str, chain: Sequential, model: AsrModel) -> Part:
     """All that a chain from samples takes: a live stream, or where the model cannot stream, a recording."""
     rate = model.sample_rate
     if model.streams:
-        work, kept = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1))
+        work, kept = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1, ragged=True))
     else:
         work, kept = rate * offline_multiply_adds(chain, WHOLE_SECONDS * rate), 0
     return Part(name, parameter_count(chain), work, 1000 * (chain.lookahead + 1) / rate, kept)

@@ -48,7 +48,7 @@ class Stream:
         while len(self._waiting) >= self._needed:
             size = self._needed + (len(self._waiting) - self._needed) // model.period * model.period
             size = min(size, max(self._needed, self._longest))
-            self._step(self._waiting[:size], size)
+            self._step(self._waiting[:size])
             self._waiting = self._waiting[size:]
             self._needed = model.period
         return []
@@ -66,12 +66,9 @@ class Stream:
         self._finished = True
         rest = np.concatenate([self._waiting, self._resampler.flush()])
         if len(rest):
-            block = self.recognizer.model.block
-            self._step(np.pad(rest, (0, -len(rest) % block)), len(rest))
+            self._step(rest)
         with torch.inference_mode():
-            x, lengths = self.recognizer.model.flush(self._state)
-            if x.shape[1]:
-                self._emit(x, lengths)
+            self._emit(self.recognizer.model.flush(self._state)[0])
             nbest = [self._said + one for one in self._search.hypotheses(self._search_state, 0)]
             self._said.extend(self._search.flush(self._search_state).hypothesis(0))
         return self._result(self._said, nbest)
@@ -81,15 +78,15 @@ class Stream:
             raise UserError(f"stream: is finished and cannot {what}; open another with Recognizer.stream()")
 
     @torch.inference_mode()
-    def _step(self, samples: np.ndarray, length: int) -> None:
-        device = self.recognizer.device
-        x = torch.from_numpy(samples).to(device)[None, :, None]
-        x, lengths, self._state = self.recognizer.model.step(x, torch.tensor([length], device=device), self._state)
-        self._emit(x, lengths)
+    def _step(self, samples: np.ndarray) -> None:
+        x = torch.from_numpy(samples).to(self.recognizer.device)[None, :, None]
+        x, _, self._state = self.recognizer.model.step(x, None, self._state)
+        self._emit(x)
 
-    def _emit(self, x: Tensor, lengths: Tensor) -> None:
-        tokens, self._search_state = self._search.step(x, lengths, self._search_state)
-        self._said.extend(tokens.hypothesis(0))
+    def _emit(self, x: Tensor) -> None:
+        if x.shape[1]:
+            tokens, self._search_state = self._search.step(x, None, self._search_state)
+            self._said.extend(tokens.hypothesis(0))
 
     def _result(self, said: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
         return self.recognizer.result(said, float(self._search_state["margin"][0]), nbest)

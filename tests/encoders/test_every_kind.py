@@ -40,7 +40,7 @@ def test_a_step_that_cannot_be_is_one_clear_error(kind, wrong):
     message, call = STEPS[wrong]
     module = encoder(kind, strides=[2, 2], kernel=3)
     with pytest.raises(ValueError, match=message) as error:
-        call(module, module.initial_state(2))
+        call(module, module.initial_state(2, ragged=True))
     assert "\n" not in str(error.value)
 
 
@@ -55,7 +55,7 @@ def test_a_state_of_another_model_is_one_clear_error(kind, other):
         "another subsampling": lambda: encoder(kind, strides=[3, 2], kernel=4),
     }[other]()
     with pytest.raises(ValueError, match="another model") as error:
-        module.step(x(module.block * 4), torch.zeros(2, dtype=torch.int64), another.initial_state(2))
+        module.step(x(module.block * 4), torch.zeros(2, dtype=torch.int64), another.initial_state(2, ragged=True))
     assert "\n" not in str(error.value)
 
 
@@ -90,7 +90,7 @@ def test_an_hour_leaves_the_state_as_large_as_it_was(kind):
     def signature(state) -> list[tuple]:
         return [(name, leaf.shape, leaf.dtype) for name, leaf in leaves(state)]
 
-    state = module.initial_state(2)
+    state = module.initial_state(2, ragged=True)
     first, size = signature(state), state_bytes(state)
     step = 3000 // module.period * module.period
     with torch.inference_mode():
@@ -100,5 +100,5 @@ def test_an_hour_leaves_the_state_as_large_as_it_was(kind):
                 y, n, state = module.step(torch.randn(2, frames, 7), lengths, state)
             assert signature(state) == first and state_bytes(state) == size
             assert n[0] == module.period // module.stride and torch.isfinite(y).all()
-        fresh = put(state, [1], module.initial_state(1))  # another takes the seat
+        fresh = put(state, [1], module.initial_state(1, ragged=True))  # another takes the seat
         assert signature(fresh) == first
