@@ -9,16 +9,16 @@ from audiorec.config import Config
 Range = tuple[float, float]
 FILTER_POINTS = 9
 ENVELOPE_SECONDS = 0.05  # between two gains
-LEVEL = 0.05  # root mean square that clips are brought to before the random gain; −26 dB of full scale
+LEVEL = 0.05  # root mean square of a clip before the random gain; −26 dB of full scale
 
 
 class AugmentConfig(Config):
-    """What may happen to an utterance in training; each key is off unless given."""
+    """Random changes of an utterance in training; each is off unless its key is set."""
 
-    level: bool = Field(False, description="bring every clip to one level first")
+    level: bool = Field(False, description="scale every clip to one level first")
     speed: Range | None = Field(None, description="factor, drawn evenly: 1.1 is a tenth faster and higher")
-    filter_db: float = Field(0.0, ge=0, description="most decibels that a random smooth filter adds or takes anywhere")
-    envelope_db: float = Field(0.0, ge=0, description="most decibels that a random envelope adds or takes at any time")
+    filter_db: float = Field(0.0, ge=0, description="largest gain or loss of a random smooth filter, decibels")
+    envelope_db: float = Field(0.0, ge=0, description="largest gain or loss of a random envelope, decibels")
     gain_db: Range | None = Field(None, description="decibels, drawn evenly")
     noise_snr_db: Range | None = Field(None, description="signal to noise of added noise, drawn evenly")
     noise_probability: float = Field(0.5, ge=0, le=1, description="share of utterances that get noise")
@@ -27,7 +27,7 @@ class AugmentConfig(Config):
 def augment_clip(
     samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator
 ) -> np.ndarray:
-    """What differs from one clip of a string to the next, level, filter and envelope: samples (T,) → (T,), float32."""
+    """The changes of one clip of a string, level, filter and envelope: samples (T,) → (T,), float32."""
     if config.level:
         samples = even_level(samples)
     if config.filter_db:
@@ -38,7 +38,7 @@ def augment_clip(
 
 
 def augment(samples: np.ndarray, sample_rate: int, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """What a whole recording shares, speed, noise and gain: samples (T,) → (T',), float32; T' differs where speed does."""
+    """The changes of a whole string, speed, noise and gain: samples (T,) → (T',), float32; speed makes T' differ from T."""
     if config.speed:
         samples = change_speed(samples, random.uniform(*config.speed), sample_rate)
     if config.noise_snr_db and random.random() < config.noise_probability:
@@ -54,30 +54,30 @@ def change_speed(samples: np.ndarray, factor: float, sample_rate: int) -> np.nda
     return soxr.resample(samples, sample_rate * factor, sample_rate, quality="MQ")
 
 
-def random_filter(samples: np.ndarray, most_db: float, random: np.random.Generator) -> np.ndarray:
+def random_filter(samples: np.ndarray, max_db: float, random: np.random.Generator) -> np.ndarray:
     """Another microphone: gains drawn at a few frequencies, joined by straight lines (after FilterAugment, Nam et al. 2022)."""
     size = 1 << (len(samples) - 1).bit_length()
     frequencies = np.linspace(0, 1, size // 2 + 1) ** 0.5  # crowded to the low ones, as hearing is
-    gains = random.uniform(-most_db, most_db, FILTER_POINTS)
+    gains = random.uniform(-max_db, max_db, FILTER_POINTS)
     curve = 10 ** (np.interp(frequencies, np.linspace(0, 1, FILTER_POINTS), gains) / 20)
     return np.fft.irfft(np.fft.rfft(samples, size) * curve)[: len(samples)].astype(np.float32)
 
 
-def random_envelope(samples: np.ndarray, sample_rate: int, most_db: float, random: np.random.Generator) -> np.ndarray:
-    """Other stress: what random_filter does, in time. Gains drawn at even times, joined by straight lines."""
+def random_envelope(samples: np.ndarray, sample_rate: int, max_db: float, random: np.random.Generator) -> np.ndarray:
+    """Another stress of words: gains drawn at equal distances in time, joined by straight lines."""
     step = ENVELOPE_SECONDS * sample_rate
-    gains = random.uniform(-most_db, most_db, 2 + int(len(samples) / step))
+    gains = random.uniform(-max_db, max_db, 2 + int(len(samples) / step))
     curve = 10 ** (np.interp(np.arange(len(samples)) / step, np.arange(len(gains)), gains) / 20)
     return samples * curve.astype(np.float32)
 
 
 def even_level(samples: np.ndarray) -> np.ndarray:
-    """Bring the clip to one root mean square; silence stays silence."""
+    """Scale the clip to the root mean square LEVEL; silence stays silence."""
     return samples * np.float32(LEVEL / max(_rms(samples), 1e-4))
 
 
 def add_noise(samples: np.ndarray, snr_db: float, random: np.random.Generator) -> np.ndarray:
-    """Add noise between white and brown, its colour drawn too, at this ratio to the whole utterance."""
+    """Add noise of a random colour between white and brown; the ratio is to the whole utterance's power."""
     noise = coloured_noise(len(samples), random.uniform(0, 2), random)
     return samples + noise * np.float32(_rms(samples) * 10 ** (-snr_db / 20))
 

@@ -18,7 +18,7 @@ from audiorec.streaming import State, StreamingModule, mask, window
 LOW_FREQ, HIGH_FREQ = 20.0, -400.0
 PREEMPHASIS = 0.97
 FLOOR = 1.1920928955078125e-07
-STD_FLOOR = 0.5  # a bin that hardly moves in training must not blow up on another microphone
+STD_FLOOR = 0.5  # a bin that is almost constant in training must not grow large on another microphone
 
 
 class LogMelConfig(Config):
@@ -34,6 +34,8 @@ class LogMel(StreamingModule):
     beyond the ends instead of reflection. State: ``tail``, the samples from the next frame's first on; of ragged rows the last
     samples, and ``started`` (B,).
     """
+
+    Config = LogMelConfig
 
     def __init__(self, config: LogMelConfig):
         super().__init__(1, config.bins)

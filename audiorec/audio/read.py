@@ -1,8 +1,6 @@
 """Audio files in and out as mono float32 in [-1, 1], whole or in blocks; one resampler for files and live audio."""
 
-import mmap
-import os
-import re
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,9 @@ import numpy as np
 import soundfile
 import soxr
 
+from audiorec.audio.file import RATES, PathLike, Source, open_audio, reason
 from audiorec.errors import UserError
 from audiorec.files import replacing
-
-PathLike = str | os.PathLike[str]
 
 _WRITABLE = {
     ".wav": ("WAV", "PCM_16"),
@@ -23,6 +20,10 @@ _WRITABLE = {
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+
+LOUDEST = 10.0  # floats beyond are no samples in [-1, 1] that a filter or a resampler made a little louder
+
+logger = logging.getLogger("audiorec")
 
 
 @dataclass(frozen=True)
@@ -34,62 +35,57 @@ class Header:
     frames: int | None
 
 
-def header(path: PathLike) -> Header:
-    """Look at a file without decoding it.
+def header(source: Source, *, accept_truncated: bool = False) -> Header:
+    """Look at a file, or a binary file object, without decoding it.
 
-    Raises UserError for a missing file, a folder, what is no audio, no samples, and for a wav or ogg file cut short
-    (a cut flac or mp3 file shows only when it is decoded).
+    Raises UserError for a missing file, a folder, what is no audio, no samples, a rate outside RATES, and for a file whose
+    data are shorter than its header promises (a cut flac or mp3 file may show only when it is decoded); those pass with
+    ``accept_truncated``, and ``frames`` counts the data.
     """
-    with _open(Path(path)) as file:
-        return Header(file.samplerate, file.channels, _promised_frames(Path(path), file))
+    with open_audio(source, accept_truncated) as audio:
+        return Header(audio.sample_rate, audio.channels, audio.frames)
 
 
-def blocks(path: PathLike, seconds: float = 30.0) -> Iterator[tuple[np.ndarray, int]]:
-    """Decode a file from its first sample to its last, in constant memory, never seeking.
+def blocks(
+    source: Source, seconds: float = 30.0, *, channel: int | None = None, accept_truncated: bool = False
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Decode a file, or a binary file object, from its first sample to its last, in constant memory, never seeking.
 
-    Yields (samples, sample rate): mono float32 (T,) of `seconds`, the last block shorter; channels are averaged.
-    Raises UserError as `header` does, and when the file cannot be decoded to its end or holds NaN or infinity.
+    Yields (samples, sample rate): mono float32 (T,) of ``seconds``, the last block shorter. Channels are averaged, unless
+    ``channel`` (0 is the first) names one. Raises UserError as `header` does, for a channel that the file has not, and when
+    the file cannot be decoded to its end or holds NaN or infinity. With ``accept_truncated`` a file that is cut short is
+    decoded as far as it goes, and the logger ``audiorec`` warns.
     """
-    path = Path(path)
-    with _open(path) as file:
-        rate = file.samplerate
-        promised = _promised_frames(path, file)
-        buffer = np.empty((max(1, round(seconds * rate)), file.channels), np.float32)
-        done = 0
-        while True:
-            try:
-                frames = file.read(out=buffer)
-            except soundfile.LibsndfileError as error:
-                length = "" if promised is None else f" of the {promised / rate:.1f} s it promises"
-                raise UserError(
-                    f"{path}: cut short or damaged: cannot be decoded to the end{length}; fetch or convert it again"
-                ) from error
-            if not len(frames):
-                break
-            yield _finite(_average(frames), str(path), first=done), rate
-            done += len(frames)
-    if not done:
-        raise UserError(f"{path}: holds no samples")
-    # Some mp3 encoders count a frame or two too many.
-    slack = rate // 10 if file.format == "MP3" else 0
-    if promised is not None and done < promised - slack:
-        raise UserError(
-            f"{path}: cut short or damaged: holds {done / rate:.1f} s of the {promised / rate:.1f} s it promises; "
-            "fetch or convert it again"
-        )
+    with open_audio(source, accept_truncated) as audio:
+        if channel is not None and not 0 <= channel < audio.channels:
+            raise UserError(f"{audio.name}: has {audio.channels} channel(s), so no channel {channel} (0 is the first)")
+        size = max(1, round(seconds * audio.sample_rate))
+        done = missing = 0
+        while not missing:
+            pieces, missing = [], size
+            while missing and len(frames := audio.read(missing)):
+                pieces.append(_average(frames) if channel is None else frames[:, channel].copy())
+                missing -= len(frames)
+            if pieces:
+                samples = np.concatenate(pieces)
+                yield _plausible(samples, audio.name, done), audio.sample_rate
+                done += len(samples)
 
 
-def read(path: PathLike, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
+def read(
+    source: Source, sample_rate: int | None = None, *, channel: int | None = None, accept_truncated: bool = False
+) -> tuple[np.ndarray, int]:
     """Read a whole file: mono float32 samples (T,), resampled to `sample_rate` (hertz) if given, and their rate.
 
-    Raises UserError as `blocks` does.
+    Arguments and errors are those of `blocks`.
     """
     pieces, resampler = [], None
-    for samples, rate in blocks(path):
+    for samples, rate in blocks(source, channel=channel, accept_truncated=accept_truncated):
         if resampler is None:
             to_rate = rate if sample_rate is None else sample_rate
             resampler = Resampler(rate, to_rate)
         pieces.append(resampler.push(samples))
+    assert resampler is not None  # a file without samples is refused
     return np.concatenate([*pieces, resampler.flush()]), to_rate
 
 
@@ -97,12 +93,13 @@ class Resampler:
     """Resample a stream of samples (T,), T ≥ 0 each time: any split of the input gives the same output, bit for bit.
 
     n samples in give n · to_rate / from_rate out, rounded, once flushed; the same samples where the rates agree.
+    Raises UserError for a rate outside RATES.
     """
 
     def __init__(self, from_rate: int, to_rate: int):
         for rate in (from_rate, to_rate):
-            if rate <= 0:
-                raise UserError(f"sample rate {rate}: must be a positive number of hertz")
+            if not RATES[0] <= rate <= RATES[1]:
+                raise UserError(f"sample rate {rate} Hz: must lie between {RATES[0]} and {RATES[1]} Hz")
         self._stream = None if from_rate == to_rate else soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
 
     def push(self, samples: np.ndarray) -> np.ndarray:
@@ -134,34 +131,50 @@ def write(path: PathLike, samples: np.ndarray, sample_rate: int) -> None:
             for start in range(0, len(samples), sample_rate):  # libvorbis overflows its stack on one long write
                 file.write(samples[start : start + sample_rate])
     except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"{path}: cannot be written as {subtype} at {sample_rate} Hz: {_reason(error)}") from error
+        raise UserError(f"{path}: cannot be written as {subtype} at {sample_rate} Hz: {reason(error)}") from error
 
 
-def check(samples: np.ndarray, what: str) -> np.ndarray:
-    """Return samples as float32 (T,), the same array where it is that already; `what` names them in errors.
+def check(samples: np.ndarray, name: str) -> np.ndarray:
+    """Return samples as float32 (T,), the same array where it is that already; ``name`` stands for them in messages.
 
-    int16 and int32 are divided by 2^15 and 2^31; floats are taken as they are. Raises UserError for any other type or
-    shape, and for NaN and infinity.
+    int16 and int32 are divided by 2^15 and 2^31; floats are taken as they are, and the logger ``audiorec`` warns once of
+    those far outside [-1, 1]. Raises UserError for any other type or shape, and for NaN and infinity.
     """
     samples = np.asarray(samples)
     if samples.ndim != 1:
         raise UserError(
-            f"{what}: samples of shape {samples.shape}, not (T,): average the channels, e.g. samples.mean(axis=1)"
+            f"{name}: samples of shape {samples.shape}, not (T,): average the channels, e.g. samples.mean(axis=1)"
         )
     if samples.dtype in (np.int16, np.int32):
         samples = samples / 2.0 ** (8 * samples.itemsize - 1)
     elif samples.dtype.kind != "f":
-        raise UserError(f"{what}: {samples.dtype} samples: give floats in [-1, 1], int16 or int32")
+        raise UserError(f"{name}: {samples.dtype} samples: give floats in [-1, 1], int16 or int32")
     with np.errstate(over="ignore"):
-        return _finite(samples.astype(np.float32, copy=False), what)
+        return _plausible(samples.astype(np.float32, copy=False), name)
 
 
-def _finite(samples: np.ndarray, what: str, first: int = 0) -> np.ndarray:
+def _plausible(samples: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+    """The samples, the first of which is number ``first``; errors and warnings as in `check`."""
     finite = np.isfinite(samples)
     if not finite.all():
         bad = int(finite.argmin())
-        raise UserError(f"{what}: sample {first + bad} is {samples[bad]}: mend or leave out this audio")
+        raise UserError(f"{name}: sample {first + bad} is {samples[bad]}: mend or leave out this audio")
+    if len(samples) and max(samples.max(), -samples.min()) > LOUDEST:
+        _warn_of_loudness(name, float(np.abs(samples).max()))
     return samples
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_loudness(name: str, peak: float) -> None:
+    if name not in _warned:
+        _warned.add(name)
+        logger.warning(
+            "%s: samples reach %g, far outside [-1, 1]: if they are 16-bit values, divide them by 32768 or give int16",
+            name,
+            peak,
+        )
 
 
 def _average(frames: np.ndarray) -> np.ndarray:
@@ -170,94 +183,3 @@ def _average(frames: np.ndarray) -> np.ndarray:
     for channel in range(1, frames.shape[1]):
         total += frames[:, channel]
     return total / np.float32(frames.shape[1]) if frames.shape[1] > 1 else total
-
-
-class _Sequential(soundfile.SoundFile):
-    """soundfile seeks after every read of a file that can; Opus seeks are inexact, so no file can."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _open(path: Path) -> _Sequential:
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    if path.is_dir():
-        raise UserError(f"{path}: a folder, not an audio file")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: no permission to read it")
-    if path.is_file() and not path.stat().st_size:
-        raise UserError(f"{path}: an empty file")
-    try:
-        file = _Sequential(os.fspath(path))
-        if file.frames == 0 and file.format in ("WAV", "WAVEX"):
-            file = _unsized_wav(path) or file
-    except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{path}: not readable as audio ({_reason(error)}): convert it to wav, flac, ogg, opus or mp3"
-        ) from error
-    if file.frames == 0:
-        raise UserError(f"{path}: holds no samples")
-    if _cut_ogg(path) if file.format == "OGG" else _cut_chunk(file.extra_info):
-        raise UserError(f"{path}: cut short: the end of the file is missing; fetch it again")
-    return file
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".") or "damaged"
-
-
-def _unsized_wav(path: Path) -> _Sequential | None:
-    """Open a wav whose writer, a pipe, could not go back and left a data size of 0: the data run to the file's end."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    start = view.find(b"data" + bytes(4), 12, 4096) + 8
-    size = min(len(view) - start, 2**32 - 1)
-    if start < 8 or size <= 0 or int.from_bytes(view[4:8], "little") + 8 == len(view):
-        return None  # truly empty
-    view[start - 4 : start] = size.to_bytes(4, "little")
-    return _Sequential(view)
-
-
-def _cut_chunk(log: str) -> bool:
-    """Whether libsndfile's account of a header (wav, aiff, w64, rf64) notes that it promises more bytes than follow."""
-    found = re.search(r"^ *(?:data|SSND|riff|Riff size) : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if found is None:
-        return False
-    promised, present = int(found[1]), int(found[2])
-    # Who writes to a pipe does not know the length and promises 2 or 4 GiB, less a little.
-    piped = any(limit - 8192 <= promised <= limit for limit in (2**31, 2**32))
-    return promised > present and not piped
-
-
-def _cut_ogg(path: Path) -> bool:
-    """Whether the last page is torn, or lacks the mark that ends a stream."""
-    if not path.is_file():
-        return False
-    largest = 27 + 255 + 255 * 255
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2 * largest))
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    return not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def _promised_frames(path: Path, file: soundfile.SoundFile) -> int | None:
-    unknown = file.frames >= 2**62 or (file.format == "MP3" and not _counted_mp3(path))
-    return None if unknown else file.frames
-
-
-def _counted_mp3(path: Path) -> bool:
-    """Whether the first mp3 frame holds Xing's frame count; without one, libsndfile's length is a guess."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(10)
-        tag = 10 + sum(byte << shift for byte, shift in zip(start[6:], (21, 14, 7, 0), strict=True))
-        file.seek(tag if start.startswith(b"ID3") else 0)
-        found = re.search(rb"(?:Xing|Info)...(.)", file.read(256), re.DOTALL)
-    return found is not None and bool(found[1][0] & 1)

@@ -5,10 +5,12 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from audiorec.errors import UserError
+from audiorec.progress import progress
 
 HOMES = {
     "mini_librispeech": (
@@ -19,9 +21,9 @@ HOMES = {
 
 
 def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
-    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, or else what its public home gives.
+    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, or else a download from its public home.
 
-    Archives are unpacked into ``cache``, once. Raises UserError that says what to put where.
+    Archives are unpacked into ``cache``, once. Raises UserError that names the file to put, and where.
     """
     home, unpacked = os.environ.get("AUDIOREC_DATA"), Path(cache) / name
     if home and (folder := Path(home) / name).is_dir():
@@ -43,16 +45,16 @@ def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
 
 
 def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
-    """What the archives hold, or their folder ``inner``, as the folder ``out``: whole or not at all."""
+    """Unpack the archives, or their folder ``inner`` alone, as the folder ``out``: whole or not at all."""
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         for archive in archives:
             try:
-                with tarfile.open(archive) as tar:
+                with archive.open("rb") as file, tarfile.open(fileobj=file) as tar:
                     # Python has it since 3.10.12 and 3.11.4.
                     tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-                    tar.extractall(part)
+                    tar.extractall(part, _with_progress(tar, file))
                     _check_end(tar)
             except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
                 reason = str(error).splitlines()[0].rstrip(":")
@@ -66,8 +68,19 @@ def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _with_progress(tar: tarfile.TarFile, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """The members of an archive, while a bar shows how much of its file is read."""
+    done = 0
+    with progress(f"unpacking {file.name} (MB)", os.fstat(file.fileno()).st_size // 10**6) as advance:
+        for member in tar:
+            yield member
+            read = file.tell() // 10**6
+            advance(read - done)
+            done = read
+
+
 def _check_end(tar: tarfile.TarFile) -> None:
-    """An archive that is cut off between two members reads like a whole one, but for the zeros that end it."""
+    """Raise where the zeros are missing that end an archive: one cut off between two members reads without an error."""
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("cut off before its end")
@@ -76,7 +89,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _fetch(url: str, folder: Path, name: str) -> Path:
-    """Download, going on where an earlier try was cut off."""
+    """Download; an earlier download that was cut off is continued."""
     from lhotse.utils import resumable_download
 
     archive = folder / url.rsplit("/", 1)[1]

@@ -2,36 +2,32 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiorec.audio.read import header, read
 from audiorec.data.kaldi import Utterance
+from audiorec.progress import progress
 
 if TYPE_CHECKING:
-    from lhotse import CutSet
+    from lhotse import CutSet, Recording
     from lhotse.cut import Cut
 
 
 def make_cuts(utterances: Iterable[Utterance]) -> dict[str, "Cut"]:
     """Utterance id → lhotse cut. Looks once at every recording for its rate and length."""
-    from lhotse import MonoCut, Recording, SupervisionSegment
-    from lhotse.audio import AudioSource
+    from lhotse import MonoCut, SupervisionSegment
 
-    recordings: dict[str, Recording] = {}
+    utterances = list(utterances)
+    paths = {utterance.path: utterance.recording for utterance in utterances}
+    with progress("recordings examined", len(paths)) as advance:
+        recordings = {}
+        for path, name in paths.items():
+            recordings[path] = _recording(path, name)
+            advance(1)
     cuts = {}
     for utterance in utterances:
-        path = str(utterance.path)
-        if path not in recordings:
-            about = header(path)
-            frames = about.frames if about.frames is not None else len(read(path)[0])
-            recordings[path] = Recording(
-                id=utterance.recording,
-                sources=[AudioSource(type="file", channels=[0], source=path)],
-                sampling_rate=about.sample_rate,
-                num_samples=frames,
-                duration=frames / about.sample_rate,
-            )
-        recording = recordings[path]
+        recording = recordings[utterance.path]
         end = recording.duration if utterance.end is None else utterance.end
         supervision = SupervisionSegment(
             id=utterance.id,
@@ -50,6 +46,21 @@ def make_cuts(utterances: Iterable[Utterance]) -> dict[str, "Cut"]:
             supervisions=[supervision],
         )
     return cuts
+
+
+def _recording(path: Path, name: str) -> "Recording":
+    from lhotse import Recording
+    from lhotse.audio import AudioSource
+
+    examined = header(path)
+    frames = examined.frames if examined.frames is not None else len(read(path)[0])
+    return Recording(
+        id=name,
+        sources=[AudioSource(type="file", channels=[0], source=str(path))],
+        sampling_rate=examined.sample_rate,
+        num_samples=frames,
+        duration=frames / examined.sample_rate,
+    )
 
 
 def append_cuts(name: str, cuts: Sequence["Cut"]) -> "Cut":
@@ -74,7 +85,7 @@ def bucket(cuts: Iterable["Cut"], batch_seconds: float, buckets: int, shuffle: b
     cuts = CutSet.from_cuts(cuts)
     # One process trains on the whole set: world size and rank are given, so that lhotse does not look for a cluster.
     options = {"max_duration": batch_seconds, "shuffle": shuffle, "seed": seed, "world_size": 1, "rank": 0}
-    if len(cuts) < 2 * buckets:
+    if buckets == 1 or len(cuts) < 2 * buckets:
         return list(SimpleCutSampler(cuts, **options))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*eagerly read CutSet")  # the cuts of an epoch fit in memory

@@ -1,4 +1,4 @@
-"""Strings: several short utterances of one speaker joined to a longer one, drawn anew each epoch."""
+"""Strings: short utterances of one speaker joined to a longer one, drawn anew each epoch."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class StringsConfig(Config):
         0.0,
         ge=0,
         le=1,
-        description="share that comes beside one of the same words, besides those that chance puts there",
+        description="probability that an utterance follows one with the same text, apart from chance",
     )
 
 
@@ -33,7 +33,7 @@ def draw_strings(
     strings = []
     for speaker, clips in sorted(speakers.items()):
         random = generator(seed, epoch, f"strings of {speaker}")
-        order = _beside_their_like(random.permutation(len(clips)).tolist(), clips, config.repeats, random)
+        order = _repeat_words(random.permutation(len(clips)).tolist(), clips, config.repeats, random)
         while order:
             count = random.integers(config.clips[0], config.clips[1] + 1)
             chosen, order = order[:count], order[count:]
@@ -41,16 +41,14 @@ def draw_strings(
     return strings
 
 
-def _beside_their_like(
-    order: list[int], clips: list[Utterance], share: float, random: np.random.Generator
-) -> list[int]:
-    """The order, but for a share of places: there stands the next clip of the words before it, if there is one left."""
+def _repeat_words(order: list[int], clips: list[Utterance], share: float, random: np.random.Generator) -> list[int]:
+    """The order changed at a share of places: there the next clip with the text of the clip before it comes first, if any."""
     placed: list[int] = []
     while order:
         at = 0
         if share and placed and random.random() < share:
-            said = clips[placed[-1]].text
-            at = next((i for i, clip in enumerate(order) if clips[clip].text == said), 0)
+            text = clips[placed[-1]].text
+            at = next((i for i, clip in enumerate(order) if clips[clip].text == text), 0)
         placed.append(order.pop(at))
     return placed
 

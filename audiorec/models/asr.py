@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audiorec.audio.logmel import LogMel
+from audiorec.audio.features import FEATURES
 from audiorec.encoders import build
 from audiorec.encoders.attention import share
 from audiorec.errors import ConfigError, UserError
@@ -23,12 +23,12 @@ class AsrModel(Sequential):
     """
 
     def __init__(self, config: ModelConfig, vocabulary: int):
-        features = LogMel(config.features)
+        features = FEATURES.build(config.features)
         encoder = build(config.encoder, features.output_dim)
         super().__init__(features=features, encoder=encoder)
         heads = {kind: HEADS.build(head, encoder.output_dim, vocabulary) for kind, head in config.heads.items()}
         self.heads = nn.ModuleDict(heads)
-        self.sample_rate = config.features.sample_rate
+        self.sample_rate = features.sample_rate
 
     @property
     def frame_seconds(self) -> float:

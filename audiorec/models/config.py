@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
 
-from audiorec.audio.logmel import LogMelConfig
+from audiorec.audio.features import DEFAULT, Features
 from audiorec.config import Config, load_config
 from audiorec.encoders import ENCODERS
 from audiorec.models.heads import HEADS
@@ -34,7 +34,7 @@ def _name_kinds(heads: Any) -> Any:
 
 class ModelConfig(Config):
     format: Literal[1] = FORMAT
-    features: LogMelConfig = LogMelConfig()
+    features: Features = DEFAULT
     encoder: ENCODERS.field
     heads: Annotated[dict[str, HEADS.field], Field(min_length=1), BeforeValidator(_name_kinds)]
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -45,7 +45,7 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         "encoder": f"{config.encoder.kind} ({options})",
         "heads": ", ".join(config.heads),
         "tokens": _tokens(tokenizer, config),
-        "features": f"log-mel, {features.bins} bins at {features.sample_rate} Hz",
+        "features": f"{features.kind}, {model.features.output_dim} bins at {features.sample_rate} Hz",
         "output frame": f"{1000 * model.frame_seconds:g} ms",
         "latency": f"{latency(model)} from the start of a frame, features and subsampling included"
         + ("" if model.streams else ": it cannot stream"),

@@ -1,6 +1,10 @@
 """Audio files: every format, any rate and split gives the same samples; every fault is told in one line."""
 
+import io
+import logging
+import os
 import struct
+import threading
 import tracemalloc
 import wave
 from pathlib import Path
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiorec.audio import read as module
 from audiorec.audio.read import Resampler, blocks, check, header, read, write
 from audiorec.errors import UserError
 
@@ -21,9 +26,9 @@ def tone(seconds: float = 2.0, rate: int = 16000) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * 440 * np.arange(len(noise)) / rate) + noise).astype(np.float32)
 
 
-def error_of(action, *arguments) -> str:
+def error_of(action, *arguments, **options) -> str:
     with pytest.raises(UserError) as caught:
-        action(*arguments)
+        action(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -183,7 +188,9 @@ def resize(path: Path, riff: int, size: int) -> Path:
 def test_a_wav_from_a_pipe_is_whole(tmp_path, riff, size):
     path, samples = tmp_path / "piped.wav", np.arange(-5000, 5000, dtype=np.int16)
     soundfile.write(path, samples, 16000)
-    assert np.array_equal(read(resize(path, riff, size))[0], samples / np.float32(2**15))
+    resize(path, riff, size)
+    for source in (path, io.BytesIO(path.read_bytes())):
+        assert np.array_equal(read(source)[0], samples / np.float32(2**15))
     assert header(path).frames == len(samples)
 
 
@@ -268,6 +275,133 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
     assert kept.read_bytes() == b"before" and list(tmp_path.iterdir()) == [kept]
 
 
-def test_rates_must_be_positive():
-    assert "sample rate 0" in error_of(Resampler, 16000, 0)
-    assert "sample rate 0" in error_of(read, RECORDINGS / "theo.opus", 0)
+@pytest.mark.parametrize("rate", [0, 999, 768_001, 10**9])
+def test_rates_outside_1_to_768_khz_are_refused(tmp_path, rate):
+    assert f"sample rate {rate} Hz" in error_of(Resampler, 16000, rate)
+    assert f"sample rate {rate} Hz" in error_of(read, RECORDINGS / "theo.opus", rate)
+    write(tmp_path / "a.wav", tone(), 16000)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[24:28] = struct.pack("<I", rate)
+    (tmp_path / "a.wav").write_bytes(data)
+    for action in (read, header):
+        message = error_of(action, tmp_path / "a.wav")
+        assert message.startswith(str(tmp_path / "a.wav")) and ("Hz, outside 1000 to 768000 Hz" in message or not rate)
+
+
+# Where libsndfile takes what is there as a shorter recording, but for HTK, which it refuses.
+LENGTH_IN_HEADER = [
+    *("AIFF", "AU", "AVR", "CAF", "FLAC", "MAT4", "MAT5", "MPC2K", "MP3", "NIST", "RF64", "SDS", "SVX", "VOC", "W64"),
+    *("WAV", "WAVEX", "WVE", "OGG"),
+]
+NO_LENGTH_IN_HEADER = ["IRCAM", "PAF", "PVF"]  # of these only torn frames show
+
+
+def audio_of(kind: str, seconds: float = 2.0) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, tone(seconds, 8000), 8000, "PCM_24" if kind == "PAF" else None, format=kind)
+    return file.getvalue()
+
+
+def cut_file(folder: Path, kind: str, size: int) -> Path:
+    path = folder / f"cut.{kind.lower()}"
+    path.write_bytes(audio_of(kind)[:size])
+    return path
+
+
+@pytest.mark.parametrize("share", [0.7, 0.93])
+@pytest.mark.parametrize("kind", LENGTH_IN_HEADER)
+def test_data_shorter_than_the_header_promises_are_refused_in_every_format(tmp_path, kind, share):
+    whole = audio_of(kind)
+    assert abs(len(read(io.BytesIO(whole))[0]) - 16000) < 200
+    path = cut_file(tmp_path, kind, round(len(whole) * share))
+    message = error_of(read, path)
+    refused_by_libsndfile = kind == "OGG" and f"{path}: not readable as audio" in message
+    assert message.startswith(f"{path}: cut short") or refused_by_libsndfile
+
+
+@pytest.mark.parametrize("kind", NO_LENGTH_IN_HEADER)
+def test_a_torn_frame_is_refused_where_the_header_has_no_length(tmp_path, kind):
+    whole = audio_of(kind)
+    assert len(read(io.BytesIO(whole))[0]) == 16000
+    assert "cut short" in error_of(read, cut_file(tmp_path, kind, len(whole) - 5001))
+
+
+@pytest.mark.parametrize("kind", [*LENGTH_IN_HEADER, *NO_LENGTH_IN_HEADER])
+def test_a_truncated_file_is_taken_as_far_as_it_goes_where_that_is_asked(tmp_path, kind, caplog):
+    whole = read(io.BytesIO(audio_of(kind, 8.0)))[0]
+    data = audio_of(kind, 8.0)
+    path = tmp_path / f"cut.{kind.lower()}"
+    path.write_bytes(data[: len(data) * 93 // 100 // 2 * 2 + len(data) % 2 + 1])
+    samples, _ = read(path, accept_truncated=True)
+    assert 0.85 < len(samples) / len(whole) < 0.96
+    if kind != "MP3":  # a decoder's last samples before damage are its own
+        assert np.array_equal(samples[:-500], whole[: len(samples) - 500])
+    (record,) = caplog.records
+    assert record.name == "audiorec" and "cut short" in record.message and str(path) in record.message
+    assert header(path, accept_truncated=True).frames in (len(samples), len(whole), None)
+
+
+def test_header_counts_that_no_file_can_hold_cost_nothing(tmp_path):
+    data = bytearray(audio_of("FLAC"))
+    data[21] |= 0x0F  # the 36 bits that count samples
+    data[22:26] = b"\xff" * 4
+    assert "cut short" in error_of(read, io.BytesIO(data))
+
+
+# File objects and channels
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_binary_file_object_reads_as_its_file(tmp_path, suffix):
+    path = tmp_path / f"tone{suffix}"
+    write(path, tone(3), 16000)
+    expected = read(path)[0]
+    with path.open("rb") as file:
+        for source in (io.BytesIO(path.read_bytes()), file):
+            assert np.array_equal(read(source)[0], expected)
+    assert header(io.BytesIO(path.read_bytes())) == header(path)
+    assert "cut short" in error_of(read, io.BytesIO(path.read_bytes()[:-2000]))
+
+
+def test_a_pipe_reads_as_its_file(tmp_path):
+    write(tmp_path / "a.flac", tone(1), 16000)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[(tmp_path / "a.flac").read_bytes()])
+    writer.start()
+    assert np.array_equal(read(tmp_path / "pipe")[0], read(tmp_path / "a.flac")[0])
+    writer.join()
+
+
+def test_file_objects_without_audio_bytes_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("hello")
+    with (tmp_path / "a.txt").open() as file:
+        assert "a.txt: gives text, not bytes: open it in binary mode" in error_of(read, file)
+    at_its_end = io.BytesIO(b"RIFF")
+    at_its_end.seek(4)
+    assert "seek(0)" in error_of(read, at_its_end)
+    assert "file object: not readable as audio" in error_of(read, io.BytesIO(b"hello"))
+    assert "a device" in error_of(read, "/dev/null")
+
+
+def test_a_channel_may_be_named(tmp_path):
+    path, left = tmp_path / "a.wav", tone(40)
+    soundfile.write(path, np.stack([left, -0.5 * left], 1), 16000, subtype="FLOAT")
+    assert np.array_equal(read(path, channel=0)[0], left)
+    assert np.array_equal(read(path, channel=1)[0], -0.5 * left)
+    assert np.abs(read(path)[0] - 0.25 * left).max() < 1e-6
+    assert "has 2 channel(s), so no channel 2" in error_of(read, path, channel=2)
+    assert "no channel -1" in error_of(read, path, channel=-1)
+
+
+def test_floats_far_outside_their_range_are_warned_of_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(module, "_warned", set())
+    samples = np.round(tone() * 2**15)
+    soundfile.write(tmp_path / "loud.wav", samples, 16000, subtype="FLOAT")
+    for _ in range(2):
+        assert np.array_equal(check(samples, "stream"), samples)
+        assert np.array_equal(read(tmp_path / "loud.wav")[0], samples)
+    check(samples.astype(np.int16), "integers")
+    check(tone() * 3, "a little loud")
+    assert [(r.name, r.levelno, r.message.split(": samples reach")[0]) for r in caplog.records] == [
+        ("audiorec", logging.WARNING, name) for name in ("stream", str(tmp_path / "loud.wav"))
+    ]

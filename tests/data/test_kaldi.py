@@ -1,10 +1,12 @@
 """Kaldi data directories: what is written reads back, and utterances are slices of fully decoded recordings."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audiorec.audio import read as audio
 from audiorec.data import kaldi
@@ -70,10 +72,24 @@ def test_a_relative_path_is_looked_for_in_the_directory_first(tmp_path, monkeypa
     assert paths == [Path("data/both.wav"), Path("here.wav"), Path("data/nowhere.wav")]
 
 
+def test_spaces_and_tabs_separate_as_in_kaldi(tmp_path):
+    write_data_dir(tmp_path, [utterance("a", path="my  audio.wav", text="one two"), utterance("b", "b", "b.wav")])
+    expected = read_data_dir(tmp_path)
+    (tmp_path / "wav.scp").write_text("a\t my  audio.wav \nb\tb.wav\n")
+    (tmp_path / "text").write_text("a\tone \t two  \n b one\n")
+    (tmp_path / "utt2spk").write_text("a  s\t\nb s \n")
+    found = read_data_dir(tmp_path)
+    assert [(u.id, u.text, u.speaker, u.path.name) for u in found] == [
+        ("a", "one two", "s", "my  audio.wav"), ("b", "one", "s", "b.wav")
+    ]  # fmt: skip
+    assert [u.text for u in found] == [u.text for u in expected]
+
+
 def test_rewriting_a_directory_keeps_its_audio_and_leaves_nothing_stale(tmp_path):
     folder = tmp_path / "data"
     write_data_dir(folder, [utterance(path=str(folder / "a.wav"), end=1.0)])
     (folder / "a.wav").write_text("audio")
+    (folder / "spk2utt").write_text("s of earlier utterances\n")
     write_data_dir(folder, [utterance(path=str(folder / "a.wav"))])
     assert files(folder) == {"a.wav": "audio", "wav.scp": "a a.wav\n", "text": "a one\n", "utt2spk": "a s\n"}
 
@@ -88,8 +104,10 @@ def test_rewriting_a_directory_keeps_its_audio_and_leaves_nothing_stale(tmp_path
         ([utterance(), utterance("b", path="b.wav", end=1.0)], "'a' is two files"),
         ([utterance(start=2.0, end=1.0)], "segments:1: utterance 'a': starts at 2 s, not before its end"),
         ([utterance(path="sox a.wav |")], "wav.scp:1: recording 'a' is a command"),
+        ([replace(utterance(end=1.0), channel=0), replace(utterance("b"), channel=1)], "'a' is two channels"),
+        ([replace(utterance(), channel=0), utterance("b", "b")], "'b' has no channel"),
     ],
-    ids=["nothing", "twins", "spaces", "no speaker", "two files", "times", "command"],
+    ids=["nothing", "twins", "spaces", "no speaker", "two files", "times", "command", "two channels", "no channel"],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, utterances, complaint):
     write_data_dir(tmp_path / "data", [utterance(text="before")])
@@ -123,6 +141,50 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
             write_data_dir(tmp_path / place, [utterance()])
 
 
+# Channels
+
+
+@pytest.fixture
+def conversation(tmp_path) -> tuple[Path, list[np.ndarray]]:
+    """A directory of one recording of two sides, each a recording of its own, and their samples."""
+    sides = [np.random.default_rng(side).uniform(-0.5, 0.5, 8000).astype(np.float32) for side in range(2)]
+    soundfile.write(tmp_path / "call.wav", np.stack(sides, 1), 8000, subtype="FLOAT")
+    utterances = [
+        replace(utterance(f"call-{side}", f"call-{side}", tmp_path / "call.wav"), channel=i)
+        for i, side in enumerate("AB")
+    ]
+    write_data_dir(tmp_path, utterances)
+    return tmp_path, sides
+
+
+def test_the_channel_that_reco2file_and_channel_names_is_read(conversation):
+    folder, sides = conversation
+    assert (folder / "reco2file_and_channel").read_text() == "call-A call A\ncall-B call B\n"
+    recordings = Recordings()
+    for found, side in zip(read_data_dir(folder), sides, strict=True):
+        assert np.array_equal(recordings.samples(found, 8000), side)
+
+
+def test_channels_are_averaged_where_no_table_names_one(conversation):
+    folder, sides = conversation
+    (folder / "reco2file_and_channel").unlink()
+    for found in read_data_dir(folder):
+        assert np.array_equal(Recordings().samples(found, 8000), (sides[0] + sides[1]) / 2)
+
+
+def test_a_file_of_one_channel_is_the_channel_that_was_extracted(conversation):
+    folder, sides = conversation
+    soundfile.write(folder / "call.wav", sides[1], 8000, subtype="FLOAT")
+    assert np.array_equal(Recordings().samples(read_data_dir(folder)[1], 8000), sides[1])
+
+
+def test_a_channel_that_the_file_has_not_is_refused(conversation):
+    folder, _ = conversation
+    (folder / "reco2file_and_channel").write_text("call-A call A\ncall-B call 3\n")
+    with pytest.raises(UserError, match=r"call\.wav: has 2 channel\(s\), so no channel 2"):
+        Recordings().samples(read_data_dir(folder)[1], 8000)
+
+
 # Recordings
 
 
@@ -145,9 +207,9 @@ def shelf(tmp_path, monkeypatch) -> tuple[list[Utterance], list[str]]:
         audio.write(path, np.full(16000, number / 4), 16000)
         utterances += [utterance(f"{name}-{i}", name, path, i / 10, (i + 1) / 10) for i in range(10)]
 
-    def counting_read(path, rate):
+    def counting_read(path, rate, **options):
         decoded.append(path.stem)
-        return audio.read(path, rate)
+        return audio.read(path, rate, **options)
 
     monkeypatch.setattr(kaldi, "read", counting_read)
     return utterances, decoded

@@ -8,7 +8,7 @@ import soundfile
 
 from audiorec.audio.read import write
 from audiorec.data.kaldi import Utterance, write_data_dir
-from audiorec.data.validate import validate
+from audiorec.data.validate import shorten, validate
 
 DIGITS = Path(__file__).parents[2] / "egs" / "digits" / "recordings"
 
@@ -53,8 +53,8 @@ def test_all_faults_are_found_in_one_pass(folder):
     edit(folder / "text", "a word a", "a word é", "latin-1")
     edit(folder / "text", "b word b", "b")
     edit(folder / "text", "c word c\n", "c word c\nc word c again\n")
-    edit(folder / "text", "d word d", "d word  d")
-    edit(folder / "text", "e word e\n", "e\tword e\r\n\n")
+    edit(folder / "text", "d word d", "d word\u00a0d")
+    edit(folder / "text", "e word e\n", "e word e\r\n\n")
     edit(folder / "text", "g word g\n", "h word h\n")
     edit(folder / "utt2spk", "a s\nb s\n", "b s\na s\n")
     edit(folder / "utt2spk", "c s\n", "c s t\n")
@@ -77,8 +77,7 @@ def test_all_faults_are_found_in_one_pass(folder):
         "text:1: byte 8 is not UTF-8",
         "text:2: utterance 'b' has an empty transcript",
         "text:4: utterance 'c' appears twice (first in line 3)",
-        "text:5: '  ' in column 7",
-        "text:6: '\\t' in column 2",
+        "text:5: '\\xa0' in column 7",
         "text:6: ends in a carriage return",
         "text:7: is blank",
         "text:8: utterance 'f' is not in segments",
@@ -104,11 +103,24 @@ def test_all_faults_are_found_in_one_pass(folder):
         ("segments", b"", ["segments: is empty"]),
         ("text", b"\xef\xbb\xbfa one\n", ["text:1: starts with a byte order mark"]),
         ("text", b"a one\r\n", ["text:1: ends in a carriage return: convert"]),
-        ("text", b"a \xe3\x80\x80one\n", ["text:1: ' \\u3000' in column 2"]),
-        ("text", b" a one \n", ["text:1: ' ' in column 1"]),
+        ("text", b"a \xe3\x80\x80one\n", ["text:1: '\\u3000' in column 3"]),
+        ("text", b" a\tone \n", []),
         ("text", b"a one", []),
         ("wav.scp", b"a\n", ["wav.scp:1: recording 'a' has no file"]),
         ("wav.scp", b"a a.wav\na a.wav\n", ["wav.scp:2: recording 'a' appears twice"]),
+        ("spk2utt", b"s a\n", []),
+        ("spk2utt", b"s a b\n", ["spk2utt:1: speaker 's' has other utterances than in utt2spk: `audiorec data fix`"]),
+        ("spk2utt", b"t a\n", ["spk2utt: lacks speaker 's'", "spk2utt:1: speaker 't' has other utterances"]),
+        ("reco2file_and_channel", b"a call B\n", []),
+        ("reco2file_and_channel", b"a call left\n", ["reco2file_and_channel:1: expected 'a FILE SIDE'"]),
+        (
+            "reco2file_and_channel",
+            b"b call A\n",
+            [
+                "wav.scp:1: recording 'a' is not in reco2file",
+                "reco2file_and_channel:1: recording 'b' is not in wav.scp",
+            ],
+        ),
         ("segments", b"a a nan 1\n", ["segments:1: utterance 'a': times nan and 1 must be finite"]),
         ("segments", b"a a 0 2.05\n", []),
         ("segments", b"a a 1 -1\n", []),
@@ -118,7 +130,7 @@ def test_all_faults_are_found_in_one_pass(folder):
 def test_a_single_fault_gives_a_single_report(tmp_path, name, content, expected):
     write(tmp_path / "a.wav", np.full(16000, 0.1), 8000)
     write_data_dir(tmp_path, [Utterance("a", "a", tmp_path / "a.wav", 0.0, 1.0, "one", "s")])
-    (tmp_path / name).unlink()
+    (tmp_path / name).unlink(missing_ok=True)
     if content is not None:
         (tmp_path / name).write_bytes(content)
     found = reports(tmp_path)
@@ -169,6 +181,35 @@ def test_a_wanted_sample_rate(folder):
 def test_text_may_be_left_out_where_it_is_not_needed(folder):
     (folder / "text").unlink()
     assert reports(folder, require_text=False) == []
+
+
+def test_spk2utt_without_utt2spk_is_a_problem(folder):
+    (folder / "utt2spk").rename(folder / "spk2utt")
+    (folder / "spk2utt").write_text("s a b c d e f g\n")
+    assert reports(folder) == ["spk2utt: comes without utt2spk: `audiorec data fix` makes that from it"]
+
+
+def test_a_channel_beyond_those_of_the_file_is_a_problem(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full((8000, 2), 0.1), 8000)
+    write_data_dir(tmp_path, [Utterance("a", "a", tmp_path / "a.wav", 0.0, None, "one", "s", channel=1)])
+    assert reports(tmp_path) == []
+    edit(tmp_path / "reco2file_and_channel", "B", "C")
+    assert reports(tmp_path) == ["reco2file_and_channel:1: recording 'a' has 2 channels: it has no number 3"]
+
+
+def test_a_flood_of_problems_of_one_kind_is_cut(tmp_path):
+    """A lost cache: no recording is there."""
+    names = [f"speaker-{number:04d}" for number in range(2580)]
+    write_data_dir(tmp_path, [Utterance(n, n, tmp_path / f"{n}.flac", 0.0, None, "one", n) for n in names])
+    edit(tmp_path / "text", "speaker-0007 one", "speaker-0007")
+    problems = validate(tmp_path)
+    lines = list(shorten(problems, 10))
+    assert len(problems) == 2581 and len(lines) == 12
+    assert lines[9].startswith("wav.scp:10: recording 'speaker-0009'") and lines[9].endswith("no such file")
+    assert lines[10] == "wav.scp: and 2570 more like this"
+    assert lines[11].startswith("text:8: utterance 'speaker-0007' has an empty transcript")
+    assert list(shorten(problems, 0)) == list(map(str, problems))
+    assert list(shorten(problems[:10], 10)) == list(map(str, problems[:10]))
 
 
 def test_a_missing_folder_is_a_problem(tmp_path):

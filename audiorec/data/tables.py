@@ -1,0 +1,114 @@
+"""The files of a Kaldi data directory as tables: lines of a key and its rest, and what is wrong with them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiorec.errors import UserError
+
+# What the keys of each file are, in the order in which problems are reported.
+KEYS = {
+    "wav.scp": "recording",
+    "reco2file_and_channel": "recording",
+    "segments": "utterance",
+    "text": "utterance",
+    "utt2spk": "utterance",
+    "spk2utt": "speaker",
+}
+FILES = tuple(KEYS)
+
+Table = dict[str, tuple[int, str]]  # key → its line number and the rest of that line
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong in a line of a file of a data directory; line None is the file as a whole."""
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}" if self.line is None else f"{self.file}:{self.line}: {self.message}"
+
+    @property
+    def kind(self) -> str:
+        """The file and the message without names, paths and numbers: problems of one cause have one kind."""
+        return f"{self.file}: " + re.sub(r"\S*[\d'/\\]\S*", "…", self.message)
+
+
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """By file and line."""
+    return sorted(problems, key=lambda problem: (FILES.index(problem.file), problem.line or 0))
+
+
+def read_table(path: Path, problems: list[Problem]) -> Table:
+    """Read a file, reporting what Kaldi does not accept; of two lines with one key the first is kept.
+
+    As in Kaldi, keys and words stand between any spaces and tabs.
+    """
+
+    def add(line: int | None, message: str) -> None:
+        problems.append(Problem(path.name, line, message))
+
+    rows: Table = {}
+    returns, unsorted, last = [], [], ""
+    for number, raw in enumerate(read_lines(path), 1):
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            add(number, f"byte {error.start + 1} is not UTF-8: convert the file with iconv")
+            line = raw.decode(errors="replace")
+        if line.endswith("\r"):
+            returns.append(number)
+            line = line[:-1]
+        if line.startswith("\ufeff"):
+            add(number, "starts with a byte order mark: save the file without one")
+            line = line[1:]
+        if not line.strip():
+            add(number, "is blank: delete it")
+            continue
+        if stray := re.search(r"[^\S \t]", line):
+            add(number, f"{stray[0]!r} in column {stray.start() + 1}: put spaces between words")
+        key, rest = split_line(line, path.name)
+        if key in rows:
+            add(number, f"{KEYS[path.name]} {key!r} appears twice (first in line {rows[key][0]}): keep one")
+            continue
+        if key < last:
+            unsorted.append(number)
+        rows[key], last = (number, rest), key
+    if not rows:
+        add(None, "is empty")
+    if returns:
+        add(returns[0], f"ends in a carriage return{_likewise(returns)}: convert the file with dos2unix")
+    if unsorted:
+        add(unsorted[0], f"is not in order{_likewise(unsorted)}: sort the file with LC_ALL=C sort")
+    return rows
+
+
+def read_lines(path: Path) -> list[bytes]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    return lines if lines[-1] else lines[:-1]
+
+
+def split_line(line: str, file: str) -> tuple[str, str]:
+    """Key and rest, one space between the words of the rest; a path in wav.scp may hold more of them."""
+    key, *rest = line.split(maxsplit=1)
+    rest = rest[0].rstrip() if rest else ""
+    return key, rest if file == "wav.scp" else " ".join(rest.split())
+
+
+def speakers_utterances(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """(utterance, speaker) pairs, as in utt2spk, as speaker → utterances, as in spk2utt."""
+    speakers: dict[str, list[str]] = {}
+    for utterance, speaker in pairs:
+        speakers.setdefault(speaker, []).append(utterance)
+    return speakers
+
+
+def _likewise(numbers: list[int]) -> str:
+    return f", like {len(numbers) - 1} more" if len(numbers) > 1 else ""
