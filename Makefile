@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format constraints clean
+.PHONY: help setup demo test test-all test-minimum lint format constraints clean
 
 # Corpora that lie beside the clone are used where the user has not said otherwise (docs/design.md, section 5).
 CORPORA := $(shell cd ../shared/data 2>/dev/null && pwd)
@@ -26,10 +26,14 @@ test: setup ## run the tests that take seconds
 test-all: setup ## run every test
 	$(PYTEST)
 
-lint: setup ## check style and the direction of imports
+test-minimum: setup ## run the quick tests with the lowest versions allowed (TESTS=tests/audio: these alone)
+	tools/minimum.sh $(TESTS)
+
+lint: setup ## check style, the direction of imports and types
 	$(PYTHON_ENV)/ruff check
 	$(PYTHON_ENV)/ruff format --check
 	$(PYTHON_ENV)/lint-imports
+	$(PYTHON_ENV)/mypy
 
 format: setup ## mend what can be mended by itself
 	$(PYTHON_ENV)/ruff check --fix

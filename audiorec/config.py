@@ -18,7 +18,7 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=Any)
 
 
 class Registry:
@@ -30,14 +30,14 @@ class Registry:
 
     def __init__(self, sort: str):
         self.sort = sort
-        self.kinds: dict[str, type] = {}
+        self.kinds: dict[str, Any] = {}
         self.plugins_loaded = False
 
     def register(self, cls: T) -> T:
         self.kinds[cls.Config.model_fields["kind"].default] = cls
         return cls
 
-    def find(self, kind: str) -> type:
+    def find(self, kind: str) -> Any:
         if kind not in self.kinds and not self.plugins_loaded:
             self.plugins_loaded = True
             for plugin in entry_points(group="audiorec.plugins"):
@@ -140,6 +140,6 @@ def _fields(schema: type[Config], keys: list[str]) -> list[str]:
 
 
 def _models(annotation: Any) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]
+    if parts := get_args(annotation):  # first: Python 3.10 takes list[int] for a type
+        return [model for part in parts for model in _models(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Config) else []

@@ -94,10 +94,11 @@ def wheel(folder: Path, **environment: str) -> tuple[str, list[str], str]:
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    (built,) = folder.glob("audiorec-*.whl")
+    (built,) = folder.glob("audiorec_speech-*.whl")
     names = zipfile.ZipFile(built).namelist()
-    assert {"audiorec/__init__.py", "audiorec_kernels/__init__.py"} <= set(names)
-    assert {re.match("[a-z_]+", name)[0] for name in names} == {"audiorec", "audiorec_kernels"}
+    packages = {"audiorec", "audiorec_kernels"}
+    assert {f"{package}/{file}" for package in packages for file in ("__init__.py", "py.typed")} <= set(names)
+    assert {re.match("[a-z_]+", name)[0] for name in names} == packages | {"audiorec_speech"}
     return built.name, [name for name in names if name.endswith(".so")], result.stdout + result.stderr
 
 

@@ -118,7 +118,7 @@ def test_what_is_not_installed_is_named_with_its_extra(tmp_path):
     arguments = map(str, train(tmp_path, tmp_path))
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith(
-        "error: lightning is not installed; pip install 'audiorec[train]'"
+        "error: lightning is not installed; pip install 'audiorec-speech[train]'"
     )
 
 

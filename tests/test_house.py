@@ -34,10 +34,42 @@ def files_of(*folders: str, suffixes: set[str]) -> list[Path]:
     return [path for path in found if not made.search(path.as_posix())]
 
 
+def own_files() -> list[Path]:
+    """Every page and every source of the project."""
+    folders = "audiorec", "kernels", "recipes", "egs", "tests", "tools", "docs", ".ci"
+    pages = [path for path in ROOT.iterdir() if path.suffix in PROSE_AND_CODE]
+    return [*files_of(*folders, suffixes=PROSE_AND_CODE), *pages, ROOT / "Makefile", ROOT / ".ci" / "run"]
+
+
 @pytest.mark.parametrize("command", [("check",), ("format", "--check")], ids=" ".join)
 def test_ruff(command):
     result = run("-m", "ruff", *command, "--no-cache")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_types_agree():
+    # Its cache stays: the first run reads torch, which takes half a minute.
+    result = run("-m", "mypy")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_messages_and_pages_install_the_name_on_the_index():
+    bare = "audiorec"  # another project's there
+    wrong = re.compile(rf"pip install [^\n#]*?\b{bare}(?!-speech\b)(?=[\[\s'\"`)]|$)")
+    assert wrong.search(f"pip install '{bare}[train]'") and not wrong.search(f"pip install '{bare}-speech[train]'")
+    assert not [f"{path}: {hit[0]}" for path in own_files() if (hit := wrong.search(path.read_text()))]
+
+
+def test_every_dependency_has_a_lower_bound():
+    """Else `make test-minimum` would take its oldest version."""
+    text = (ROOT / "pyproject.toml").read_text()
+    named = re.search(r"(?ms)^dependencies = \[(.+?)^\]", text)[1] + "".join(
+        re.findall(r"(?m)^(?:train|mic) = .+", text)
+    )
+    libraries = re.findall(r'"([^"]+)"', named)
+    assert len(libraries) > 10 and not [
+        library for library in libraries if not re.fullmatch(r"[\w-]+>=[\d.]+", library)
+    ]
 
 
 def test_imports_run_downwards():
@@ -76,14 +108,9 @@ def test_files_are_short():
 
 
 def test_no_machine_paths():
-    everything = files_of(
-        "audiorec", "kernels", "recipes", "egs", "tests", "tools", "docs", ".ci", suffixes=PROSE_AND_CODE
-    )
-    everything += [path for path in ROOT.iterdir() if path.suffix in PROSE_AND_CODE]
-    everything += [ROOT / "Makefile", ROOT / ".ci" / "run"]
     named = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
-        for path in everything
+        for path in own_files()
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if MACHINE_PATH.search(line)
     ]

@@ -65,6 +65,11 @@ with_uv() {
 # uv reads no pip configuration: whoever chose an index for pip gets pip.
 own_index() { .venv/bin/python -m pip config list | grep -Eq '(^:env:\.extra-|\.)index-url='; }
 
+# Until November 2026 the distribution was called audiorec; the two would share files.
+if .venv/bin/python -m pip show --quiet audiorec >/dev/null 2>&1; then
+  .venv/bin/python -m pip uninstall --quiet --yes audiorec
+fi
+
 echo "setup 2/2: packages (on Linux about 2 GB to fetch, 5 GB on disk: torch comes with CUDA)"
 if own_index || ! with_uv; then
   echo "setup 2/2: with pip"

@@ -36,6 +36,10 @@ class LogMel(StreamingModule):
     """
 
     Config = LogMelConfig
+    spectrum: Tensor
+    mel: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: LogMelConfig):
         super().__init__(1, config.bins)

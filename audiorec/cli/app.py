@@ -36,7 +36,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        _fail(f"{error.name} is not installed; pip install 'audiorec[{EXTRAS[error.name]}]'", 1)
+        _fail(f"{error.name} is not installed; pip install 'audiorec-speech[{EXTRAS[error.name]}]'", 1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:

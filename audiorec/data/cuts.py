@@ -76,7 +76,9 @@ def clip_ids(cut: "Cut") -> list[str]:
     return [supervision.id for supervision in cut.supervisions]
 
 
-def bucket(cuts: Iterable["Cut"], batch_seconds: float, buckets: int, shuffle: bool, seed: int) -> "list[CutSet]":
+def bucket(
+    cuts: "Iterable[Cut] | CutSet", batch_seconds: float, buckets: int, shuffle: bool, seed: int
+) -> "list[CutSet]":
     """Batches of cuts of like duration, at most ``batch_seconds`` of audio each. The same seed gives the same batches."""
     from lhotse import CutSet
     from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler

@@ -271,8 +271,8 @@ def _tables(folder: Path, utterances: Iterable[Utterance]) -> dict[str, dict[str
         for value in (utterance.id, utterance.recording, utterance.speaker):
             if not re.fullmatch(r"\S+", value):
                 raise UserError(f"{folder}: utterance {utterance.id!r}: {value!r} is empty or has spaces, so no id")
-        audio = Path(os.path.abspath(utterance.path))
-        audio = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
+        path = Path(os.path.abspath(utterance.path))
+        audio = str(path.relative_to(folder) if path.is_relative_to(folder) else path)
         if utterance.id in tables["text"]:
             raise UserError(f"{folder}: utterance {utterance.id!r} appears twice")
         if tables["wav.scp"].setdefault(utterance.recording, audio) != audio:

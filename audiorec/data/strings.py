@@ -30,7 +30,7 @@ def draw_strings(
     speakers: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         speakers[utterance.speaker].append(utterance)
-    strings = []
+    strings: list[tuple[str, list[Utterance]]] = []
     for speaker, clips in sorted(speakers.items()):
         random = generator(seed, epoch, f"strings of {speaker}")
         order = _repeat_words(random.permutation(len(clips)).tolist(), clips, config.repeats, random)

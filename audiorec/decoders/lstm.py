@@ -1,6 +1,6 @@
 """The LSTM predictor (Graves 2012): all symbols so far, in a state of fixed size."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -59,5 +59,5 @@ class LstmPredictor(Predictor):
         return state[f"layer{len(self.layers) - 1}"]["h"]
 
 
-def _weights(layer: nn.LSTMCell) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _weights(layer: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh

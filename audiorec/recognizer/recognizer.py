@@ -81,6 +81,7 @@ class Recognizer:
             if not len(audio):
                 raise UserError("transcribe: the array holds no samples")
             stream.accept(audio)
+        assert stream is not None  # a file without samples is refused
         return stream.finish()
 
     def _transcribe_whole(self, audio: Audio, sample_rate: int | None) -> Result:

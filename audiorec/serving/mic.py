@@ -42,7 +42,7 @@ def microphone(sample_rate: int, device: str | int | None = None) -> Iterator[np
         import sounddevice
     except (ImportError, OSError) as error:  # OSError: the PortAudio library is missing
         raise UserError(
-            f"microphone: sounddevice does not import ({error}); `pip install audiorec[mic]` (Debian: also apt install "
+            f"microphone: sounddevice does not import ({error}); `pip install audiorec-speech[mic]` (Debian: also apt install "
             "libportaudio2), or play a recording with --file"
         ) from None
     heard: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()

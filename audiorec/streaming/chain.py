@@ -43,11 +43,11 @@ class Sequential(StreamingModule):
 
     @property
     def members(self) -> list[tuple[str, StreamingModule]]:
-        return [(name, self._modules[name]) for name in self.names]
+        return [(name, self._modules[name]) for name in self.names]  # type: ignore[misc]
 
-    def reach(self, t: int) -> int:
+    def reach(self, t: int) -> float:
         for _, member in reversed(self.members):
-            t = member.reach(t)
+            t = member.reach(t)  # type: ignore[assignment]
         return t
 
     def ready(self, frames: int) -> int:
@@ -144,19 +144,19 @@ class Parallel(StreamingModule):
 
     @property
     def members(self) -> list[tuple[str, StreamingModule]]:
-        return [(name, self._modules[name]) for name in self.names]
+        return [(name, self._modules[name]) for name in self.names]  # type: ignore[misc]
 
     def _wait(self, member: StreamingModule) -> int:
         """The largest number of output frames of ``member`` that ever wait for the slowest branch."""
         longest = 0
-        for frames in range(self.period * 2 + self.lookahead + 1):
+        for frames in range(self.period * 2 + int(self.lookahead) + 1):
             slowest = min(other.ready(frames // other.block * other.block) for _, other in self.members)
             # A row that ends within a block may give that block's outputs at once.
             ahead = min(member.ready(-(-frames // member.block) * member.block), -(-frames // self.stride))
             longest = max(longest, ahead - slowest)
         return longest
 
-    def reach(self, t: int) -> int:
+    def reach(self, t: int) -> float:
         return max(member.reach(t) for _, member in self.members)
 
     def ready(self, frames: int) -> int:

@@ -26,6 +26,7 @@ class StreamingModule(nn.Module):
 
     stride: int = 1  # input frames per output frame
     block: int = 1  # step() takes multiples of this many input frames
+    _anchor: Tensor
 
     def __init__(self, input_dim: int, output_dim: int):
         super().__init__()
@@ -65,7 +66,7 @@ class StreamingModule(nn.Module):
     @cached_property
     def first_feed(self) -> int:
         """Input frames to give first, then ``period`` at a time: every step then completes whole periods of output."""
-        frames = self.reach(self.period // self.stride - 1) + 1
+        frames = int(self.reach(self.period // self.stride - 1)) + 1
         return -(-frames // self.block) * self.block
 
     def changed(self) -> None:

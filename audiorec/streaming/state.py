@@ -1,12 +1,12 @@
 """State trees: nested dicts of tensors with the batch on axis 0 of every leaf, and the few maps that every user of them needs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Union
+from typing import Any
 
 import torch
 from torch import Tensor
 
-State = dict[str, Union[Tensor, "State"]]
+State = dict[str, Any]  # of tensors and of States
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:

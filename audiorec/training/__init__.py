@@ -1,1 +1,1 @@
-"""Training by Lightning: needs ``pip install audiorec[train]``."""
+"""Training by Lightning: needs ``pip install audiorec-speech[train]``."""
