@@ -147,7 +147,7 @@ class FlashLstmEncoder(RnnEncoder):
 
     State as the LSTM's.
 
-    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 17.4 kB, 57.9 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 17.4 kB, 57.7 M multiply-adds/s.
     """
 
     Config = FlashLstmConfig
@@ -167,7 +167,7 @@ class FlashGruEncoder(RnnEncoder):
 
     State as the GRU's.
 
-    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 13.3 kB, 58.0 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 13.3 kB, 57.7 M multiply-adds/s.
     """
 
     Config = FlashGruConfig

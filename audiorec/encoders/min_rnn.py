@@ -184,7 +184,7 @@ class MinGruEncoder(MinRnnEncoder):
     State, per stream: expansion · dim + (conv_kernel − 1) · dim floats a block, the strided convolutions' left frames,
     and what falls short of a block.
 
-    By default, of 80 features 100 times a second: 2.39 M parameters, latency 40 ms, state 27.1 kB, 61.3 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.39 M parameters, latency 40 ms, state 27.1 kB, 61.2 M multiply-adds/s.
     """
 
     Config = MinGruConfig
@@ -200,7 +200,7 @@ class MinLstmEncoder(MinRnnEncoder):
 
     State as the minGRU's.
 
-    By default, of 80 features 100 times a second: 2.83 M parameters, latency 40 ms, state 27.1 kB, 72.4 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.83 M parameters, latency 40 ms, state 27.1 kB, 72.3 M multiply-adds/s.
     """
 
     Config = MinLstmConfig

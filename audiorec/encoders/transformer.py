@@ -54,7 +54,7 @@ class TransformerEncoder(Stack):
     layers · right. State, floats per stream and layer: dim · (2 · (left + right) + right). Multiply-adds a frame and
     layer: dim² · (4 + 2 · expansion) + 2 · dim · (left + right + 1), and for rotations 2 · dim · (left + right + 2).
 
-    By default, of 80 features 100 times a second: 3.71 M parameters, latency 40 ms, state 790.5 kB, 106.9 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 3.71 M parameters, latency 40 ms, state 790.5 kB, 106.8 M multiply-adds/s.
     """
 
     Config = TransformerConfig

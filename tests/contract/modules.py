@@ -37,11 +37,20 @@ TINY = {
     **{kind: {"dim": 6, "heads": 2} for kind in ("flash_lstm", "flash_gru")},
     "mamba": {"dim": 6, "state_size": 3},
     "lmu": {"dim": 6, "channels": 3, "order": 4},
+    "stack": {
+        "dim": 8,
+        "pattern": [
+            {"kind": "mamba", "state_size": 3, "dropout": 0.0},
+            {"kind": "transformer", "heads": 2, "expansion": 2, "left": 4, "right": 1, "dropout": 0.0},
+            {"kind": "min_gru", "dropout": 0.0},
+        ],
+    },
 }
 
 
 def encoder(kind: str, input_dim: int = 7, **options) -> nn.Module:
-    return build({"kind": kind, **DEFAULTS, **TINY[kind], **options}, input_dim)
+    defaults = {} if kind == "stack" else DEFAULTS  # a pattern gives its layers their options
+    return build({"kind": kind, **defaults, **TINY[kind], **options}, input_dim)
 
 
 def whole_model() -> Sequential:
@@ -141,6 +150,17 @@ MODULES = {
     "min_gru encoder 4": lambda: encoder("min_gru"),
     "min_gru encoder 8, wide": lambda: encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
     "min_lstm encoder 4": lambda: encoder("min_lstm"),
+    # patterns
+    "stack of three kinds": lambda: encoder("stack"),
+    "stack with a conformer of chunks": lambda: encoder(
+        "stack",
+        strides=[2],
+        pattern=[
+            {"kind": "lstm", "dropout": 0.0},
+            {"kind": "conformer", "heads": 2, "expansion": 2, "left": 3, "chunk": 2, "dropout": 0.0},
+            {"kind": "lmu", "channels": 2, "order": 3, "dropout": 0.0},
+        ],
+    ),
     # state-space models
     "mamba": lambda: Mamba(5, 3, state_size=2),
     "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),
