@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-minimum lint format constraints clean
+.PHONY: help setup demo test test-all test-minimum gpu lint format constraints clean
 
 # Corpora that lie beside the clone are used where the user has not said otherwise (docs/design.md, section 5).
 CORPORA := $(shell cd ../shared/data 2>/dev/null && pwd)
@@ -28,6 +28,9 @@ test-all: setup ## run every test
 
 test-minimum: setup ## run the quick tests with the lowest versions allowed (TESTS=tests/audio: these alone)
 	tools/minimum.sh $(TESTS)
+
+gpu: ## laws, a training step and figures on an NVIDIA GPU; the first of .venv and python3 that is there runs it
+	@$(firstword $(wildcard $(PYTHON_ENV)/python) python3) tools/gpu.py
 
 lint: setup ## check style, the direction of imports and types
 	$(PYTHON_ENV)/ruff check

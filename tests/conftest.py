@@ -18,6 +18,15 @@ TINY = {
 WORDS = "zero one two three four five six seven eight nine"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked cuda are for `make gpu`, which names the device."""
+    if "AUDIOREC_TEST_DEVICE" in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="runs on an NVIDIA GPU: make gpu"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of golden values and corpora beside the clone."""

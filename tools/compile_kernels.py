@@ -31,20 +31,26 @@ def _lattice(x: Callable, regular: int) -> tuple:
     return x(30, 60, 250 + regular), x(30, 61, 250), _meta(30, 4, dtype=torch.int64)
 
 
-def _rnn(x: Callable, gates: int, large: bool) -> tuple:
+def _arcs(x: Callable) -> tuple:
+    """Those of a TDT that lasts 0 to 4 frames."""
+    moves = [*((1, d) for d in range(5)), *((0, d) for d in range(1, 5))]
+    return x(len(moves), 30, 61, 251), moves, _meta(30, 4, dtype=torch.int64)
+
+
+def _rnn(x: Callable, gates: int, large: bool, rows: int) -> tuple:
     """wx, R, b and a state, with heads as large as stay on chip or larger; these take a launch for every frame."""
     heads, dim = (4, 256) if large else (4, 128) if x.keywords["dtype"] is torch.bfloat16 else (8, 64)
-    wx = x(32, 2 if large else 500, gates, heads, dim)
-    return wx, _meta(heads, dim, gates, dim), _meta(gates, heads, dim), _meta(32, heads, dim)
+    wx = x(rows, 2 if large else 500, gates, heads, dim)
+    return wx, _meta(heads, dim, gates, dim), _meta(gates, heads, dim), _meta(rows, heads, dim)
 
 
-def _lstm(x: Callable, large: bool = False) -> tuple:
-    *inputs, state = _rnn(x, 4, large)
+def _lstm(x: Callable, large: bool = False, rows: int = 32) -> tuple:
+    *inputs, state = _rnn(x, 4, large, rows)
     return *inputs, (state, state)
 
 
-def _gru(x: Callable, large: bool = False) -> tuple:
-    *inputs, state = _rnn(x, 3, large)
+def _gru(x: Callable, large: bool = False, rows: int = 32) -> tuple:
+    *inputs, state = _rnn(x, 3, large, rows)
     return *inputs, _meta(*state.shape[1:]), state
 
 
@@ -53,7 +59,7 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "linear_scan": ("scan", lambda x: (x(16, 1000, 512), x(16, 1000, 512), _meta(16, 512))),
     "log_linear_scan": ("scan", lambda x: (x(16, 1000, 512), x(16, 1000, 512), _meta(16, 512))),
     "selective_scan": (
-        "selective_scan",
+        "ssm",
         lambda x: (
             *(x(16, 1000, 1024), x(16, 1000, 1024), _meta(1024, 16), x(16, 1000, 16), x(16, 1000, 16)),
             *(_meta(1024), x(16, 1000, 1024), _meta(1024), True, _meta(16, 1024, 16)),
@@ -63,9 +69,12 @@ CASES: dict[str, tuple[str, Callable[[Callable], tuple]]] = {
     "causal_conv1d": ("conv", lambda x: (x(16, 1000, 1024), _meta(1024, 4), _meta(1024), "silu", _meta(16, 3, 1024))),
     "transducer_lattice": ("lattice", partial(_lattice, regular=1)),
     "transducer_lattice modified": ("lattice", partial(_lattice, regular=0)),
+    "arc_lattice": ("lattice", _arcs),
     "lstm": ("rnn", _lstm),
+    "lstm many": ("rnn", partial(_lstm, rows=1024)),  # programs of twice as many rows
     "lstm large": ("rnn", partial(_lstm, large=True)),
     "gru": ("rnn", _gru),
+    "gru many": ("rnn", partial(_gru, rows=1024)),
     "gru large": ("rnn", partial(_gru, large=True)),
 }
 # Of lengths and reset, those in front that a family's function does not know.

@@ -97,8 +97,8 @@ def read_lines(path: Path) -> list[bytes]:
 
 def split_line(line: str, file: str) -> tuple[str, str]:
     """Key and rest, one space between the words of the rest; a path in wav.scp may hold more of them."""
-    key, *rest = line.split(maxsplit=1)
-    rest = rest[0].rstrip() if rest else ""
+    key, *more = line.split(maxsplit=1)
+    rest = more[0].rstrip() if more else ""
     return key, rest if file == "wav.scp" else " ".join(rest.split())
 
 

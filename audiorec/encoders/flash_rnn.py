@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from audiorec_kernels.rnn import gru, lstm
+from audiorec_kernels.rnn import dense_gru, dense_lstm, gru, lstm
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
@@ -37,6 +37,10 @@ class FlashRnn(StreamingModule):
         wx = F.linear(mask(x, lengths), self.inputs.weight)
         return self._by_head(wx), self.recurrent, self._by_head(self.inputs.bias)
 
+    def whole(self) -> tuple[Tensor, Tensor, Tensor]:
+        """With one head, what torch's own layer takes: the weights of input and state, and the input's bias."""
+        return self.inputs.weight, self.recurrent[0].flatten(1).T, self.inputs.bias
+
     def _by_head(self, gates: Tensor) -> Tensor:
         return gates.unflatten(-1, (self.gates, *self.head_sizes))
 
@@ -55,6 +59,12 @@ class FlashLstm(FlashRnn):
         return {"h": self.zeros(batch_size, *self.head_sizes), "c": self.zeros(batch_size, *self.head_sizes)}
 
     def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        if self.head_sizes[0] == 1:  # torch's own layer is the faster one
+            w_ih, w_hh, bias = self.whole()
+            states = state["h"][:, 0], state["c"][:, 0]
+            y, states = dense_lstm(x, w_ih, w_hh, bias, torch.zeros_like(bias), states, lengths)
+            h, c = (s[:, None].to(state["h"].dtype) for s in states)
+            return y, lengths, {"h": h, "c": c}
         y, (h, c) = lstm(*self.project(x, lengths), (state["h"], state["c"]), lengths)
         return y.flatten(2), lengths, {"h": h, "c": c}
 
@@ -72,6 +82,11 @@ class FlashGru(FlashRnn):
         return {"h": self.zeros(batch_size, *self.head_sizes)}
 
     def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        if self.head_sizes[0] == 1:  # torch's own layer is the faster one
+            w_ih, w_hh, bias = self.whole()
+            bias_hh = torch.cat([bias.new_zeros(2 * self.output_dim), self.reset_bias])
+            y, h = dense_gru(x, w_ih, w_hh, bias, bias_hh, state["h"][:, 0], lengths)
+            return y, lengths, {"h": h[:, None].to(state["h"].dtype)}
         b_n = self.reset_bias.view(self.head_sizes)
         y, h = gru(*self.project(x, lengths), b_n, state["h"], lengths)
         return y.flatten(2), lengths, {"h": h}

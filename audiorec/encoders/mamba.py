@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.conv import causal_conv1d
-from audiorec_kernels.selective_scan import selective_scan
+from audiorec_kernels.ssm import selective_scan
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 

@@ -100,11 +100,11 @@ def tdt_arcs_loss(
     omega: float,
     reduction: str,
 ) -> Tensor:
-    """The same, from log-probabilities of symbols px (B, S, T), of a blank py (B, S+1, T), of durations (D, B, S+1, T)."""
+    """``tdt_loss`` from log-probabilities of symbols px (B, S, T), of a blank py (B, S+1, T), of durations (D, B, S+1, T)."""
     if not 0 <= omega < 1:
         raise ValueError(f"omega must be at least 0 and less than 1, got {omega}")
     pairs = list(zip(durations, lasting.unbind(0), strict=True))
-    # Of one that stays in its frame, too, none leaves the frame after the last.
+    # No token arc leaves column T, not even one of duration 0.
     tokens = [arcs(px + log_p[:, :-1] - sigma, py, boundary, "regular")[0] for _, log_p in pairs]
     tokens = [(F.pad(x, (0, 0, 0, 1), value=-torch.inf), (1, d)) for x, d in zip(tokens, durations, strict=True)]
     blanks = [(F.pad(py + log_p - sigma, (0, 1), value=-torch.inf), (0, d)) for d, log_p in pairs if d]

@@ -1,5 +1,50 @@
 """Fused recurrences on plain tensors. Knows nothing of speech, configuration or audiorec."""
 
-from audiorec_kernels.backends import backend
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["backend"]
+from audiorec_kernels.backends import backend
+from audiorec_kernels.precision import full_precision
+
+if TYPE_CHECKING:
+    from audiorec_kernels.conv import causal_conv1d
+    from audiorec_kernels.lattice import arc_lattice, transducer_lattice
+    from audiorec_kernels.lti import lti_scan, lti_scan_step
+    from audiorec_kernels.rnn import dense_gru, dense_lstm, gru, lstm
+    from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
+    from audiorec_kernels.ssm import selective_scan, selective_scan_step
+
+__all__ = [
+    "arc_lattice",
+    "backend",
+    "causal_conv1d",
+    "dense_gru",
+    "dense_lstm",
+    "full_precision",
+    "gru",
+    "linear_scan",
+    "linear_scan_step",
+    "log_linear_scan",
+    "lstm",
+    "lti_scan",
+    "lti_scan_step",
+    "selective_scan",
+    "selective_scan_step",
+    "transducer_lattice",
+]
+_FAMILIES = "conv", "lattice", "lti", "rnn", "scan", "ssm"
+
+
+def __getattr__(name: str) -> object:
+    """A family is imported when one of its functions is first asked for."""
+    if name in __all__:
+        for family in _FAMILIES:
+            module = import_module(f"audiorec_kernels.{family}")
+            if name in module.__all__:
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    raise AttributeError(f"audiorec_kernels has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What every family asks of its arguments, and what it makes of ``lengths`` and ``reset``."""
+"""The checks of all families' arguments, and helpers for ``lengths`` and ``reset``."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def check(function: str, lengths: Tensor | None, reset: Tensor | None, **tensors
     looked at: that would wait for it, and kernels stay within T.
     """
     if torch.compiler.is_compiling():
-        return  # the guards of a compiled graph and the operators' own fakes see to it
+        return  # the guards of a compiled graph and the operators' fakes check instead
     sizes: dict[str, int] = {}
     first: tuple[str, Tensor] | None = None
     for name, (x, axes) in tensors.items():
@@ -58,9 +58,9 @@ def _check_shape(function: str, name: str, x: Tensor, axes: Axes, sizes: dict[st
     raise ValueError(f"{function}: {name} must be ({', '.join(wanted)}), got {shape}")
 
 
-def _size(axis: str | int, sizes: dict[str, int], given: int) -> int:
-    """What an axis must be: a letter is as large as it is first seen."""
-    return axis if isinstance(axis, int) else sizes.setdefault(axis, given)
+def _size(axis: str | int, sizes: dict[str, int], size: int) -> int:
+    """The size that an axis must have: the first size of its letter, which ``sizes`` remembers."""
+    return axis if isinstance(axis, int) else sizes.setdefault(axis, size)
 
 
 def padding(x: Tensor, lengths: Tensor) -> Tensor:

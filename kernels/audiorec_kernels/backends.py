@@ -13,12 +13,10 @@ _NAMES = "auto", "triton", "native", "reference"
 _forced = "auto"
 _functions: dict[tuple[str, str, str], Callable | None] = {}
 _warned: set[str] = set()
-# Before torch 2.7 nothing tells export from compile; both then trace the reference.
-_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class _Restore:
-    """What ``backend(name)`` returns: as a context manager it gives back the choice that was before."""
+    """What ``backend(name)`` returns: a context manager that restores the choice before it."""
 
     def __init__(self, before: str):
         self.before = before
@@ -49,14 +47,22 @@ def backend(name: str | None = None) -> dict[str, str] | _Restore:
 
 def choose(family: str, function: str, x: Tensor) -> Callable:
     """The implementation of a family's function that serves ``x``; ``family`` is the package's name."""
-    # What is traced must be made of plain operators. float64 is for checks, and those want the definition.
+    # An export holds plain operators only. float64 is for checks, which need the definition.
     if x.dtype is torch.float64 or _exporting() or torch.jit.is_tracing():
         return _find(family, function, "reference")
     for name in _order(x.device.type):
-        found = _find(family, function, name)
-        if found is not None:
-            return found
+        implementation = _find(family, function, name)
+        if implementation is not None:
+            return implementation
     raise ValueError(f"{function}: backend {_forced!r} does not have it")
+
+
+def _exporting() -> bool:
+    """Whether torch.export traces this. Before torch 2.7 nothing tells it from torch.compile; both then trace the reference.
+
+    The flag, not ``torch.compiler.is__exporting()``: torch.compile takes that for true wherever it traces it.
+    """
+    return getattr(torch.compiler, "_is_exporting_flag", torch.compiler.is_compiling())
 
 
 def _order(device: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A kernel as torch sees it: a torch.library operator whose backward is one, too; called straight where no one looks."""
+"""A kernel as torch sees it: a torch.library operator with a gradient; a plain call where nothing records or traces it."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,12 +10,23 @@ _PLAIN = Tensor, Parameter
 
 
 class Operator:
-    """``forward(*inputs) → outputs`` with its gradient, for torch.autograd and torch.compile.
+    """A function of tensors with its gradient, for torch.autograd and torch.compile, made of five plain functions:
 
-    ``outputs(*inputs)`` gives uninitialised outputs, which is all that a tracer needs; ``keep(inputs, outputs)`` says what
-    ``backward(*gradients of the outputs, contiguous, *kept)`` takes. It returns the gradients of the first inputs, as many as
-    have one; ``gradients``, with backward's arguments, gives them uninitialised. An input that was None is given no
-    gradient, whatever stands in its place. Both functions are annotated, for torch takes the operator's types from them.
+    - ``forward(*inputs)`` computes the outputs, a tuple of tensors;
+    - ``outputs(*inputs)`` gives tensors of their shapes and dtypes, uninitialised: a compiler traces with these;
+    - ``keep(inputs, outputs)`` picks what the backward pass needs, tensors or constants, as a tuple;
+    - ``backward(*gradients of the outputs, *kept)`` computes the gradients of the first inputs, as many as have one. It gets
+      contiguous gradients. The gradient of an input that was None is dropped, so it may be anything;
+    - ``gradients(*gradients of the outputs, *kept)`` gives tensors of their shapes and dtypes, uninitialised.
+
+    torch takes the operators' types from the annotations of ``forward`` and ``backward``. For example, a x (B, T)::
+
+        def forward(a: Tensor, x: Tensor) -> tuple[Tensor]: return (a * x,)
+        def outputs(a: Tensor, x: Tensor) -> tuple[Tensor]: return (torch.empty_like(x),)
+        def keep(inputs: tuple, outputs: tuple) -> tuple: return inputs
+        def backward(dy: Tensor, a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]: return dy * x, dy * a
+        def gradients(dy: Tensor, a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]: return torch.empty_like(a), torch.empty_like(x)
+        (y,) = Operator("product", forward, outputs, keep, backward, gradients)(a, x)
     """
 
     def __init__(
@@ -35,17 +46,17 @@ class Operator:
         kept = self.keep(inputs, output)
         ctx.save_for_backward(*(x if isinstance(x, Tensor) else None for x in kept))
         ctx.constants = [None if isinstance(x, Tensor) else x for x in kept]
-        ctx.given = [isinstance(x, Tensor) for x in inputs]
+        ctx.is_tensor = [isinstance(x, Tensor) for x in inputs]
 
     def _backward(self, ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         kept = [c if x is None else x for x, c in zip(ctx.saved_tensors, ctx.constants, strict=True)]
-        found = self.backward(*(g.contiguous() for g in grads), *kept)
-        found = [*found, *[None] * (len(ctx.given) - len(found))]
-        return tuple(g if given else None for g, given in zip(found, ctx.given, strict=True))
+        gradients = self.backward(*(g.contiguous() for g in grads), *kept)
+        gradients = [*gradients, *[None] * (len(ctx.is_tensor) - len(gradients))]
+        return tuple(g if tensor else None for g, tensor in zip(gradients, ctx.is_tensor, strict=True))
 
 
 def _watched(inputs: Sequence[object]) -> bool:
-    """Whether autograd, a compiler or a tracer has to see the call."""
+    """Whether autograd records the call, or a compiler or a tracer traces it."""
     if torch.compiler.is_compiling():
         return True
     tensors = [x for x in inputs if isinstance(x, Tensor)]

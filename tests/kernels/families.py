@@ -10,19 +10,22 @@ from audiorec_kernels.conv import causal_conv1d
 from audiorec_kernels.lti import lti_scan
 from audiorec_kernels.rnn import gru, lstm
 from audiorec_kernels.scan import linear_scan, log_linear_scan
-from audiorec_kernels.selective_scan import selective_scan
+from audiorec_kernels.ssm import selective_scan
 from torch import Tensor
 
-# Triton's kernels are the ones under test where its interpreter runs them (test_triton.py).
+from ..device import ON_CUDA
+
+# Triton's kernels are the ones under test on a GPU (`make gpu`) and where its interpreter runs them (test_triton.py).
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-SERVED = ("triton",) if INTERPRETED else ("native",)
-ON_A_GPU = ("triton",) if INTERPRETED else ()
-WITHOUT_NATIVE = ("triton",) if INTERPRETED else ("reference",)
+TRITON = INTERPRETED or ON_CUDA
+SERVED = ("triton",) if TRITON else ("native",)
+ON_A_GPU = ("triton",) if TRITON else ()
+WITHOUT_NATIVE = ("triton",) if TRITON else ("reference",)
 if INTERPRETED:
     # Small tiles: an interpreted scan takes time by the element, and a short sequence then fills more than one tile.
     import audiorec_kernels.conv.triton as conv
     import audiorec_kernels.scan.triton as scan
-    import audiorec_kernels.selective_scan.triton as selection
+    import audiorec_kernels.ssm.triton as selection
 
     for tile in (scan._TILE, scan._HALF, selection._FORWARD, selection._BACKWARD):
         tile.update(CHUNKS=4, STEPS=2, BLOCK=8)

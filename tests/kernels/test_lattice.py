@@ -9,22 +9,23 @@ from audiorec_kernels import backend
 from audiorec_kernels.lattice import arc_lattice, transducer_lattice
 from audiorec_kernels.native import ABSENT, LIBRARY
 
-from .families import INTERPRETED
+from ..device import DEVICE, pytestmark  # noqa: F401
+from .families import INTERPRETED, TRITON
 
 REGULAR = [(1, 0), (0, 1)]
 MODIFIED = [(1, 1), (0, 1)]
-COMPILED = [
-    "triton" if INTERPRETED else pytest.param("native", marks=pytest.mark.skipif(LIBRARY is None, reason=ABSENT))
-]
+COMPILED = ["triton" if TRITON else pytest.param("native", marks=pytest.mark.skipif(LIBRARY is None, reason=ABSENT))]
 BACKENDS = ["reference", *COMPILED]
 kinds = pytest.mark.parametrize("regular", [True, False], ids=["regular", "modified"])
 backends = pytest.mark.parametrize("name", BACKENDS)
 
 
 @pytest.fixture(autouse=True)
-def _memory_is_nan_until_it_is_written():
+def _on_the_device():
+    """There, memory is NaN until it is written."""
     torch.use_deterministic_algorithms(True)
-    yield
+    with torch.device(DEVICE):
+        yield
     torch.use_deterministic_algorithms(False)
 
 
@@ -61,7 +62,7 @@ def as_arcs(px: torch.Tensor, py: torch.Tensor) -> torch.Tensor:
 
 
 def error(given: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((given - exact).abs().max() / exact.abs().max().clamp(min=1e-3)) if exact.numel() else 0.0
+    return float((given - exact).detach().abs().max() / exact.abs().max().clamp(min=1e-3)) if exact.numel() else 0.0
 
 
 @backends
@@ -96,19 +97,78 @@ def test_gradcheck(regular):
     assert torch.autograd.gradcheck(lambda px, py: transducer_lattice(px, py, boundary)[0], (px, py))
 
 
-@pytest.mark.parametrize(
-    "moves", [[(1, 0), (1, 1), (1, 2), (0, 1), (0, 2)], [(1, 2), (0, 1), (0, 3)], [(2, 1), (1, 0), (0, 1)]]
-)
-def test_any_arcs_are_the_sum_over_all_paths(moves):
+SORTS = {
+    "any": [(1, 0), (1, 1), (1, 2), (0, 1), (0, 2)],
+    "by frame": [(1, 2), (0, 1), (0, 3)],
+    "two symbols": [(2, 1), (1, 0), (0, 1)],
+    "TDT": [*((1, d) for d in range(5)), *((0, d) for d in range(1, 5))],
+    "many": [(s, t) for s in range(4) for t in range(6) if s + t],
+}
+sorts = pytest.mark.parametrize("moves", SORTS.values(), ids=SORTS)
+
+
+@backends
+@sorts
+def test_any_arcs_are_the_sum_over_all_paths(moves, name):
     torch.manual_seed(0)
-    arcs = torch.randn(len(moves), 2, 3, 6, dtype=torch.float64).requires_grad_()
-    boundary = torch.tensor([[0, 0, 2, 5], [0, 1, 2, 3]])
-    score = arc_lattice(arcs, moves, boundary)
-    expected = torch.stack([all_paths(arcs[:, row], moves, box) for row, box in enumerate(boundary.tolist())])
-    torch.testing.assert_close(score, expected)
-    finite = torch.isfinite(expected)
-    got, exact = (torch.autograd.grad(x[finite].sum(), arcs)[0] for x in (score, expected))
-    torch.testing.assert_close(got, exact)
+    dtype = torch.float64 if name == "reference" else torch.float32
+    tolerance = {"rtol": 1e-9, "atol": 1e-12} if name == "reference" else {"rtol": 1e-5, "atol": 1e-6}
+    arcs = torch.randn(len(moves), 4, 4, 6, dtype=dtype).requires_grad_()
+    boundary = torch.tensor([[0, 0, 3, 5], [0, 1, 2, 3], [1, 2, 3, 5], [2, 2, 2, 2]])
+    with backend(name):
+        score = arc_lattice(arcs, moves, boundary)
+    rows = zip(arcs.double().unbind(1), boundary.tolist(), strict=True)
+    expected = torch.stack([all_paths(of_row, moves, box) for of_row, box in rows])
+    torch.testing.assert_close(score.double(), expected, **tolerance)
+    finite, weights = torch.isfinite(expected), torch.arange(1, 5)
+    got, exact = (torch.autograd.grad((x * weights)[finite].sum(), arcs)[0] for x in (score, expected))
+    torch.testing.assert_close(got, exact, **tolerance)
+
+
+@backends
+def test_arcs_without_a_path_are_never_and_touch_nothing(name):
+    moves = SORTS["TDT"]
+    arcs = torch.randn(len(moves), 3, 4, 6)
+    arcs[:5, 1, 1] = -math.inf  # the second symbol never comes
+    arcs.requires_grad_()
+    boundary = torch.tensor([[0, 0, 3, 5], [0, 0, 3, 5], [0, 0, 3, 0]])
+    with backend(name):
+        score = arc_lattice(arcs, moves, boundary)
+    (gradient,) = torch.autograd.grad(score[0], arcs)
+    assert torch.isfinite(score).tolist() == [True, False, True] and score[1] == -math.inf
+    assert torch.isfinite(gradient).all() and gradient[:, 0].any() and not gradient[:, 1:].any()
+
+
+@backends
+def test_arcs_outside_the_box_reach_nothing_and_nan_within_it_is_seen(name):
+    moves = SORTS["TDT"]
+    arcs, boundary = torch.randn(len(moves), 2, 5, 8), torch.tensor([[0, 0, 4, 7], [1, 2, 3, 5]])
+    bad = arcs.clone()
+    bad[:, 1, :1] = bad[:, 1, 4:] = bad[:, 1, :, :2] = bad[:, 1, :, 6:] = math.nan
+    for k, (ds, dt) in enumerate(moves):  # these lead out of it
+        bad[k, 1, 4 - ds :] = bad[k, 1, :, 6 - dt :] = math.nan
+    with backend(name):
+        assert torch.equal(arc_lattice(bad, moves, boundary), arc_lattice(arcs, moves, boundary))
+        for s, t in ((1, 2), (2, 3)):
+            broken = arcs.clone()
+            broken[6, 1, s, t] = math.nan
+            assert torch.isnan(arc_lattice(broken, moves, boundary)).tolist() == [False, True]
+
+
+@backends
+@sorts
+def test_arcs_in_float32_stay_near_float64(moves, name):
+    torch.manual_seed(0)
+    size = (10, 40) if INTERPRETED else (200, 1000)
+    arcs = (3 * torch.randn(len(moves), 2, *size, dtype=torch.float64) - 4).requires_grad_()
+    boundary = torch.tensor([[0, 0, size[0] - 1, size[1] - 1], [0, 0, size[0] // 2, size[1] // 3]])
+    exact = arc_lattice(arcs, moves, boundary)
+    with backend(name):
+        score = arc_lattice(arcs.float(), moves, boundary)
+    assert torch.isfinite(exact).all() and error(score, exact) <= 1e-6
+    weights = torch.tensor([1.0, 2.0])
+    got, wanted = (torch.autograd.grad(x @ weights.to(x), arcs)[0] for x in (score, exact))
+    assert error(got, wanted) <= 1e-5
 
 
 @backends
@@ -177,6 +237,9 @@ def test_float32_stays_near_float64_over_3000_frames_and_500_symbols(regular, na
         torch.testing.assert_close(crossing, torch.ones_like(crossing), rtol=1e-5, atol=0)
 
 
+OPERATOR_CHECKS = "test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"
+
+
 @pytest.mark.parametrize("name", COMPILED)
 @kinds
 def test_the_operator_is_one_for_torch(regular, name):
@@ -184,12 +247,34 @@ def test_the_operator_is_one_for_torch(regular, name):
     px, py = draw(2, 4, 6, regular, torch.float32)
     boundary = torch.tensor([[0, 0, 4, 6], [0, 0, 2, 3]])
     # Against numerical gradients it is the reference that stands; this looks at fakes, aliases and registration.
-    checks = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    torch.library.opcheck(module._LATTICE.operator, (px, py, boundary), test_utils=checks)
+    torch.library.opcheck(module._TRANSDUCER.operator, (px, py, boundary), test_utils=OPERATOR_CHECKS)
     compiled = torch.compile(
         lambda px, py: module.transducer_lattice(px, py, boundary)[0] * 2, fullgraph=True, backend="eager"
     )
     torch.testing.assert_close(compiled(px, py), 2 * transducer_lattice(px, py, boundary)[0])
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_operator_of_arcs_is_one_for_torch(name):
+    function, moves = import_module(f"audiorec_kernels.lattice.{name}").arc_lattice, SORTS["by frame"]
+    module = import_module(function.__module__)
+    arcs, boundary = torch.randn(3, 2, 4, 7).requires_grad_(), torch.tensor([[0, 0, 3, 6], [0, 0, 2, 5]])
+    of_moves = [list(x) for x in zip(*moves, strict=True)]
+    torch.library.opcheck(module._ARCS.operator, (arcs, *of_moves, boundary), test_utils=OPERATOR_CHECKS)
+    compiled = torch.compile(lambda arcs: function(arcs, moves, boundary) * 2, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(arcs), 2 * arc_lattice(arcs, moves, boundary))
+
+
+@backends
+def test_arcs_of_no_rows_strided_and_narrow(name):
+    moves = SORTS["TDT"]
+    arcs = torch.randn(len(moves), 2, 4, 6)
+    with backend(name):
+        score = arc_lattice(arcs, moves)
+        torch.testing.assert_close(arc_lattice(arcs.transpose(0, 3).contiguous().transpose(0, 3), moves), score)
+        narrow = arc_lattice(arcs.bfloat16(), moves)
+        assert narrow.dtype == torch.bfloat16 and arc_lattice(arcs[:, :0], moves).shape == (0,)
+    torch.testing.assert_close(narrow.float(), score, rtol=2e-2, atol=2e-2)
 
 
 @backends

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
-from audiorec_kernels import backend
+from audiorec_kernels import backend, full_precision
 from torch import Tensor
+from torch._dynamo.backends.registry import lookup_backend
 
+from ..device import DEVICE, ON_CUDA, pytestmark  # noqa: F401
 from .families import INTERPRETED, KERNELS, Kernel
 
-TIMES = (0, 1, 2, 3, 17, 70) if INTERPRETED else (0, 1, 2, 3, 17, 1000, 4097)
+# The reference takes a launch or more for every frame.
+TIMES = (0, 1, 2, 3, 17, *((70,) if INTERPRETED else (700,) if ON_CUDA else (1000, 4097)))
 kernels = pytest.mark.parametrize(
     ("name", "served"),
     [(name, served) for name, kernel in KERNELS.items() for served in kernel.backends],
@@ -17,7 +20,7 @@ kernels = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def _reproducible():
     torch.manual_seed(0)
-    with backend("auto"):
+    with backend("auto"), torch.device(DEVICE), full_precision(DEVICE):
         yield
 
 
@@ -195,6 +198,7 @@ def test_bfloat16_is_carried_in_float32(name, served):
     assert_near({"state": state}, {"state": wanted[1]})
 
 
+@pytest.mark.skipif(ON_CUDA, reason="a processor's threads")
 @kernels
 def test_threads_change_nothing(name, served):
     kernel = KERNELS[name]
@@ -218,12 +222,19 @@ def test_it_compiles_in_one_graph(name, served):
     inputs, rest = kernel.draw(3, 8), {"lengths": ragged(3, 8), "reset": resets(3, 8)}
     weights = weights_of(kernel, inputs)
 
+    called = []
+
+    def compiler(graph: torch.fx.GraphModule, examples: list) -> object:
+        called.extend(str(node.target) for node in graph.graph.nodes)
+        return lookup_backend("aot_eager")(graph, examples)
+
     class Compiled:
-        function = staticmethod(torch.compile(kernel.function, fullgraph=True, backend="aot_eager"))
+        function = staticmethod(torch.compile(kernel.function, fullgraph=True, backend=compiler))
 
     torch.compiler.reset()
     with backend(served):
         assert_near(run(Compiled, inputs, weights, **rest), run(kernel, inputs, weights, **rest), 1e-6)
+    assert served == "reference" or any(target.startswith("audiorec") for target in called)
 
 
 @kernels

@@ -43,12 +43,15 @@ def random_logits(
     return tokens, lasting, torch.randint(1, 5, (rows, symbols))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["the definition", "the kernel"])
 @pytest.mark.parametrize("durations", [DURATIONS, [1, 2], [4, 1, 0], [2]])
 @pytest.mark.parametrize("frames, symbols", [(1, 1), (4, 4), (4, 2), (3, 0)])
-def test_is_the_sum_over_all_alignments(durations, frames, symbols):
+def test_is_the_sum_over_all_alignments(durations, frames, symbols, dtype):
     tokens, lasting, targets = random_logits(2, frames, symbols, len(durations))
+    tolerance = {"rtol": 1e-7, "atol": 1e-7} if dtype is torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
     boundary = torch.tensor([[0, 0, symbols, frames], [0, 0, symbols // 2, 1]])
-    losses = tdt_loss(tokens, lasting, targets, 0, boundary, durations, sigma=0.05, reduction="none")
+    logits = tokens.to(dtype), lasting.to(dtype)
+    losses = tdt_loss(*logits, targets, 0, boundary, durations, sigma=0.05, reduction="none").double()
     expected = torch.stack(
         [
             alignments(
@@ -61,7 +64,7 @@ def test_is_the_sum_over_all_alignments(durations, frames, symbols):
             for row, (_, _, s, t) in enumerate(boundary.tolist())
         ]
     )
-    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(losses, expected, **tolerance)
     for got, exact in zip(
         *(
             torch.autograd.grad(mean_per_token(x, boundary[:, 2])[0], (tokens, lasting), materialize_grads=True)
@@ -69,7 +72,7 @@ def test_is_the_sum_over_all_alignments(durations, frames, symbols):
         ),
         strict=True,
     ):
-        torch.testing.assert_close(got, exact)
+        torch.testing.assert_close(got, exact, **tolerance)
 
 
 def test_a_token_each_frame_is_the_modified_transducer():

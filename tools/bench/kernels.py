@@ -1,7 +1,9 @@
-"""How fast the kernels are on this CPU beside what one would write without them: python tools/bench/kernels.py [--only scan]
+"""How fast the kernels are beside what one would write without them: python tools/bench/kernels.py [--only scan]
 
 Medians of interleaved runs, so that what else the machine does meets all alike; compare ratios, not milliseconds. Freed memory
 stays with the process (glibc), so that neither side pays for pages that the other one gave back.
+
+``--device cuda`` times them on a GPU, in float32 and bfloat16, and adds the error against float64 and the peak of memory.
 """
 
 import argparse
@@ -17,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from audiorec_kernels import backend
 from audiorec_kernels.conv import causal_conv1d
-from audiorec_kernels.lattice import transducer_lattice
+from audiorec_kernels.lattice import arc_lattice, transducer_lattice
 from audiorec_kernels.lti import lti_scan, lti_scan_step
+from audiorec_kernels.rnn import dense_gru, dense_lstm, gru, lstm
 from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
-from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
+from audiorec_kernels.ssm import selective_scan, selective_scan_step
 from torch import Tensor
 
 SECONDS = 3.0  # of one comparison
@@ -99,7 +102,41 @@ def _memory(*over: int, channels: int, order: int, outputs: int = 0) -> tuple[Te
     return torch.randn(*over, channels), A, torch.randn(order), *read_out
 
 
+RNN = 8, 200, 4, 64  # B, T, heads and channels of one
+
+
+def _recurrent(gates: int, sizes: tuple[int, int, int, int] = RNN) -> Callable[[], tuple[Tensor, ...]]:
+    """x, its weights and bias, R (H, D, gates, D), and a dense recurrent matrix as wide as the heads together."""
+
+    def draw() -> tuple[Tensor, ...]:
+        rows, time, heads, dim = sizes
+        cells = heads * dim
+        x, weight, bias = torch.randn(rows, time, cells), torch.randn(gates * cells, cells), torch.randn(gates * cells)
+        R, whole = torch.randn(heads, dim, gates, dim), torch.randn(gates * cells, cells)
+        return x, weight / cells**0.5, bias, R / dim**0.5, whole / cells**0.5
+
+    return draw
+
+
+def in_heads(function: Callable) -> Callable[..., Tensor]:
+    """``lstm`` or ``gru`` as an encoder's layer calls it, its input's projection included."""
+
+    def call(x: Tensor, weight: Tensor, bias: Tensor, R: Tensor, whole: Tensor) -> Tensor:
+        heads, dim, gates, _ = R.shape
+        wx, bias = (given.unflatten(-1, (gates, heads, dim)) for given in (F.linear(x, weight), bias))
+        rest = [torch.zeros_like(bias[0])] if function is gru else []
+        return function(wx, R, bias, *rest)[0].flatten(2)
+
+    return call
+
+
+def whole(function: Callable) -> Callable[..., Tensor]:
+    """``dense_lstm`` or ``dense_gru``, torch's own layer, as wide as the heads together."""
+    return lambda x, weight, bias, R, whole: function(x, weight, whole, bias, torch.zeros_like(bias))[0]
+
+
 LATTICE = 8, 60, 250  # B, S, T: 8 * 61 * 250 nodes
+TDT = [*((1, d) for d in range(5)), *((0, d) for d in range(1, 5))]
 
 
 def _arcs() -> tuple[Tensor, ...]:
@@ -107,7 +144,15 @@ def _arcs() -> tuple[Tensor, ...]:
     return torch.randn(B, S, T + 1) - 3, torch.randn(B, S + 1, T) - 1
 
 
-OUT = torch.empty(FRAME)
+def _tdt_arcs() -> tuple[Tensor]:
+    B, S, T = LATTICE
+    return (torch.randn(len(TDT), B, S + 1, T + 1) - 3,)
+
+
+def tdt(arcs: Tensor) -> Tensor:
+    return arc_lattice(arcs, TDT)
+
+
 COMPARISONS = {
     "scan": [
         Comparison(
@@ -126,9 +171,17 @@ COMPARISONS = {
         Comparison(
             "linear_scan_step [1, 512], given out",
             "a * h + b",
+            lambda: (*_frame(), torch.empty(FRAME)),
+            lambda a, b, h, out: linear_scan_step(a, b, h, out=out),
+            lambda a, b, h, out: a * h + b,
+            False,
+        ),
+        Comparison(
+            "linear_scan_step [1, 512]",
+            "a call with T = 1",
             _frame,
-            lambda a, b, h: linear_scan_step(a, b, h, out=OUT),
-            lambda a, b, h: a * h + b,
+            linear_scan_step,
+            lambda a, b, h: linear_scan(a[:, None], b[:, None], h)[1],
             False,
         ),
     ],
@@ -177,6 +230,11 @@ COMPARISONS = {
             False,
         ),
     ],
+    "rnn": [
+        Comparison(f"{name} {list(RNN)}, in heads", peer_name, _recurrent(gates), in_heads(function), peer)
+        for name, gates, function, dense in (("lstm", 4, lstm, dense_lstm), ("gru", 3, gru, dense_gru))
+        for peer_name, peer in (("torch loop", in_plain_torch(in_heads(function))), (dense.__name__, whole(dense)))
+    ],
     "lattice": [  # the occupancies come with the score: there is no other backward pass
         Comparison(
             "transducer_lattice B 8, S 60, T 250",
@@ -185,7 +243,8 @@ COMPARISONS = {
             transducer_lattice,
             in_plain_torch(transducer_lattice),
             False,
-        )
+        ),
+        Comparison("arc_lattice of a TDT, B 8, S 60, T 250", "torch loop", _tdt_arcs, tdt, in_plain_torch(tdt)),
     ],
 }
 
@@ -196,26 +255,31 @@ def forward(function: Callable, inputs: tuple[Tensor, ...]) -> Callable[[], obje
 
 def forward_and_backward(function: Callable, inputs: tuple[Tensor, ...]) -> Callable[[], object]:
     inputs = tuple(x.detach().requires_grad_() for x in inputs)
-    weights = torch.randn_like(function(*inputs))
-    return lambda: torch.autograd.grad(function(*inputs), inputs, weights)
+    y = function(*inputs)
+    weights = torch.randn(y.shape, device=y.device).to(y.dtype)  # the same ones in every dtype
+    return lambda: torch.autograd.grad(function(*inputs), inputs, weights, allow_unused=True)
 
 
-def medians(calls: list[Callable[[], object]]) -> list[float]:
+def medians(calls: list[Callable[[], object]], wait: Callable[[], object] = lambda: None) -> list[float]:
     """Seconds of a call of each, in groups taken in turn that fill 50 ms, the first call of each not counted: it gets the
     memory that the other one's buffers were in, which the system may have taken back meanwhile."""
     groups, times = [], [[] for _ in calls]
     for call in calls:
         call()
+        wait()
         start = time.perf_counter()
         call()
+        wait()
         groups.append(max(1, int(50e-3 / (time.perf_counter() - start))))
     start = time.perf_counter()
-    while len(times[0]) < 5 or time.perf_counter() - start < SECONDS:
+    while len(times[0]) < 3 or time.perf_counter() - start < SECONDS:
         for call, group, taken in zip(calls, groups, times, strict=True):
             call()
+            wait()
             begun = time.perf_counter()
             for _ in range(group):
                 call()
+            wait()
             taken.append((time.perf_counter() - begun) / group)
     return [statistics.median(taken) for taken in times]
 
@@ -272,9 +336,60 @@ def main(families: list[str], threads: list[int]) -> None:
                 report(c, count, "forward + backward", *medians(both), shown)
 
 
+def error(function: Callable, inputs: tuple[Tensor, ...], backward: bool) -> float:
+    """The largest error of the outputs and gradients against float64, whose definition is plain torch."""
+    run = forward_and_backward if backward else forward
+
+    def results(inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        torch.manual_seed(1)  # of the gradients' weights
+        found = run(function, inputs)()
+        return [found] if isinstance(found, Tensor) else [x for x in found if isinstance(x, Tensor)]
+
+    pairs = zip(results(inputs), results(tuple(x.double() for x in inputs)), strict=True)
+    return max(((a - b).abs().max() / b.abs().max().clamp(min=1e-3)).item() for a, b in pairs)
+
+
+def on_a_gpu(families: list[str], device: str, seconds: float) -> None:
+    global SECONDS
+    SECONDS, cuda = seconds, device == "cuda"
+    print(
+        f"torch {torch.__version__}, serving {backend()[device]}, {torch.cuda.get_device_name() if cuda else device}\n"
+    )
+    print("| function | dtype | pass | ours | peer | | ratio | error | ours, MB | peer, MB |\n|" + "---|" * 10)
+    for c in (c for family in families for c in COMPARISONS[family]):
+        for dtype in (torch.float32, torch.bfloat16):
+            torch.manual_seed(0)
+            with torch.device(device):
+                inputs = tuple(x.to(dtype) for x in c.inputs())
+            for passes in (forward, forward_and_backward) if c.backward else (forward,):
+                with torch.set_grad_enabled(passes is not forward):
+                    calls = [passes(function, inputs) for function in (c.ours, c.peer)]
+                    times = medians(calls, torch.cuda.synchronize if cuda else lambda: None)
+                    off = f"{error(c.ours, inputs, passes is not forward):.1e}" if dtype is torch.float32 else ""
+                    peaks = [f"{gpu_peak(call):.0f}" if cuda else "" for call in calls]
+                row = c.what, str(dtype)[6:], passes.__name__.replace("_", " "), shown(times[0]), c.peer_name
+                row = *row, shown(times[1]), f"{times[1] / times[0]:.1f}", off, *peaks
+                print("|", " | ".join(row), "|", flush=True)
+
+
+def gpu_peak(call: Callable[[], object]) -> float:
+    """MB that a call takes beyond what stands before it."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=COMPARISONS, help="one family")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", help="cuda: times there; cpu: what that does, on this machine")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of one comparison, with --device")
     arguments = parser.parse_args()
-    main([arguments.only] if arguments.only else list(COMPARISONS), arguments.threads)
+    families = [arguments.only] if arguments.only else list(COMPARISONS)
+    if arguments.device:
+        on_a_gpu(families, arguments.device, arguments.seconds)
+    else:
+        main(families, arguments.threads)

@@ -4,7 +4,7 @@ B 8, T 250, U 60, all dims 512, V 500 and 5000: the pruned loss, projections and
 full loss. Each measurement is a fresh process, and the losses take turns. Times are its own CPU time, which neighbours
 disturb least; medians. Memory is its peak over what it held before the step: weights, inputs and code are not in it,
 gradients are.
-``--against-size FILE.png`` draws the pruned loss's cost against U and T instead.
+``--against-size FILE.png`` draws the pruned loss's cost against U and T instead; ``--device cuda`` times all losses there.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from audiorec.decoders import Joiner
-from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss
+from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss
 
 DIM, BATCH, FRAMES, SYMBOLS = 512, 8, 250, 60
 Step = Callable[[], None]
@@ -29,7 +29,7 @@ Step = Callable[[], None]
 def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOLS) -> Step:
     """One training step of a loss and its joiner; every row has its full length."""
     torch.manual_seed(0)
-    joiner = Joiner(DIM, DIM, DIM, vocabulary)
+    joiner = Joiner(DIM, DIM, DIM, vocabulary + (len(TdtLoss().durations) if kind == "tdt" else 0))
     encoder = torch.randn(BATCH, frames, DIM, requires_grad=True)
     predictor = torch.randn(BATCH, symbols + 1, DIM, requires_grad=True)
     targets = torch.randint(1, vocabulary, (BATCH, symbols))
@@ -43,8 +43,10 @@ def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOL
             logits = joiner(joiner.encoder_proj(encoder)[:, :, None], joiner.predictor_proj(predictor)[:, None])
             return rnnt_loss(logits, targets.int(), lengths.int(), target_lengths.int(), blank=0, reduction="sum")
     else:
-        pruned = {"recompute": kind == "recomputed"}
-        module = FullTransducerLoss() if kind == "full" else PrunedTransducerLoss(DIM, DIM, vocabulary, **pruned)
+        if kind in ("full", "tdt"):
+            module = FullTransducerLoss() if kind == "full" else TdtLoss()
+        else:
+            module = PrunedTransducerLoss(DIM, DIM, vocabulary, recompute=kind == "recomputed")
         modules.append(module)
 
         def loss() -> Tensor:
@@ -102,6 +104,32 @@ def compare(vocabularies: list[int]) -> None:
             print("|", " | ".join(map(str, row)), "|", flush=True)
 
 
+def on_a_gpu(vocabularies: list[int], device: str, sizes: tuple[int, int]) -> None:
+    """Milliseconds and peak MB of a step of each loss, in this process."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    print("| V | loss | dtype | ms | peak MB |\n|---|---|---|---|---|")
+    for vocabulary in vocabularies:
+        for kind in ("full", "pruned", "recomputed", "tdt"):
+            for dtype in (torch.float32, torch.bfloat16):
+                with torch.device(device):
+                    step = make(kind, vocabulary, *sizes)
+                times, before, most = [], 0, 0.0
+                with torch.autocast(device, torch.bfloat16, enabled=dtype is torch.bfloat16):
+                    for repeat in range(6):
+                        wait()
+                        if device == "cuda":
+                            before = torch.cuda.memory_allocated()
+                            torch.cuda.reset_peak_memory_stats()
+                        start = time.perf_counter()
+                        step()
+                        wait()
+                        times += [time.perf_counter() - start] if repeat else []
+                        if device == "cuda":
+                            most = (torch.cuda.max_memory_allocated() - before) / 1e6
+                row = vocabulary, kind, str(dtype)[6:], f"{statistics.median(times) * 1e3:.1f}", f"{most:.0f}"
+                print("|", " | ".join(map(str, row)), "|", flush=True)
+
+
 def against_size(path: Path) -> None:
     """V 500: U at T 250, and T at U 60, pruned and full through the same joiner."""
     from matplotlib import pyplot
@@ -131,10 +159,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--against-size", type=Path, metavar="FILE.png")
+    parser.add_argument("--device", help="cuda: times there; cpu: what that does, on this machine")
+    parser.add_argument(
+        "--sizes", type=int, nargs=2, default=(FRAMES, SYMBOLS), metavar=("T", "U"), help="with --device"
+    )
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(measure_here(arguments.measure[0], *map(int, arguments.measure[1:]))))
+    elif arguments.device:
+        on_a_gpu(arguments.vocabulary, arguments.device, tuple(arguments.sizes))
     elif arguments.against_size:
         against_size(arguments.against_size)
     else:

@@ -1,4 +1,7 @@
-"""Where the time of a recipe's training step goes, with fast kernels and without: python tools/bench/training_step.py RECIPE"""
+"""Where the time of a recipe's training step goes, with fast kernels and without: python tools/bench/training_step.py RECIPE
+
+``--entries 0`` leaves the profile out; ``--device cuda`` runs it there.
+"""
 
 import argparse
 import statistics
@@ -40,16 +43,20 @@ def main(recipe: Path, rows: int, seconds: float, repeats: int, entries: int) ->
             with backend(kind):
                 start = time.perf_counter()
                 step()
+                if torch.get_default_device().type == "cuda":
+                    torch.cuda.synchronize()
             if repeat:
                 times[kind].append(time.perf_counter() - start)
-    medians = {kind: statistics.median(taken) for kind, taken in times.items()}
+    medians = {kind: statistics.median(of_kind) for kind, of_kind in times.items()}
     print(f"{recipe.stem}, {rows} rows of {seconds:g} s, {torch.get_num_threads()} threads, torch {torch.__version__}:")
     print(", ".join(f"{kind} {1e3 * seconds:.0f} ms" for kind, seconds in medians.items()), end="; ")
-    print(f"ratio {medians['reference'] / medians['auto']:.2f}")
-    for kind in kinds:
-        with backend(kind), profile(activities=[ProfilerActivity.CPU]) as profiled:
+    print(f"ratio {medians['reference'] / medians['auto']:.2f}", flush=True)
+    device = torch.get_default_device().type
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+    for kind in kinds if entries else ():
+        with backend(kind), profile(activities=activities) as profiled:
             step()
-        print(f"\n{kind}\n{profiled.key_averages().table(sort_by='self_cpu_time_total', row_limit=entries)}")
+        print(f"\n{kind}\n{profiled.key_averages().table(sort_by=f'self_{device}_time_total', row_limit=entries)}")
 
 
 if __name__ == "__main__":
@@ -60,6 +67,8 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--entries", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     arguments = vars(parser.parse_args())
     torch.set_num_threads(arguments.pop("threads"))
+    torch.set_default_device(arguments.pop("device"))
     main(**arguments)

@@ -99,10 +99,10 @@ _OPERATOR = Operator("causal_conv1d_triton", _forward, _outputs, _keep, _backwar
 @triton.jit
 def _frames(x_ptr, initial_ptr, row, t, d, time, dim, length, K: tl.constexpr):
     """Frames t of x before a row's end, of its initial state where t is negative, and else zeros."""
-    own, frame = d < dim, row * time + t
-    x = tl.load(x_ptr + frame * dim + d, (t >= 0) & (t < length) & own, 0.0).to(tl.float32)
+    mask, frame = d < dim, row * time + t
+    x = tl.load(x_ptr + frame * dim + d, (t >= 0) & (t < length) & mask, 0.0).to(tl.float32)
     before = (t < 0) & (t >= 1 - K)
-    return x + tl.load(initial_ptr + (row * (K - 1) + t + K - 1) * dim + d, before & own, 0.0)
+    return x + tl.load(initial_ptr + (row * (K - 1) + t + K - 1) * dim + d, before & mask, 0.0)
 
 
 @triton.jit
@@ -152,11 +152,11 @@ def _backward_kernel(
     dx_ptr, dweight_ptr, dbias_ptr, dinitial_ptr, time, dim,
     K: tl.constexpr, SILU: tl.constexpr, FRAMES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A tile of inputs gathers from the K outputs that each of them reached; those are made anew for SiLU's slope."""
+    """A tile of inputs gathers from the K outputs that each of them reached; those are computed again for SiLU's slope."""
     row = tl.program_id(0).to(tl.int64)
     t = tl.program_id(1) * FRAMES + tl.arange(0, FRAMES)[:, None] - (K - 1)
     d = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)[None, :]
-    own = d < dim
+    mask = d < dim
     length = time if lengths_ptr is None else tl.minimum(tl.load(lengths_ptr + row), time).to(tl.int32)
     x = _frames(x_ptr, initial_ptr, row, t, d, time, dim, length, K)
     dx = tl.zeros((FRAMES, BLOCK), tl.float32)
@@ -164,24 +164,24 @@ def _backward_kernel(
     for lag in tl.static_range(K):
         out = t + lag
         valid = (out >= 0) & (out < length)
-        dy = tl.load(dy_ptr + (row * time + out) * dim + d, valid & own, 0.0).to(tl.float32)
+        dy = tl.load(dy_ptr + (row * time + out) * dim + d, valid & mask, 0.0).to(tl.float32)
         if SILU:
             y = _before_activation(x_ptr, weight_ptr, bias_ptr, initial_ptr, age_ptr, row, out, d, time, dim, length, K)
             gate = tl.sigmoid(y)
             dy *= gate * (1 + y * (1 - gate))
         if lag == 0:
-            tl.store(dbias_ptr + part * dim + d, tl.sum(dy, 0)[None, :], own)
+            tl.store(dbias_ptr + part * dim + d, tl.sum(dy, 0)[None, :], mask)
         if age_ptr is not None:
             dy = tl.where(lag <= tl.load(age_ptr + row * (time + 1) + out, valid, 0), dy, 0.0)
         tap = K - 1 - lag
-        dx += dy * tl.load(weight_ptr + d * K + tap, own, 0.0)
-        tl.store(dweight_ptr + (part * K + tap) * dim + d, tl.sum(dy * x, 0)[None, :], own)
+        dx += dy * tl.load(weight_ptr + d * K + tap, mask, 0.0)
+        tl.store(dweight_ptr + (part * K + tap) * dim + d, tl.sum(dy * x, 0)[None, :], mask)
     # The state holds the last K − 1 frames, those of the initial state too where a row is shorter.
     place = t - length + K - 1
     kept = (place >= 0) & (t < length)
     if age_ptr is not None:
         age = tl.where(length > 0, tl.load(age_ptr + row * (time + 1) + length - 1, length > 0, 0) + 1, K)
         kept = kept & (length - t <= age)
-    dx += tl.load(dlast_ptr + (row * (K - 1) + place) * dim + d, kept & own, 0.0)
-    tl.store(dx_ptr + (row * time + t) * dim + d, tl.where(t < length, dx, 0.0), (t >= 0) & (t < time) & own)
-    tl.store(dinitial_ptr + (row * (K - 1) + t + K - 1) * dim + d, dx, (t < 0) & own)
+    dx += tl.load(dlast_ptr + (row * (K - 1) + place) * dim + d, kept & mask, 0.0)
+    tl.store(dx_ptr + (row * time + t) * dim + d, tl.where(t < length, dx, 0.0), (t >= 0) & (t < time) & mask)
+    tl.store(dinitial_ptr + (row * (K - 1) + t + K - 1) * dim + d, dx, (t < 0) & mask)

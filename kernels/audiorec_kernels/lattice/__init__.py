@@ -56,7 +56,7 @@ def _boundary(name: str, boundary: Tensor | None, x: Tensor, symbols: int, frame
         raise ValueError(
             f"{name}: boundary must be integers ({batch}, 4), got {boundary.dtype} {tuple(boundary.shape)}"
         )
-    if boundary.device.type == "cpu":
+    if boundary.device.type == "cpu" and not torch.compiler.is_compiling():  # a graph cannot depend on values
         first, last = boundary[:, :2], boundary[:, 2:]
         if ((first < 0) | (first > last) | (last > whole[2:])).any():
             limit = f"0 ≤ first ≤ last ≤ ({symbols}, {frames}) in symbols and frames"

@@ -1,4 +1,4 @@
-"""The transducer's lattice on an NVIDIA GPU: one program sweeps a row's levels, another kernel hands out what it found.
+"""The transducer's lattice on an NVIDIA GPU: one program sweeps a row's levels, a second kernel writes the occupancies.
 
 A level is an anti-diagonal s + t (modified: a frame), whose nodes touch only the level before: one warp takes 64 nodes of a
 level at once, keeps their sums in registers and passes them on by a shuffle; no two programs wait for one another.
@@ -12,17 +12,15 @@ import triton.language as tl
 from torch import Tensor
 
 from audiorec_kernels.arguments import dense
-from audiorec_kernels.lattice.gradient import operator, outputs
+from audiorec_kernels.lattice.gradient import transducer_operator, transducer_outputs
+from audiorec_kernels.lattice.triton_arcs import LOG2_E, NEVER, NODES_OF_A_WARP, arc_lattice, box, finite
 from audiorec_kernels.launch import launch
+
+__all__ = ["arc_lattice", "transducer_lattice"]
 
 # Levels asked for at once: their arithmetic takes longer than memory does. Fewer where threads have many nodes to hold.
 _LEVELS = 8
-# Nodes of a warp: two a thread.
-_NODES = 64
 _TILE = {"LEVELS": 32, "NODES": 32, "num_warps": 4}
-# The logarithm of what is nothing: finite, so that differences of two of them are.
-_NEVER = tl.constexpr(-1e30)
-_LOG2_E = tl.constexpr(1.4426950408889634)
 # log(1 + r) = r (c_0 + c_1 r + …) for r in [0, 1], the best such polynomial: off by 3e-8.
 _LOG1P = tl.constexpr(
     (1.0, -0.49999553, 0.333203435, -0.248529449, 0.191451147, -0.137466192, 0.0792106986, -0.0301109385, 0.00538405497)
@@ -30,17 +28,17 @@ _LOG1P = tl.constexpr(
 
 
 def transducer_lattice(px: Tensor, py: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    found = _LATTICE(dense(px), dense(py), boundary.contiguous())
-    return tuple(x.to(px.dtype) for x in found)
+    results = _TRANSDUCER(dense(px), dense(py), boundary.contiguous())
+    return tuple(x.to(px.dtype) for x in results)
 
 
 def _forward(px: Tensor, py: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    score, px_occupancy, py_occupancy = outputs(px, py, boundary)
+    score, px_occupancy, py_occupancy = transducer_outputs(px, py, boundary)
     batch, nodes, frames = py.shape
     skew = px.shape[2] - frames
     levels, width = frames + skew * (nodes - 1), max(32, triton.next_power_of_2(nodes))
-    warps = min(16, triton.cdiv(width, _NODES))
-    at_once = max(1, min(_LEVELS, _LEVELS * warps * _NODES // width))
+    warps = min(16, triton.cdiv(width, NODES_OF_A_WARP))
+    at_once = max(1, min(_LEVELS, _LEVELS * warps * NODES_OF_A_WARP // width))
     shares, gammas = px.new_empty(2, batch, triton.cdiv(max(levels, 1), at_once) * at_once, width)
     tensors, sizes = (boundary, shares, gammas), (nodes - 1, frames, shares.shape[1])
     constants = {"SKEW": skew, "LEVELS": at_once, "NODES": width, "num_warps": warps}
@@ -50,17 +48,7 @@ def _forward(px: Tensor, py: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, 
     return score, px_occupancy, py_occupancy
 
 
-_LATTICE = operator("transducer_lattice_triton", _forward)
-
-
-@triton.jit
-def _box(boundary_ptr, row, symbols, frames):
-    """First symbol and frame of a row, and how many of each it has, all within the lattice."""
-    first_s = tl.minimum(tl.maximum(tl.load(boundary_ptr + 4 * row), 0), symbols).to(tl.int32)
-    first_t = tl.minimum(tl.maximum(tl.load(boundary_ptr + 4 * row + 1), 0), frames).to(tl.int32)
-    last_s = tl.minimum(tl.load(boundary_ptr + 4 * row + 2), symbols).to(tl.int32)
-    last_t = tl.minimum(tl.load(boundary_ptr + 4 * row + 3), frames).to(tl.int32)
-    return first_s, first_t, tl.maximum(last_s - first_s, 0), tl.maximum(last_t - first_t, 0)
+_TRANSDUCER = transducer_operator("transducer_lattice_triton", _forward)
 
 
 @triton.jit
@@ -74,16 +62,10 @@ def _arcs(ptr, level, begin, end, other, LEVELS: tl.constexpr):
 
 @triton.jit
 def _levels(ptr, level, LEVELS: tl.constexpr, NODES: tl.constexpr):
-    found = ()
+    values = ()
     for k in tl.static_range(LEVELS):
-        found += (tl.load(ptr + (level + k) * NODES),)
-    return found
-
-
-@triton.jit
-def _log(x):
-    """float64, −inf as a finite number; what is not a number stays so."""
-    return tl.where(x < _NEVER, _NEVER, x).to(tl.float64)
+        values += (tl.load(ptr + (level + k) * NODES),)
+    return values
 
 
 @triton.jit
@@ -96,7 +78,7 @@ def _sweep_kernel(
     gammas (B, levels, NODES): the probability of the node they lead to.
     """
     row = tl.program_id(0).to(tl.int64)
-    first_s, first_t, last_s, last_t = _box(boundary_ptr, row, symbols, frames)
+    first_s, first_t, last_s, last_t = box(boundary_ptr, row, symbols, frames)
     s = tl.arange(0, NODES)
     # A place beyond the ends is one that no path enters or leaves: what it passes on counts for nothing.
     before, after = (s + NODES - 1) % NODES, (s + 1) % NODES
@@ -108,21 +90,21 @@ def _sweep_kernel(
     py_ptr += (row * (symbols + 1) + first_s + s) * frames + first_t - begin_y
     share_ptr += row * levels * NODES + s
     gamma_ptr += row * levels * NODES + s
-    # After the last frame blanks out of the last node cost nothing: it holds its sum to the end of a block.
-    hold = tl.where(s == last_s, 0.0, _NEVER)
+    # Levels are padded to whole blocks: past its end the last node loops on itself with log-probability 0, and keeps its sum.
+    hold = tl.where(s == last_s, 0.0, NEVER)
 
     last = last_t + SKEW * last_s
-    alpha = tl.where(s == 0, 0.0, _NEVER).to(tl.float64)
-    px = _arcs(px_ptr, 0, begin_x, end_x, _NEVER, LEVELS)
+    alpha = tl.where(s == 0, 0.0, NEVER).to(tl.float64)
+    px = _arcs(px_ptr, 0, begin_x, end_x, NEVER, LEVELS)
     py = _arcs(py_ptr, 0, begin_y, end_y, hold, LEVELS)
     for level in range(0, last, LEVELS):
-        px_next = _arcs(px_ptr, level + LEVELS, begin_x, end_x, _NEVER, LEVELS)
+        px_next = _arcs(px_ptr, level + LEVELS, begin_x, end_x, NEVER, LEVELS)
         py_next = _arcs(py_ptr, level + LEVELS, begin_y, end_y, hold, LEVELS)
         for k in tl.static_range(LEVELS):
-            x, y = tl.gather(alpha, before, 0) + _log(px[k]), alpha + _log(py[k])
+            x, y = tl.gather(alpha, before, 0) + finite(px[k]), alpha + finite(py[k])
             # Sums are float64, for a float32 score of 1e4 has no digits left for the ratio of two paths.
             gap = (x - y).to(tl.float32)
-            ratio = tl.exp2(tl.abs(gap) * -_LOG2_E)
+            ratio = tl.exp2(tl.abs(gap) * -LOG2_E)
             larger = 1 / (1 + ratio)
             tl.store(share_ptr + (level + k) * NODES, tl.where(gap < 0, ratio * larger, larger))
             log1p = tl.full((NODES,), _LOG1P[8], tl.float32)
@@ -131,7 +113,7 @@ def _sweep_kernel(
             alpha = tl.where(gap < 0, y, x) + (log1p * ratio).to(tl.float64)
         px, py = px_next, py_next
     total = tl.sum(tl.where(s == last_s, alpha, 0.0), 0)
-    reached = tl.where(total < 0.1 * _NEVER, 0.0, 1.0)
+    reached = tl.where(total < 0.1 * NEVER, 0.0, 1.0)
     tl.store(score_ptr + row, tl.where(reached > 0, total, float("-inf")))
 
     tl.debug_barrier()  # the compiler may give a share to another thread than the one that stored it
@@ -156,12 +138,12 @@ def _give_kernel(
 ):  # fmt: skip
     """The occupancies: a tile of levels and nodes reads nodes side by side and writes frames side by side."""
     row = tl.program_id(0).to(tl.int64)
-    first_s, first_t, last_s, last_t = _box(boundary_ptr, row, symbols, frames)
+    first_s, first_t, last_s, last_t = box(boundary_ptr, row, symbols, frames)
     level = tl.program_id(1) * LEVELS + tl.arange(0, LEVELS)[:, None]
     s = tl.program_id(2) * NODES + tl.arange(0, NODES)[None, :]
     t_y, t_x = level - SKEW * s, level - SKEW * (s - 1)  # the frames of the arcs into s
-    own, own_s = (s >= first_s) & (s <= first_s + last_s), (s > first_s) & (s <= first_s + last_s)
-    of_y = own & (t_y >= first_t) & (t_y < first_t + last_t)
+    mask, own_s = (s >= first_s) & (s <= first_s + last_s), (s > first_s) & (s <= first_s + last_s)
+    of_y = mask & (t_y >= first_t) & (t_y < first_t + last_t)
     of_x = own_s & (t_x >= first_t) & (t_x < first_t + last_t + SKEW)
     at = (row * levels + level - first_t - SKEW * first_s) * WIDTH + s - first_s
     gamma = tl.load(gamma_ptr + at, of_x | of_y, 0.0)

@@ -59,7 +59,7 @@ def scan(
     carry: Carry,
 ) -> tuple[Tensor, Tensor]:
     """In chunks of ``size`` frames, or where these are few or a reset may cut a chunk in two, frame by frame."""
-    given, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
+    y_dtype, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     batch, time, channels = u.shape
     if initial_state is None:
         initial_state = u.new_zeros(batch, channels, B.shape[0], dtype=dtype)
@@ -74,7 +74,7 @@ def scan(
             y, m = _in_chunks(u, A, B, C, m, lengths, size, carry)
         else:
             y, m = _in_steps(u, A, B, C, m, lengths, reset, carry)
-    return (y if lengths is None else y.masked_fill(past[..., None], 0)).to(given), m
+    return (y if lengths is None else y.masked_fill(past[..., None], 0)).to(y_dtype), m
 
 
 def _in_steps(

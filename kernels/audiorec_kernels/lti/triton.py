@@ -60,8 +60,8 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient is carried likewise, from the last step to the first, and stops at the same resets."""
     reversed_reset = None if reset is None else reset.flip(1)
-    found, dm = _forward(dstarts.flip(1).contiguous(), power.T.contiguous(), dlast, reversed_reset)
-    dadded = found.flip(1)
+    gradients, dm = _forward(dstarts.flip(1).contiguous(), power.T.contiguous(), dlast, reversed_reset)
+    dadded = gradients.flip(1)
     if reset is not None:
         starts = starts.masked_fill(reset[..., None, None].bool(), 0)
     return dadded, torch.einsum("bnkd,bnke->de", starts, dadded), dm
@@ -82,16 +82,16 @@ def _kernel(
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     e = tl.arange(0, ORDER)[None, :]
     inside = row < batch * channels
-    own = inside & (e < order)
+    mask = inside & (e < order)
     k = tl.arange(0, ORDER)[:, None]
     power = tl.load(power_ptr + k * order + e, (k < order) & (e < order), 0.0)
-    m = tl.load(m_ptr + row * order + e, own, 0.0)
+    m = tl.load(m_ptr + row * order + e, mask, 0.0)
     first = (row // channels).to(tl.int64) * steps
     for step in tl.range(0, steps, num_stages=2):
         at = ((first + step) * channels + row % channels) * order + e
-        tl.store(starts_ptr + at, m, own)
-        added = tl.load(added_ptr + at, own, 0.0)
+        tl.store(starts_ptr + at, m, mask)
+        added = tl.load(added_ptr + at, mask, 0.0)
         if reset_ptr is not None:
             m = tl.where(tl.load(reset_ptr + first + step, inside, 0) != 0, 0.0, m)
         m = tl.dot(m, power, added, input_precision="tf32x3")
-    tl.store(last_ptr + row * order + e, m, own)
+    tl.store(last_ptr + row * order + e, m, mask)

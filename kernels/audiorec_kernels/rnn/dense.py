@@ -68,7 +68,7 @@ def dense_gru(
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     if x.shape[1] <= _FEW and not torch.compiler.is_compiling():
         return _few_gru(x, h0, weights, padding)
-    y, _ = torch.gru(x, h0[None], list(weights), True, 1, 0.0, False, False, True)
+    y, _ = torch.gru(x, h0[None], list(weights), True, 1, 0.0, _train(x), False, True)
     if padding is None:
         return y, y[:, -1]
     y = y * ~padding
@@ -86,11 +86,16 @@ def _last(y: Tensor, lengths: Tensor, initial_state: Tensor) -> Tensor:
     return torch.where(lengths[:, None] > 0, y.gather(1, last)[:, 0], initial_state)
 
 
+def _train(x: Tensor) -> bool:
+    """cuDNN keeps what its backward pass needs in training mode alone; there is no dropout that the mode could switch on."""
+    return x.is_cuda and torch.is_grad_enabled()
+
+
 def _layer(
     x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     weights = [w_ih, w_hh, b_ih, b_hh]
-    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, False, False, True)
+    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, _train(x), False, True)
     # By shape, not [0]: while torch.export traces, torch gives them an axis more than they have.
     return y, h_last.view_as(h), c_last.view_as(c)
 

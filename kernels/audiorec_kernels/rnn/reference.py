@@ -50,15 +50,15 @@ def gru(
 
 
 def _recurrent(h: Tensor, R: Tensor) -> Tensor:
-    """(B, gates, H, D): each head's state (B, H, D) times its own matrix."""
+    """(B, gates, H, D): each head's state (B, H, D) times that head's matrix."""
     return torch.einsum("bhi,higd->bghd", h, R)
 
 
 def _over_time(
     step, wx: Tensor, b: Tensor, state: tuple[Tensor | None, ...], lengths: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """y (B, T, H, D), the states' first, in wx's dtype; and the states at each row's own length."""
-    given, (batch, _, _, heads, dim) = wx.dtype, wx.shape
+    """y (B, T, H, D), the first of the states at each frame, in wx's dtype; and the states at each row's length."""
+    y_dtype, (batch, _, _, heads, dim) = wx.dtype, wx.shape
     state = tuple(b.new_zeros(batch, heads, dim) if s is None else s.to(b.dtype) for s in state)
     resets, holds = frames_of(reset, lengths, wx), [None] * wx.shape[1]
     if lengths is not None:
@@ -72,5 +72,5 @@ def _over_time(
             after = step(frame.to(b.dtype) + b, state)
             state = after if hold is None else tuple(torch.where(hold, s, a) for s, a in zip(state, after, strict=True))
             outputs.append(state[0])
-    y = torch.stack(outputs, 1).to(given) if outputs else wx.new_zeros(batch, 0, heads, dim)
+    y = torch.stack(outputs, 1).to(y_dtype) if outputs else wx.new_zeros(batch, 0, heads, dim)
     return (y if lengths is None else y.masked_fill(past, 0)), state

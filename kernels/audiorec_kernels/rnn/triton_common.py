@@ -9,8 +9,10 @@ from triton.runtime.jit import KernelInterface
 from audiorec_kernels.launch import launch
 from audiorec_kernels.precision import full_precision
 
-# Rows of one program that keeps its matrix on chip: the least that a matrix unit takes.
+# Rows of one program that keeps its matrix on chip: as many as a matrix instruction takes. Where that makes fewer programs
+# than the GPU has processors, half as many: the instructions stay as many, but a thread then has half of the gates.
 _ROWS = 16
+_PROCESSORS = 132  # of an H100 or H200
 # Bytes of a recurrent matrix that a multiprocessor holds beside the frames in flight.
 _ON_CHIP = 128 << 10
 # Channels of one program of a frame.
@@ -26,8 +28,9 @@ def fits(R: Tensor) -> bool:
 def chip(R: Tensor, rows: int) -> tuple[tuple[int, int], dict[str, int]]:
     """Grid and constants of a kernel that keeps ``R`` on chip."""
     heads, dim = R.shape[:2]
+    tile = _ROWS if heads * triton.cdiv(rows, _ROWS) >= _PROCESSORS else _ROWS // 2
     warps = 8 if dim > 32 else 4
-    return (heads, triton.cdiv(rows, _ROWS)), {"ROWS": _ROWS, "DIM": _padded(dim), "num_warps": warps}
+    return (heads, triton.cdiv(rows, tile)), {"ROWS": tile, "DIM": _padded(dim), "num_warps": warps}
 
 
 def forward_frames(kernel: KernelInterface, R: Tensor, h: Tensor, y: Tensor, *tensors: Tensor | None) -> None:

@@ -31,7 +31,7 @@ def forward_kernel(
     head = tl.program_id(0)
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
     d = tl.arange(0, DIM)[None, :]
-    own, gate = (row < rows) & (d < dim), heads * dim
+    mask, gate = (row < rows) & (d < dim), heads * dim
     length = tl.full((ROWS, 1), time, tl.int32)
     if lengths_ptr is not None:
         length = tl.load(lengths_ptr + row, row < rows, 0).to(tl.int32)
@@ -41,23 +41,23 @@ def forward_kernel(
     b_r, b_z = tl.load(bias, d < dim, 0.0), tl.load(bias + gate, d < dim, 0.0)
     b_n, b_inner = tl.load(bias + 2 * gate, d < dim, 0.0), tl.load(b_n_ptr + head * dim + d, d < dim, 0.0)
     at_state = row * gate + head * dim + d
-    h = tl.load(h_ptr + at_state, own, 0.0)
+    h = tl.load(h_ptr + at_state, mask, 0.0)
     for t in tl.range(0, time, num_stages=3):
-        frame, valid = row.to(tl.int64) * time + t, own & (t < length)
+        frame, valid = row.to(tl.int64) * time + t, mask & (t < length)
         x = wx_ptr + frame * 3 * gate + head * dim + d
         x_r, x_z = tl.load(x, valid, 0.0), tl.load(x + gate, valid, 0.0)
         x_n = tl.load(x + 2 * gate, valid, 0.0).to(tl.float32) + b_n
         h_before = h
         if reset_ptr is not None:
-            anew = tl.load(reset_ptr + frame, (row < rows) & (t < length), 0) != 0
-            h_before = tl.where(anew, 0.0, h)
+            is_reset = tl.load(reset_ptr + frame, (row < rows) & (t < length), 0) != 0
+            h_before = tl.where(is_reset, 0.0, h)
         narrow = h_before.to(R_ptr.dtype.element_ty)
         r = tl.dot(narrow, R_r, x_r.to(tl.float32) + b_r, input_precision="tf32x3")
         z = tl.dot(narrow, R_z, x_z.to(tl.float32) + b_z, input_precision="tf32x3")
         inner = tl.dot(narrow, R_n, tl.zeros((ROWS, DIM), tl.float32) + b_inner, input_precision="tf32x3")
         h = tl.where(valid, _cell(r, z, x_n, inner, h_before), h)
-        tl.store(y_ptr + frame * gate + head * dim + d, tl.where(valid, h, 0.0), own)
-    tl.store(h_last_ptr + at_state, h, own)
+        tl.store(y_ptr + frame * gate + head * dim + d, tl.where(valid, h, 0.0), mask)
+    tl.store(h_last_ptr + at_state, h, mask)
 
 
 @triton.jit
@@ -69,7 +69,7 @@ def backward_kernel(
     head = tl.program_id(0)
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
     d = tl.arange(0, DIM)[None, :]
-    own, gate = (row < rows) & (d < dim), heads * dim
+    mask, gate = (row < rows) & (d < dim), heads * dim
     length = tl.full((ROWS, 1), time, tl.int32)
     if lengths_ptr is not None:
         length = tl.load(lengths_ptr + row, row < rows, 0).to(tl.int32)
@@ -79,11 +79,11 @@ def backward_kernel(
     b_r, b_z = tl.load(bias, d < dim, 0.0), tl.load(bias + gate, d < dim, 0.0)
     b_n, b_inner = tl.load(bias + 2 * gate, d < dim, 0.0), tl.load(b_n_ptr + head * dim + d, d < dim, 0.0)
     at_state = row * gate + head * dim + d
-    dh = tl.load(dh_last_ptr + at_state, own, 0.0)
+    dh = tl.load(dh_last_ptr + at_state, mask, 0.0)
     narrow = R_ptr.dtype.element_ty
     for back in tl.range(0, time, num_stages=2):
         t = time - 1 - back
-        frame, valid = row.to(tl.int64) * time + t, own & (t < length)
+        frame, valid = row.to(tl.int64) * time + t, mask & (t < length)
         x = wx_ptr + frame * 3 * gate + head * dim + d
         in_head = head.to(tl.int64) * rows * time + frame
         p = products_ptr + in_head * 3 * dim + d
@@ -97,18 +97,18 @@ def backward_kernel(
         dr, dz = tl.where(valid, dr, 0.0).to(narrow), tl.where(valid, dz, 0.0).to(narrow)
         dinner = tl.where(valid, dinner, 0.0).to(narrow)
         dwx = dwx_ptr + frame * 3 * gate + head * dim + d
-        tl.store(dwx, dr, own)
-        tl.store(dwx + gate, dz, own)
-        tl.store(dwx + 2 * gate, tl.where(valid, dn, 0.0), own)
-        tl.store(dinner_ptr + frame * gate + head * dim + d, dinner, own)
+        tl.store(dwx, dr, mask)
+        tl.store(dwx + gate, dz, mask)
+        tl.store(dwx + 2 * gate, tl.where(valid, dn, 0.0), mask)
+        tl.store(dinner_ptr + frame * gate + head * dim + d, dinner, mask)
         dh_before = tl.dot(dr, R_r, dh_before, input_precision="tf32x3")
         dh_before = tl.dot(dz, R_z, dh_before, input_precision="tf32x3")
         dh_before = tl.dot(dinner, R_n, dh_before, input_precision="tf32x3")
         if reset_ptr is not None:
-            anew = tl.load(reset_ptr + frame, (row < rows) & (t < length), 0) != 0
-            dh_before = tl.where(anew, 0.0, dh_before)
+            is_reset = tl.load(reset_ptr + frame, (row < rows) & (t < length), 0) != 0
+            dh_before = tl.where(is_reset, 0.0, dh_before)
         dh = tl.where(valid, dh_before, dh)
-    tl.store(dh_ptr + at_state, dh, own)
+    tl.store(dh_ptr + at_state, dh, mask)
 
 
 @triton.jit(do_not_specialize=["t"])
@@ -119,24 +119,24 @@ def forward_step_kernel(
     """Frame t, after ``products`` (H, B, 3, D), R times the state before it; h is brought up to date in place."""
     row, at = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     gate = heads * dim
-    own, frame = at < gate, row.to(tl.int64) * time + t
+    mask, frame = at < gate, row.to(tl.int64) * time + t
     length = time
     if lengths_ptr is not None:
         length = tl.load(lengths_ptr + row).to(tl.int32)
-    valid = own & (t < length)
+    valid = mask & (t < length)
     x, bias = wx_ptr + frame * 3 * gate + at, b_ptr + at
-    r = tl.load(x, valid, 0.0).to(tl.float32) + tl.load(bias, own, 0.0)
-    z = tl.load(x + gate, valid, 0.0).to(tl.float32) + tl.load(bias + gate, own, 0.0)
-    n = tl.load(x + 2 * gate, valid, 0.0).to(tl.float32) + tl.load(bias + 2 * gate, own, 0.0)
+    r = tl.load(x, valid, 0.0).to(tl.float32) + tl.load(bias, mask, 0.0)
+    z = tl.load(x + gate, valid, 0.0).to(tl.float32) + tl.load(bias + gate, mask, 0.0)
+    n = tl.load(x + 2 * gate, valid, 0.0).to(tl.float32) + tl.load(bias + 2 * gate, mask, 0.0)
     going_on = valid
     if reset_ptr is not None:
         going_on = valid & (tl.load(reset_ptr + frame) == 0)
     p = products_ptr + ((at // dim) * rows + row) * 3 * dim + at % dim
     r, z = r + tl.load(p, going_on, 0.0), z + tl.load(p + dim, going_on, 0.0)
-    inner = tl.load(p + 2 * dim, going_on, 0.0).to(tl.float32) + tl.load(b_n_ptr + at, own, 0.0)
+    inner = tl.load(p + 2 * dim, going_on, 0.0).to(tl.float32) + tl.load(b_n_ptr + at, mask, 0.0)
     at_state = row * gate + at
     h = _cell(r, z, n, inner, tl.load(h_ptr + at_state, going_on, 0.0))
-    tl.store(y_ptr + frame * gate + at, tl.where(valid, h, 0.0), own)
+    tl.store(y_ptr + frame * gate + at, tl.where(valid, h, 0.0), mask)
     tl.store(h_ptr + at_state, h, valid)
 
 
@@ -149,33 +149,33 @@ def backward_step_kernel(
     after it, when R was applied to ``dproducts`` (H, B, 3, D)."""
     row, at = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     gate = heads * dim
-    own, frame = at < gate, row.to(tl.int64) * time + t
+    mask, frame = at < gate, row.to(tl.int64) * time + t
     length = time
     if lengths_ptr is not None:
         length = tl.load(lengths_ptr + row).to(tl.int32)
-    valid = own & (t < length)
+    valid = mask & (t < length)
     head, d = at // dim, at % dim
     in_head = (head * rows + row).to(tl.int64) * time + t
     x, p, bias = wx_ptr + frame * 3 * gate + at, products_ptr + in_head * 3 * dim + d, b_ptr + at
-    r = tl.load(x, valid, 0.0).to(tl.float32) + tl.load(p, valid, 0.0) + tl.load(bias, own, 0.0)
-    z = tl.load(x + gate, valid, 0.0).to(tl.float32) + tl.load(p + dim, valid, 0.0) + tl.load(bias + gate, own, 0.0)
-    n = tl.load(x + 2 * gate, valid, 0.0).to(tl.float32) + tl.load(bias + 2 * gate, own, 0.0)
-    inner = tl.load(p + 2 * dim, valid, 0.0).to(tl.float32) + tl.load(b_n_ptr + at, own, 0.0)
+    r = tl.load(x, valid, 0.0).to(tl.float32) + tl.load(p, valid, 0.0) + tl.load(bias, mask, 0.0)
+    z = tl.load(x + gate, valid, 0.0).to(tl.float32) + tl.load(p + dim, valid, 0.0) + tl.load(bias + gate, mask, 0.0)
+    n = tl.load(x + 2 * gate, valid, 0.0).to(tl.float32) + tl.load(bias + 2 * gate, mask, 0.0)
+    inner = tl.load(p + 2 * dim, valid, 0.0).to(tl.float32) + tl.load(b_n_ptr + at, mask, 0.0)
     h_before = tl.load(before_ptr + in_head * dim + d, valid, 0.0).to(tl.float32)
     at_state, here = row * gate + at, frame * gate + at
     dy = tl.load(dy_ptr + here, valid, 0.0).to(tl.float32)
-    dh = tl.load(dh_ptr + at_state, own, 0.0) + tl.load(dbefore_ptr + (head * rows + row) * dim + d, own, 0.0)
+    dh = tl.load(dh_ptr + at_state, mask, 0.0) + tl.load(dbefore_ptr + (head * rows + row) * dim + d, mask, 0.0)
     dr, dz, dn, dinner, dpast = _cell_backward(r, z, n, inner, h_before, dh + dy)
     dwx = dwx_ptr + frame * 3 * gate + at
-    tl.store(dwx, tl.where(valid, dr, 0.0), own)
-    tl.store(dwx + gate, tl.where(valid, dz, 0.0), own)
-    tl.store(dwx + 2 * gate, tl.where(valid, dn, 0.0), own)
-    tl.store(dinner_ptr + here, tl.where(valid, dinner, 0.0), own)
+    tl.store(dwx, tl.where(valid, dr, 0.0), mask)
+    tl.store(dwx + gate, tl.where(valid, dz, 0.0), mask)
+    tl.store(dwx + 2 * gate, tl.where(valid, dn, 0.0), mask)
+    tl.store(dinner_ptr + here, tl.where(valid, dinner, 0.0), mask)
     going_on = valid
     if reset_ptr is not None:
         going_on = valid & (tl.load(reset_ptr + frame) == 0)
     q = dproducts_ptr + (head * rows + row) * 3 * dim + d
-    tl.store(q, tl.where(going_on, dr, 0.0), own)
-    tl.store(q + dim, tl.where(going_on, dz, 0.0), own)
-    tl.store(q + 2 * dim, tl.where(going_on, dinner, 0.0), own)
-    tl.store(dh_ptr + at_state, tl.where(valid, tl.where(going_on, dpast, 0.0), dh), own)
+    tl.store(q, tl.where(going_on, dr, 0.0), mask)
+    tl.store(q + dim, tl.where(going_on, dz, 0.0), mask)
+    tl.store(q + 2 * dim, tl.where(going_on, dinner, 0.0), mask)
+    tl.store(dh_ptr + at_state, tl.where(valid, tl.where(going_on, dpast, 0.0), dh), mask)

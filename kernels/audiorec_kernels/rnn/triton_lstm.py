@@ -6,6 +6,7 @@ from torch import Tensor
 from audiorec_kernels.arguments import dense
 from audiorec_kernels.launch import launch
 from audiorec_kernels.operator import Operator
+from audiorec_kernels.precision import full_precision
 from audiorec_kernels.rnn.triton_common import backward_frames, by_head, chip, fits, forward_frames, states_before
 from audiorec_kernels.rnn.triton_lstm_kernels import (
     backward_kernel,
@@ -44,17 +45,17 @@ def _forward(
     wx: Tensor, R: Tensor, b: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     inputs = wx, R, b, h, c, lengths, reset
-    found = _outputs(*inputs)
+    outputs = _outputs(*inputs)
     rows, time, _, heads, dim = wx.shape
     if fits(R):
         grid, constants = chip(R, rows)
-        launch(forward_kernel, grid, *inputs, *found, rows, time, heads, dim, **constants)
-        return found
-    y, h_last, c_last, memory = found
+        launch(forward_kernel, grid, *inputs, *outputs, rows, time, heads, dim, **constants)
+        return outputs
+    y, h_last, c_last, memory = outputs
     h_last.copy_(h)
     c_last.copy_(c)
     forward_frames(forward_step_kernel, R, h, y, wx, b, lengths, reset, y, memory, h_last, c_last)
-    return found
+    return outputs
 
 
 def _gradients(dy: Tensor, dh: Tensor, dc: Tensor, dmemory: Tensor, *inputs) -> tuple[Tensor, ...]:
@@ -76,11 +77,12 @@ def _backward(
     y: Tensor,
     memory: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What needs every frame at once are two products: the gates are made anew before the loop, dR comes after it."""
+    """Two products take all frames at once: the gates are computed again before the loop, dR comes after it."""
     rows, time, _, heads, dim = wx.shape
     dwx, dh_first, dc_first = torch.empty_like(wx), torch.empty_like(h), torch.empty_like(c)
     before = states_before(y, h, reset)
-    gates = torch.baddbmm(by_head(wx), before, R.flatten(2))
+    with full_precision(R):
+        gates = torch.baddbmm(by_head(wx), before, R.flatten(2))
     if fits(R):
         grid, constants = chip(R, rows)
         tensors = gates, R, b, c, lengths, reset, memory, dy, dh, dc, dwx, dh_first, dc_first
@@ -90,7 +92,8 @@ def _backward(
         dc_first.copy_(dc)
         tensors = gates, b, c, lengths, reset, memory, dy, dwx, dc_first
         backward_frames(backward_step_kernel, R, dh_first, time, *tensors)
-    dR = (before.mT @ by_head(dwx)).view_as(R)
+    with full_precision(R):
+        dR = (before.mT @ by_head(dwx)).view_as(R)
     return dwx, dR, dwx.sum((0, 1), dtype=torch.float32), dh_first, dc_first
 
 

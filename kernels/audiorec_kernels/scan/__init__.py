@@ -31,7 +31,7 @@ def linear_scan(
 def linear_scan_step(a: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
     """One frame of ``linear_scan``: a h + b, all (B, D), into ``out`` where it is given, which may be ``h`` itself.
 
-    torch's own operator: no call into a library of ours is as short.
+    torch's operator: a call into the native library takes longer.
     """
     return torch.addcmul(b, a, h, out=out)
 

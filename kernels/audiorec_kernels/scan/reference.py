@@ -32,7 +32,7 @@ def log_linear_scan(
     dtype = torch.promote_types(log_b.dtype, torch.float32)
     h = log_b.new_zeros(log_b.shape[0], log_b.shape[2], dtype=dtype)
     h = h if initial_state is None else initial_state.to(dtype)
-    # The log of 0 has no gradient; that of the least positive number weighs nothing in any sum.
+    # The log of 0 has no gradient; that of the smallest positive number adds nothing to any sum.
     tiny = torch.finfo(dtype).tiny
     log_h, log_tiny = h.clamp(min=tiny).log(), math.log(tiny)
     resets = frames_of(reset, lengths, log_b)

@@ -13,7 +13,7 @@ from audiorec_kernels.operator import Operator
 _TILE = {"CHUNKS": 16, "STEPS": 4, "BLOCK": 32, "num_warps": 2}
 # Half of that for what holds more tensors at once: the backwards, and logarithms.
 _HALF = {**_TILE, "num_warps": 4}
-# The logarithm of what is nothing: finite, so that differences of two of them are.
+# log 0: finite, so that the difference of two of them is 0.
 _LOG_ZERO = tl.constexpr(-1e30)
 
 
@@ -78,12 +78,12 @@ def _backward(
     reset: Tensor | None,
     log: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    found = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
+    gradients = _gradients(dy, dlast, a, b, y, initial, lengths, reset, log)
     rows, time, dim = y.shape
-    tensors = a, b, y, initial, lengths, reset, dy, dlast, *found
+    tensors = a, b, y, initial, lengths, reset, dy, dlast, *gradients
     grid = rows, triton.cdiv(dim, _TILE["BLOCK"])
     launch(_backward_kernel, grid, *tensors, time, dim, LOG=log, **_HALF)
-    return found
+    return gradients
 
 
 def _keep(inputs: tuple, outputs: tuple) -> tuple:

@@ -72,8 +72,8 @@ def selective_scan_step(
     (batch, dim), states = u.shape, A.shape[-1]
     frames, wide, channels = (batch, dim), (batch, states), (dim,)
     shapes = frames, frames, (dim, states), wide, wide, channels, frames, channels, (batch, dim, states)
-    given = u, dt, A, B, C, D, z, dt_bias, initial_state
-    if not torch.is_grad_enabled() and all(map(_plain, given, shapes)):
+    inputs = u, dt, A, B, C, D, z, dt_bias, initial_state
+    if not torch.is_grad_enabled() and all(map(_plain, inputs, shapes)):
         return choose(__name__, "selective_scan_step", u)(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state)
     u, dt, B, C = (x[:, None] for x in (u, dt, B, C))
     z = None if z is None else z[:, None]

@@ -29,20 +29,20 @@ def _step_size(dt_ptr, bias, at, valid, SOFTPLUS: tl.constexpr):
 
 
 @triton.jit
-def _transition(dt, A, anew, reset_ptr):
+def _transition(dt, A, is_reset, reset_ptr):
     a = tl.exp2(dt * (A * _LOG2_E))
-    return a if reset_ptr is None else tl.where(anew, 0.0, a)
+    return a if reset_ptr is None else tl.where(is_reset, 0.0, a)
 
 
 @triton.jit
 def _begins(reset_ptr, t, length):
-    """Whether a frame's state before it is zero."""
+    """Whether the state is reset to zero before frame t; never without ``reset``, in the shape of t."""
     return t < 0 if reset_ptr is None else tl.load(reset_ptr + t, t < length, 0) != 0
 
 
 @triton.jit
 def _step(h, a, x, reset_ptr):
-    """The next state; the choice costs something and only a reset needs it."""
+    """The next state, a h + x. With resets a = 0 forgets even a state that is not a number; without, that check is saved."""
     return a * h + x if reset_ptr is None else advance(h, a, x)
 
 
@@ -53,14 +53,15 @@ def forward_kernel(
     SOFTPLUS: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr,
     CHUNKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """``B`` and ``C`` (B, N, T): a state's frames side by side, so that a tile of them is one piece of memory."""
     row = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     state = tl.arange(0, STATES)[:, None]
     chunk = tl.arange(0, CHUNKS)[:, None]
     length = row_length(lengths_ptr, row, time)
-    own, kept = d < dim, (state < N) & (d < dim)
-    bias = 0.0 if bias_ptr is None else tl.load(bias_ptr + d, own, 0.0)
-    D = 0.0 if D_ptr is None else tl.load(D_ptr + d, own, 0.0)
+    mask, kept = d < dim, (state < N) & (d < dim)
+    bias = 0.0 if bias_ptr is None else tl.load(bias_ptr + d, mask, 0.0)
+    D = 0.0 if D_ptr is None else tl.load(D_ptr + d, mask, 0.0)
     states = tl.zeros((STATES, BLOCK), tl.float32)
     if initial_ptr is not None:
         states = tl.load(initial_ptr + (row * dim + d) * N + state, kept, 0.0)
@@ -73,29 +74,34 @@ def forward_kernel(
     for start in range(0, time, CHUNKS * STEPS):
         tile = row * tl.cdiv(time, CHUNKS * STEPS) + start // (CHUNKS * STEPS)
         tl.store(starts_ptr + (tile * N + state) * dim + d, states, kept)
-        dt, x, y, anew = (), (), (), ()
+        dt, x, y, is_reset = (), (), (), ()
         for s in tl.static_range(STEPS):
             t = start + chunk * STEPS + s
-            at, valid = t * dim + d, (t < length) & own
+            at, valid = t * dim + d, (t < length) & mask
             step, _slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             u = tl.load(u_ptr + at, valid, 0.0).to(tl.float32)
-            dt, x, y, anew = dt + (step,), x + (step * u,), y + (u * D,), anew + (_begins(reset_ptr, t, length),)
+            dt, x, y, is_reset = (
+                dt + (step,),
+                x + (step * u,),
+                y + (u * D,),
+                is_reset + (_begins(reset_ptr, t, length),),
+            )
         for n in range(N):
-            A = tl.load(A_ptr + d * N + n, own, 0.0)
+            A = tl.load(A_ptr + d * N + n, mask, 0.0)
             decay, local = tl.full((CHUNKS, BLOCK), 1.0, tl.float32), tl.zeros((CHUNKS, BLOCK), tl.float32)
             a = ()
             for s in tl.static_range(STEPS):
                 t = start + chunk * STEPS + s
-                a_s = _transition(dt[s], A, anew[s], reset_ptr)
-                B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
+                a_s = _transition(dt[s], A, is_reset[s], reset_ptr)
+                B = tl.load(B_ptr + n * time + t, t < length, 0.0).to(tl.float32)
                 a, decay, local = a + (a_s,), _step(decay, a_s, 0.0, reset_ptr), _step(local, a_s, x[s] * B, reset_ptr)
             h, end = scan_chunks(decay, local, tl.sum(tl.where(state == n, states, 0.0), 0), CHUNKS)
             states = tl.where(state == n, end[None, :], states)
             sums = ()
             for s in tl.static_range(STEPS):
                 t = start + chunk * STEPS + s
-                B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
-                C = tl.load(C_ptr + t * N + n, t < length, 0.0).to(tl.float32)
+                B = tl.load(B_ptr + n * time + t, t < length, 0.0).to(tl.float32)
+                C = tl.load(C_ptr + n * time + t, t < length, 0.0).to(tl.float32)
                 h = _step(h, a[s], x[s] * B, reset_ptr)
                 sums += (y[s] + C * h,)
             y = sums
@@ -104,9 +110,9 @@ def forward_kernel(
             at = t * dim + d
             out = y[s]
             if z_ptr is not None:
-                z = tl.load(z_ptr + at, (t < length) & own, 0.0).to(tl.float32)
+                z = tl.load(z_ptr + at, (t < length) & mask, 0.0).to(tl.float32)
                 out *= z * tl.sigmoid(z)
-            tl.store(y_ptr + at, tl.where(t < length, out, 0.0), (t < time) & own)
+            tl.store(y_ptr + at, tl.where(t < length, out, 0.0), (t < time) & mask)
     tl.store(last_ptr + (row * dim + d) * N + state, states, kept)
 
 
@@ -117,18 +123,18 @@ def backward_kernel(
     SOFTPLUS: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr,
     CHUNKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Tile by tile from the last, each made anew from the states that it began with.
+    """Tile by tile from the last, each computed again from the states that it began with. ``B`` and ``C`` are (B, N, T).
 
-    dA, dD and dbias are sums over a row, dB and dC over this program's channels: each has a place of its own.
+    dA, dD and dbias are sums over a row, dB and dC (blocks of channels, B, N, T) over this program's channels.
     """
     row = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     state = tl.arange(0, STATES)[:, None]
     chunk = tl.arange(0, CHUNKS)[:, None]
     length = row_length(lengths_ptr, row, time)
-    own, kept = d < dim, (state < N) & (d < dim)
-    bias = 0.0 if bias_ptr is None else tl.load(bias_ptr + d, own, 0.0)
-    D = 0.0 if D_ptr is None else tl.load(D_ptr + d, own, 0.0)
+    mask, kept = d < dim, (state < N) & (d < dim)
+    bias = 0.0 if bias_ptr is None else tl.load(bias_ptr + d, mask, 0.0)
+    D = 0.0 if D_ptr is None else tl.load(D_ptr + d, mask, 0.0)
     carried = tl.load(dlast_ptr + (row * dim + d) * N + state, kept, 0.0)  # gradient of the states before a frame
     dA = tl.zeros((STATES, BLOCK), tl.float32)
     dD, dbias = tl.zeros((CHUNKS, BLOCK), tl.float32), tl.zeros((CHUNKS, BLOCK), tl.float32)
@@ -144,10 +150,10 @@ def backward_kernel(
         reset_ptr += row * time
     for done in range(tiles):
         tile = tiles - 1 - done
-        dt, u, dy, ddt, dx, y, anew = (), (), (), (), (), (), ()
+        dt, u, dy, ddt, dx, y, is_reset = (), (), (), (), (), (), ()
         for s in tl.static_range(STEPS):
             t = (tile * CHUNKS + chunk) * STEPS + s
-            at, valid = t * dim + d, (t < length) & own
+            at, valid = t * dim + d, (t < length) & mask
             step, _slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             u_s = tl.load(u_ptr + at, valid, 0.0).to(tl.float32)
             dy_s = tl.load(dy_ptr + at, valid, 0.0).to(tl.float32)
@@ -156,30 +162,30 @@ def backward_kernel(
                 dy_s *= z * tl.sigmoid(z)
                 y += (u_s * D,)
             zero = tl.zeros((CHUNKS, BLOCK), tl.float32)
-            anew += (_begins(reset_ptr, t, length),)
+            is_reset += (_begins(reset_ptr, t, length),)
             dt, u, dy, ddt, dx = dt + (step,), u + (u_s,), dy + (dy_s,), ddt + (zero,), dx + (zero,)
         for n in range(N):
-            A = tl.load(A_ptr + d * N + n, own, 0.0)
-            h = tl.load(starts_ptr + (tile * N + n) * dim + d, own, 0.0)
+            A = tl.load(A_ptr + d * N + n, mask, 0.0)
+            h = tl.load(starts_ptr + (tile * N + n) * dim + d, mask, 0.0)
             decay, local = tl.full((CHUNKS, BLOCK), 1.0, tl.float32), tl.zeros((CHUNKS, BLOCK), tl.float32)
             a, h_before = (), ()
             for s in tl.static_range(STEPS):
                 t = (tile * CHUNKS + chunk) * STEPS + s
-                a_s = _transition(dt[s], A, anew[s], reset_ptr)
-                B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
+                a_s = _transition(dt[s], A, is_reset[s], reset_ptr)
+                B = tl.load(B_ptr + n * time + t, t < length, 0.0).to(tl.float32)
                 a += (a_s,)
                 decay, local = decay * a_s, local * a_s + dt[s] * u[s] * B
             h, _end = scan_chunks(decay, local, h, CHUNKS)
             for s in tl.static_range(STEPS):
                 t = (tile * CHUNKS + chunk) * STEPS + s
-                B = tl.load(B_ptr + t * N + n, t < length, 0.0).to(tl.float32)
+                B = tl.load(B_ptr + n * time + t, t < length, 0.0).to(tl.float32)
                 h_before += (h,)
                 h = h * a[s] + dt[s] * u[s] * B
 
             local = tl.zeros((CHUNKS, BLOCK), tl.float32)
             for s in tl.static_range(STEPS - 1, -1, -1):
                 t = (tile * CHUNKS + chunk) * STEPS + s
-                C = tl.load(C_ptr + t * N + n, t < length, 0.0).to(tl.float32)
+                C = tl.load(C_ptr + n * time + t, t < length, 0.0).to(tl.float32)
                 local = a[s] * (C * dy[s] + local)
             g = tl.sum(tl.where(state == n, carried, 0.0), 0)
             g, g_first = scan_chunks(decay, local, g, CHUNKS, REVERSE=True)
@@ -188,7 +194,7 @@ def backward_kernel(
             ddt_n, dx_n, y_n, dA_n = (), (), (), tl.zeros((CHUNKS, BLOCK), tl.float32)
             for s in tl.static_range(STEPS - 1, -1, -1):
                 t = (tile * CHUNKS + chunk) * STEPS + s
-                frame, exists = t * N + n, t < length
+                frame, exists = n * time + t, t < length
                 B = tl.load(B_ptr + frame, exists, 0.0).to(tl.float32)
                 C = tl.load(C_ptr + frame, exists, 0.0).to(tl.float32)
                 g += C * dy[s]
@@ -205,7 +211,7 @@ def backward_kernel(
             dA += tl.where(state == n, tl.sum(dA_n, 0)[None, :], 0.0)
         for s in tl.static_range(STEPS):
             t = (tile * CHUNKS + chunk) * STEPS + s
-            at, valid, inside = t * dim + d, (t < length) & own, (t < time) & own
+            at, valid, inside = t * dim + d, (t < length) & mask, (t < time) & mask
             _again, slope = _step_size(dt_ptr, bias, at, valid, SOFTPLUS)
             ddt_s = tl.where(valid, (ddt[s] + dx[s] * u[s]) * slope, 0.0)
             tl.store(ddt_ptr + at, ddt_s, inside)
@@ -219,5 +225,5 @@ def backward_kernel(
                 tl.store(dz_ptr + at, dy_s * y[s] * gate * (1 + z * (1 - gate)), inside)
     tl.store(dinitial_ptr + (row * dim + d) * N + state, carried, kept)
     tl.store(dA_ptr + (row * dim + d) * N + state, dA, kept)
-    tl.store(dD_ptr + row * dim + d, tl.sum(dD, 0), own)
-    tl.store(dbias_ptr + row * dim + d, tl.sum(dbias, 0), own)
+    tl.store(dD_ptr + row * dim + d, tl.sum(dD, 0), mask)
+    tl.store(dbias_ptr + row * dim + d, tl.sum(dbias, 0), mask)

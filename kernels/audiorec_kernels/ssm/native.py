@@ -8,7 +8,7 @@ from audiorec_kernels.native import kernel, threads
 from audiorec_kernels.operator import Operator
 
 _LANES = 16  # channels of a tile, as in csrc/selective_scan.h
-_CHUNK = 32  # the states before so many frames are kept for the backward pass, and those between made again
+_CHUNK = 32  # frames; the backward pass gets the state before each such chunk, and computes those within it again
 _BLOCK = 128  # channels whose gradients to B and C are summed together
 
 _scan = kernel("selective_scan", sizes=8, tensors=14)

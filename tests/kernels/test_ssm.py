@@ -3,7 +3,7 @@
 import pytest
 import torch
 from audiorec_kernels import backend
-from audiorec_kernels.selective_scan import selective_scan, selective_scan_step
+from audiorec_kernels.ssm import selective_scan, selective_scan_step
 
 BACKENDS = ("reference", "native")
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from audiorec_kernels.arguments import dense
 from audiorec_kernels.launch import launch
 from audiorec_kernels.operator import Operator
-from audiorec_kernels.selective_scan.triton_kernels import backward_kernel, forward_kernel
+from audiorec_kernels.ssm.triton_kernels import backward_kernel, forward_kernel
 
 # Both walk through the same tiles of CHUNKS · STEPS frames: the backward begins each with the states that the forward left.
 _FORWARD = {"CHUNKS": 8, "STEPS": 4, "BLOCK": 16, "num_warps": 1}
@@ -57,12 +57,18 @@ def _forward(
     softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = u, dt, A, B, C, D, z, dt_bias, initial, lengths, reset
-    found = _outputs(*inputs)
+    outputs = _outputs(*inputs)
+    inputs = *inputs[:3], _by_state(B), _by_state(C), *inputs[5:]
     (rows, time, dim), states = u.shape, A.shape[1]
     sizes = {"N": states, "STATES": triton.next_power_of_2(states), "SOFTPLUS": softplus}
     grid = rows, triton.cdiv(dim, _FORWARD["BLOCK"])
-    launch(forward_kernel, grid, *inputs, *found, time, dim, **sizes, **_FORWARD)
-    return found
+    launch(forward_kernel, grid, *inputs, *outputs, time, dim, **sizes, **_FORWARD)
+    return outputs
+
+
+def _by_state(x: Tensor) -> Tensor:
+    """(B, T, N) → (B, N, T): the kernels read one state's frames at a time."""
+    return x.mT.contiguous()
 
 
 def _gradients(dy: Tensor, dlast: Tensor, dstarts: Tensor, *inputs) -> tuple[Tensor, ...]:
@@ -93,13 +99,14 @@ def _backward(
     grid = rows, triton.cdiv(dim, _BACKWARD["BLOCK"])
     du, ddt, dz, dinitial = map(torch.empty_like, (u, dt, u, dlast))
     dA = A.new_empty(rows, dim, states)
-    dB, dC = A.new_empty(2, grid[1], rows, time, states)
+    dB, dC = A.new_empty(2, grid[1], rows, states, time)
     dD, dbias = A.new_empty(2, rows, dim)
-    inputs = u, dt, A, B, C, D, z, dt_bias, lengths, reset, starts, dy, dlast
-    found = du, ddt, dA, dB, dC, dD, dz, dbias, dinitial
+    inputs = u, dt, A, _by_state(B), _by_state(C), D, z, dt_bias, lengths, reset, starts, dy, dlast
+    outputs = du, ddt, dA, dB, dC, dD, dz, dbias, dinitial
     sizes = {"N": states, "STATES": triton.next_power_of_2(states), "SOFTPLUS": softplus}
-    launch(backward_kernel, grid, *inputs, *found, time, dim, **sizes, **_BACKWARD)
-    return du, ddt, dA.sum(0), dB.sum(0).to(B.dtype), dC.sum(0).to(C.dtype), dD.sum(0), dz, dbias.sum(0), dinitial
+    launch(backward_kernel, grid, *inputs, *outputs, time, dim, **sizes, **_BACKWARD)
+    dB, dC = (part.sum(0).mT.to(like.dtype).contiguous() for part, like in ((dB, B), (dC, C)))
+    return du, ddt, dA.sum(0), dB, dC, dD.sum(0), dz, dbias.sum(0), dinitial
 
 
 def _keep(inputs: tuple, outputs: tuple) -> tuple:

@@ -22,7 +22,7 @@ def selective_scan(
     lengths: Tensor | None,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    given, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
+    y_dtype, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     resets = frames_of(reset, lengths, u)
     past = None
     if lengths is not None:
@@ -39,7 +39,7 @@ def selective_scan(
     h = u.new_zeros(u.shape[0], *A.shape) if initial_state is None else initial_state.to(dtype)
     outputs = []
     with full_precision(u):
-        # exp(dt A) is made frame by frame: for all frames at once it would be N times the size of every other tensor.
+        # exp(dt A) is computed frame by frame: of all frames it would be N times the size of every other tensor.
         frames = dt.unbind(1), (dt * u).unbind(1), B.unbind(1), C.unbind(1), resets
         for dt_t, x_t, B_t, C_t, reset_t in zip(*frames, strict=True):
             h = h if reset_t is None else h.masked_fill(reset_t[..., None], 0)
@@ -50,7 +50,7 @@ def selective_scan(
         y = y + D.to(dtype) * u
     if z is not None:
         y = y * F.silu(z.to(dtype))
-    return y.to(given), h
+    return y.to(y_dtype), h
 
 
 def selective_scan_step(
