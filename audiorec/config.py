@@ -1,6 +1,8 @@
 """Typed configuration: plain YAML in, pydantic models out, dotted overrides, and errors that name the key and what it accepts."""
 
+import logging
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -19,42 +21,66 @@ class Config(BaseModel):
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T", bound=Any)
+PLUGINS = "audiorec.plugins"
+log = logging.getLogger(__name__)
+
+
+@cache
+def load_plugins() -> tuple[str, ...]:
+    """Import the module of every entry point in the group ``audiorec.plugins``; returns a line for each that fails.
+
+    The traceback of a failure goes to the logger ``audiorec.config``, level debug.
+    """
+    failures = []
+    for plugin in entry_points(group=PLUGINS):
+        try:
+            plugin.load()
+        except Exception as error:  # whatever a package raises at import
+            package = f" of package {plugin.dist.name} {plugin.dist.version}" if plugin.dist else ""
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            failures.append(f"plugin {plugin.name} ({plugin.value}){package} cannot be imported: {reason}")
+            log.debug("%s", failures[-1], exc_info=True)
+    return tuple(failures)
 
 
 class Registry:
-    """The kinds of one sort of part ("encoder", "heads.…"), each a class whose inner ``Config`` has a literal ``kind``.
+    """The kinds of one part of a model ("encoder", "heads"), each a class whose inner ``Config`` has a literal ``kind``.
 
-    Installed packages add theirs through the entry-point group ``audiorec.plugins``: each entry point names a module
-    whose import registers. They are loaded only when a kind is not known; a model file can never name code.
+    ``default`` is the kind where a config names none. Installed packages add kinds through the entry-point group
+    ``audiorec.plugins``: each entry point names a module whose import registers. They are imported only when a kind is not
+    known; a model file can never name code.
     """
 
-    def __init__(self, sort: str):
-        self.sort = sort
+    def __init__(self, part: str, default: str | None = None):
+        self.part = part
+        self.default = default
         self.kinds: dict[str, Any] = {}
-        self.plugins_loaded = False
 
     def register(self, cls: T) -> T:
         self.kinds[cls.Config.model_fields["kind"].default] = cls
         return cls
 
     def find(self, kind: str) -> Any:
-        if kind not in self.kinds and not self.plugins_loaded:
-            self.plugins_loaded = True
-            for plugin in entry_points(group="audiorec.plugins"):
-                plugin.load()
+        """The class of a kind. Raises ConfigError that names the kinds, and the plugins that cannot be imported."""
+        failures = load_plugins() if kind not in self.kinds else ()
         if kind not in self.kinds:
-            raise ConfigError(f"{self.sort}.kind: unknown kind {kind!r}; it accepts {', '.join(sorted(self.kinds))}")
+            accepted = ", ".join(sorted(self.kinds))
+            raise ConfigError("; ".join([f"{self.part}.kind: unknown kind {kind!r}; it accepts {accepted}", *failures]))
+        for failure in failures:
+            log.warning("%s", failure)
         return self.kinds[kind]
 
-    def parse(self, value: Any) -> Config:
+    def parse(self, value: Any) -> Any:
         """A typed config from a config, a plain dict with ``kind``, or a kind alone."""
         if isinstance(value, Config):
             return value
         if isinstance(value, str):
             value = {"kind": value}
+        if self.default and isinstance(value, Mapping):
+            value = {"kind": self.default, **value}
         if not isinstance(value, Mapping) or "kind" not in value:
-            raise ConfigError(f"{self.sort}: needs a mapping with a key `kind`, one of {', '.join(sorted(self.kinds))}")
-        return parse(self.find(value["kind"]).Config, value, prefix=self.sort)
+            raise ConfigError(f"{self.part}: needs a mapping with a key `kind`, one of {', '.join(sorted(self.kinds))}")
+        return parse(self.find(value["kind"]).Config, value, prefix=self.part)
 
     def build(self, config: Any, *args: Any, **kwargs: Any) -> Any:
         """The part itself: its class called with the typed config first."""
@@ -92,19 +118,45 @@ def read_yaml(path: Path | str) -> Any:
 
 
 def load_config(schema: type[C], path: Path | str, overrides: Iterable[str] = ()) -> C:
-    """A YAML file with ``key.key=value`` overrides laid over it, as a ``schema``."""
+    """A YAML file with ``key.key=value`` overrides laid over it, as a ``schema``.
+
+    ``encoder.kind=mamba`` changes one key and keeps the others; ``encoder={kind: mamba}`` replaces them all.
+    """
     value = read_yaml(path)
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: must hold a mapping of keys")
+    hints = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"override {override!r}: write it as key.key=value")
         try:
-            _set(value, key.split("."), yaml.safe_load(text))
+            former = _set(value, key.split("."), yaml.safe_load(text))
         except yaml.YAMLError:
             raise ConfigError(f"override {override!r}: the value is not YAML") from None
-    return parse(schema, value, source=str(path))
+        part, _, last = key.rpartition(".")
+        if part and last == "kind" and former not in (None, text):
+            hints[part] = f"to drop the keys of kind {former}, replace them all: '{part}={{kind: {text}}}'"
+    try:
+        return parse(schema, value, source=str(path))
+    except ConfigError as error:
+        for part, hint in hints.items():
+            # A nested registry names its own part alone: loss.warmup, not heads.transducer.loss.warmup.
+            if f"{part.rpartition('.')[2]}." in str(error) and "unknown key" in str(error):
+                raise ConfigError(f"{error}; {hint}") from None
+        raise
+
+
+def get_setting(config: Config, key: str) -> Any:
+    """The plain value of a dotted key (``encoder.dim``): a scalar, a list or a dict. Raises ConfigError for no such key."""
+    value = config.model_dump(mode="json")
+    for depth, name in enumerate(parts := key.split(".")):
+        if not isinstance(value, dict) or name not in value:
+            accepted = f"accepted here: {', '.join(value)}" if isinstance(value, dict) else "it is a single value"
+            where = ".".join(parts[:depth]) or "config"
+            raise ConfigError(f"{key}: unknown key; {where}: {accepted}")
+        value = value[name]
+    return value
 
 
 def dump_yaml(config: Config | Mapping) -> str:
@@ -112,12 +164,15 @@ def dump_yaml(config: Config | Mapping) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _set(tree: dict, keys: list[str], value: Any) -> None:
+def _set(tree: dict, keys: list[str], value: Any) -> Any:
+    """Set the value at a path of keys; returns the former one."""
     for depth, key in enumerate(keys[:-1], 1):
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"override {'.'.join(keys)}: {'.'.join(keys[:depth])} is a single value, not a mapping")
+    former = tree.get(keys[-1])
     tree[keys[-1]] = value
+    return former
 
 
 def _explain(schema: type[Config], fault: Mapping[str, Any], prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend: the command line prints it as a single line, without a traceback."""
+"""Exceptions for mistakes that a user can mend: the command line prints them as a single line, without a traceback."""
 
 
 class UserError(Exception):

@@ -1,132 +1,170 @@
-# The stages that all corpora share; egs/<corpus>/run.sh sources this. A corpus says, before:
-#   corpus    its name, the title of its results
-#   recipe    what is trained where no recipe is named
-#   splits    its ways to divide the data, each with a training of its own; the first one is the corpus's main one
-#   options   settings of the recipe that the corpus needs, key=value
-#   options_of  a function, where there is one: options_of RECIPE says which one recipe needs besides
-#   prepare   a function: prepare DIR writes DIR/<split>/{train,dev,test}
-#   demo      a function: what to show at the end of --demo
+# The stages that all corpora share; egs/<corpus>/run.sh sources this. A corpus sets, before:
+#   corpus        its name
+#   title         the title of its results
+#   recipe        the recipe that is trained where --recipe names none
+#   splits        its ways to divide the data, each with a training of its own; the first is the main one
+#   options       settings of the recipe that the corpus needs, key=value
+#   options_of    a function, if there is one: options_of RECIPE prints the settings that one recipe needs besides
+#   demo_options  settings for --demo
+#   notes         lines for the end of the results
+#   prepare       a function: prepare DIR writes DIR/<split>/{train,dev,test}
+#   demo          a function: what to show at the end of --demo
 #
 #   0 data   1 check   2 text   3 train   4 average   5 decode   6 score
 #
-# A stage that is done is skipped, unless what it is made from is newer. One that was cut off starts clean, but training,
-# which goes on where it was.
+# A stage that is done is skipped, unless its sources are newer or its settings others. A stage that was cut off starts
+# clean, but for training, which goes on where it stopped and refuses other settings.
+#
+# Bash 3.2, as on a Mac, calls an empty array unbound: write ${name[@]+"${name[@]}"} (tests/recipes/test_shell.py).
 
-usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--splits \"NAME ...\"] [--demo] [key=value ...]"
-stage=0 stop_stage=6 demo=false wanted_splits=
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--splits \"NAME ...\"] [--demo] [key=value ...]
+              [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
+              --hotwords, --hotwords-score, --skip-blank, --head, --device]
+       Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
+       --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4"
+wrong_use() {
+  echo "${1:-$(echo "$usage" | head -n 1)}" >&2
+  exit 2
+}
+absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
+quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
+
+stage=0 stop_stage=6 demo=false wanted_splits='' seed=''
 data=data exp=exp chunks="40 160 640" best=5
-settings=()
+settings=() decode_options=() decode_name='' shown=''
 while [ $# -gt 0 ]; do
   case $1:$# in
-    --stage:1 | --stop-stage:1 | --recipe:1 | --splits:1) echo "$usage" >&2 && exit 2 ;;
+    --help:* | -h:*) echo "$usage" && exit 0 ;;
+    --demo:*) demo=true ;;
+    --*:1) wrong_use ;;
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
     --recipe:*) recipe=$2 && shift ;;
     --splits:*) wanted_splits=$2 && shift ;;
-    --demo:*) demo=true ;;
-    --help:* | -h:*) echo "$usage" && exit 0 ;;
-    *=*) settings+=("$1") ;;
-    *) echo "$usage" >&2 && exit 2 ;;
+    --decode-name:*) decode_name=$2 shown+=" $1 $2" && shift ;;
+    --lm:* | --hotwords:*) decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift ;;
+    --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --skip-blank:* | --head:* | --device:*)
+      decode_options+=("$1" "$2") shown+=" $1 $(quoted "$2")" && shift
+      ;;
+    --*) wrong_use ;;
+    *=*)
+      settings+=("$1") shown+=" $(quoted "$1")"
+      case $1 in trainer.seed=*) seed=${1#*=} ;; esac
+      ;;
+    *) wrong_use ;;
   esac
   shift
 done
+case $stage$stop_stage in *[!0-9]*) wrong_use "error: --stage and --stop-stage need a number from 0 to 6" ;; esac
+case $decode_name in */* | .*) wrong_use "error: --decode-name $decode_name: must be the name of a folder" ;; esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-[ -x "$root/.venv/bin/audiorec" ] && PATH="$root/.venv/bin:$PATH"
-[ -f "$root/recipes/$recipe.yaml" ] || { echo "error: recipes/$recipe.yaml: no such recipe" >&2 && exit 2; }
+for bin in "$root/.venv/bin" "$root/.venv/Scripts"; do # Scripts: Windows
+  if [ -x "$bin/audiorec" ] || [ -x "$bin/audiorec.exe" ]; then PATH="$bin:$PATH"; fi
+done
+recipe_file=$root/recipes/$recipe.yaml
+[ -f "$recipe_file" ] || wrong_use "error: recipes/$recipe.yaml: no such recipe"
 if declare -F options_of >/dev/null; then options+=($(options_of "$recipe")); fi
 main_split=${splits%% *}
 for split in ${wanted_splits:=$splits}; do
-  case " $splits " in *" $split "*) ;; *) echo "error: --splits $split: the splits are $splits" >&2 && exit 2 ;; esac
+  case " $splits " in *" $split "*) ;; *) wrong_use "error: --splits $split: the splits are $splits" ;; esac
 done
-command="egs/$corpus/run.sh --recipe $recipe${settings[*]:+ ${settings[*]}}"
+command="egs/$corpus/run.sh --recipe $recipe$shown"
+if $demo; then command+=" --demo"; fi
 if $demo; then
   data=exp/demo/data exp=exp/demo chunks=100 wanted_splits=$main_split
-  command="egs/$corpus/run.sh --demo --recipe $recipe"
-  settings=("${demo_options[@]}" "${settings[@]}")
+  options+=(${demo_options[@]+"${demo_options[@]}"})
 fi
+all_settings=(${options[@]+"${options[@]}"} ${settings[@]+"${settings[@]}"})
 
 wanted() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
 
-# once MARK SOURCE COMMAND...: run the command unless the file MARK says that it was done after SOURCE was last made.
+# once MARK SOURCE SETTINGS COMMAND...: run the command unless the file MARK holds these settings, with which it was
+# finished after SOURCE was last written.
 once() {
-  local mark=$1 source=$2 && shift 2
-  if [ -e "$mark" ] && ! [ "$source" -nt "$mark" ]; then return; fi
+  local mark=$1 source=$2 chosen=$3 && shift 3
+  if [ -e "$mark" ] && ! [ "$source" -nt "$mark" ] && [ "$(cat "$mark")" = "$chosen" ]; then return; fi
   "$@"
-  mkdir -p "$(dirname "$mark")" && touch "$mark"
+  mkdir -p "$(dirname "$mark")" && echo "$chosen" >"$mark"
 }
+
+setting() { audiorec config get "$recipe_file" "$@" ${all_settings[@]+"${all_settings[@]}"}; }
 
 run_of() { # run_of SPLIT [RECIPE]
-  local name=${2:-$recipe}
-  [ "$1" = "$main_split" ] && echo "$exp/$name" || echo "$exp/${name}_$1"
+  local name=${2:-$recipe}${seed:+_seed$seed}
+  if [ "$1" = "$main_split" ]; then echo "$exp/$name"; else echo "$exp/${name}_$1"; fi
 }
-
-# What a recipe begins with, where that is another one's training on the same split.
-begins_with() { case $1 in lstm_tdt) echo lstm_rnnt ;; *) return 1 ;; esac; }
 
 prepare_clean() { rm -rf "$data" && prepare "$data"; }
 
 check() { for part in train dev test; do audiorec data validate "$data/$1/$part"; done; }
 
-train() {
-  local first before=
-  if first=$(begins_with "$recipe") && [[ " ${settings[*]}" != *" trainer.init_from="* ]]; then
+tokenizer() { # tokenizer SPLIT
+  audiorec tokenizer "$data/$1/train" --recipe "$recipe_file" --out "$data/$1/tokenizer" \
+    ${all_settings[@]+"${all_settings[@]}"}
+}
+
+train() { # train SPLIT
+  local values first='' given='' before=''
+  values=$(setting trainer.init_from_recipe trainer.init_from)
+  { read -r first && read -r given; } <<<"$values" || true
+  if [ -n "$first" ] && [ -z "$given" ]; then
     before=$(run_of "$1" "$first")
     if ! [ -d "$before/model" ]; then
       echo "error: $recipe begins with $before, which is not there: first the same with --recipe $first" >&2
       exit 1
     fi
   fi
-  audiorec train "$root/recipes/$recipe.yaml" "${options[@]}" ${before:+trainer.init_from="$before"} "${settings[@]}" \
+  audiorec train "$recipe_file" ${all_settings[@]+"${all_settings[@]}"} ${before:+trainer.init_from="$before"} \
     --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$data/$1/tokenizer" --out "$(run_of "$1")"
 }
 
-average() { # average RUN: of its best checkpoints, where a short run has fewer of all
-  local made && made=$(find "$1/checkpoints" -name 'epoch*.ckpt' | wc -l)
-  audiorec average "$1" --best $((made < best ? made : best))
+average() { # average RUN: of its best checkpoints; a short run has fewer of them
+  local count && count=$(find "$1/checkpoints" -name 'epoch*.ckpt' | wc -l)
+  audiorec average "$1" --best $((count < best ? count : best)) --valid "$data/$split/dev"
 }
 
-decode() { # decode SPLIT NAME OPTIONS...
-  local run && run=$(run_of "$1") && local out=$run/decode/$2
-  audiorec decode "$run" --data "$data/$1/test" --out "$out" "${@:3}"
+# decode SPLIT NAME OPTIONS...: into the run's decode/NAME, or decode/<decode-name>-NAME.
+decode() {
+  local split=$1 name=${decode_name:+$decode_name-}$2 run && shift 2 && run=$(run_of "$split")
+  set -- "$@" ${decode_options[@]+"${decode_options[@]}"}
+  once "$run/decode/.$name" "$run/model/model.safetensors" "$*" \
+    audiorec decode "$run" --data "$data/$split/test" --out "$run/decode/$name" "$@"
 }
 
-score() { # score SPLIT NAME OPTIONS...
-  local out && out=$(run_of "$1")/decode
-  echo -n "$recipe on $1, $2: "
-  audiorec score "$data/$1/test" "$out/$2" "${@:3}" --label "recipe=$recipe" --label "split=$1" \
+score() { # score SPLIT NAME [SAME]: SAME is the decoding whose words should be the same
+  local prefix=${decode_name:+$decode_name-} folder && folder=$(run_of "$1")/decode
+  echo -n "$recipe on $1, $prefix$2: "
+  audiorec score "$data/$1/test" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
+    ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe" --label "split=$1" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 
-if wanted 0; then once "$data/.done" local/prepare.py prepare_clean; fi
+if wanted 0; then once "$data/.done" local/prepare.py "" prepare_clean; fi
 for split in $wanted_splits; do
-  run=$(run_of "$split") model=$(run_of "$split")/model/model.safetensors
-  kind=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.kind=//p')
-  size=$(printf '%s\n' "${options[@]}" | sed -n 's/^tokenizer.size=//p')
-  if wanted 1; then once "$data/$split/.checked" "$data/.done" check "$split"; fi
+  run=$(run_of "$split")
+  if wanted 1; then once "$data/$split/.checked" "$data/.done" "" check "$split"; fi
   if wanted 2; then
-    once "$data/$split/tokenizer/.done" "$data/.done" \
-      audiorec tokenizer "$data/$split/train" --kind "${kind:-bpe}" ${size:+--size "$size"} --out "$data/$split/tokenizer"
+    chosen=$(setting tokenizer)
+    once "$data/$split/tokenizer/.done" "$data/.done" "$chosen" tokenizer "$split"
   fi
   if wanted 3; then train "$split"; fi
-  if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" average "$run"; fi
+  if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" "" average "$run"; fi
+  if wanted 5 || wanted 6; then latencies=$(audiorec info "$run" --latencies); fi # a model of several: at each of them
   if wanted 5; then
-    once "$run/decode/.offline" "$model" decode "$split" offline
-    for ms in $chunks; do
-      once "$run/decode/.streamed-$ms" "$model" decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1
-    done
-    for ahead in $(audiorec info "$run" --latencies); do # a model of several latencies, at each of them
-      once "$run/decode/.offline-at-$ahead" "$model" decode "$split" "offline-at-$ahead" --latency-ms "$ahead"
-      once "$run/decode/.streamed-at-$ahead" "$model" \
-        decode "$split" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
+    decode "$split" offline
+    for ms in $chunks; do decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1; done
+    for ahead in $latencies; do
+      decode "$split" "offline-at-$ahead" --latency-ms "$ahead"
+      decode "$split" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
     done
   fi
   if wanted 6; then
     score "$split" offline
-    for ms in $chunks; do score "$split" "streamed-$ms" --same-as "$run/decode/offline"; done
-    for ahead in $(audiorec info "$run" --latencies); do
+    for ms in $chunks; do score "$split" "streamed-$ms" offline; done
+    for ahead in $latencies; do
       score "$split" "offline-at-$ahead"
-      score "$split" "streamed-at-$ahead" --same-as "$run/decode/offline-at-$ahead"
+      score "$split" "streamed-at-$ahead" "offline-at-$ahead"
     done
     audiorec card "$run" "$run"/decode/*/score.json
   fi
@@ -134,5 +172,5 @@ done
 if wanted 6 && $demo; then
   demo
 elif wanted 6; then
-  audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" "${notes[@]/#/--note=}"
+  audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" ${notes[@]+"${notes[@]/#/--note=}"}
 fi

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OPTIONAL = (
     *("torchaudio", "triton", "k2", "kaldi_native_fbank", "sounddevice"),
-    *("lhotse", "lightning", "pytorch_lightning", "jiwer", "matplotlib", "tensorboard"),
+    *("lhotse", "lightning", "pytorch_lightning", "matplotlib", "tensorboard"),
 )
 
 # Arguments: a package, then the modules that shall be absent. Prints the modules that were imported.
@@ -77,10 +77,36 @@ def test_importing_audiorec_costs_nothing():
     assert not loaded & {"torch", "numpy", "pydantic", "yaml", "typer", "rich"}
 
 
+def test_the_api_is_shown_and_documented():
+    import pydoc
+
+    import audiorec
+
+    assert set(audiorec.__all__) <= set(dir(audiorec)) and not {"Any", "import_module"} & set(dir(audiorec))
+    assert all(getattr(audiorec, name) is not None for name in dir(audiorec))
+    text = pydoc.plain(pydoc.render_doc(audiorec))
+    assert "load(path" in text and "class Recognizer" in text
+
+
 def test_help_needs_no_torch():
     usage, _, loaded = python(HELP).rpartition("LOADED")
     assert "transcribe" in usage
     assert "torch" not in loaded.split()
+
+
+SCORE = """
+import sys
+for library in sys.argv[3:]:
+    sys.modules[library] = None
+sys.argv = ["audiorec", "score", *sys.argv[1:3]]
+from audiorec.cli import main
+main()
+"""
+
+
+def test_score_needs_no_optional_part(tmp_path):
+    (tmp_path / "text").write_text("a one two\n")
+    assert "WER 0.00 %" in python(SCORE, str(tmp_path / "text"), str(tmp_path / "text"), *OPTIONAL)
 
 
 def wheel(folder: Path, **environment: str) -> tuple[str, list[str], str]:

@@ -1,12 +1,15 @@
 """The command line as a person meets it: exit codes, one-line errors, and a whole path from data to score."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 
+import audiorec
 from audiorec.audio.read import write
 from audiorec.data.kaldi import Utterance, write_data_dir
 
@@ -79,6 +82,63 @@ def test_decode_with_a_beam_an_n_gram_and_hotwords(model_dir, data, tmp_path):
     assert done.returncode == 0 and "seven nine" in (tmp_path / "out/text").read_text(), done.stderr
 
 
+def test_one_bad_file_among_many_is_named_and_the_others_are_transcribed(model_dir, data, tmp_path):
+    (tmp_path / "bad.wav").write_text("no audio")
+    good = sorted((data.parent / "audio").glob("*"))
+    done = run("transcribe", model_dir, good[0], tmp_path / "bad.wav", tmp_path / "none.wav", *good[1:])
+    assert done.returncode == 1 and [line.split("\t")[0] for line in done.stdout.splitlines()] == list(map(str, good))
+    errors = done.stderr.splitlines()
+    assert len(errors) == 3 and "bad.wav: not readable" in errors[0] and "none.wav: no such file" in errors[1]
+    assert errors[2] == f"error: 2 of {len(good) + 2} files were not transcribed"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+def test_a_bar_is_for_the_terminal_and_words_are_for_the_file(model_dir, data):
+    here, terminal = os.openpty()
+    files, shown = sorted((data.parent / "audio").glob("*")), bytearray()
+
+    def read() -> None:  # a terminal that nobody reads stops who writes to it
+        while not shown.endswith(b"end"):
+            shown.extend(os.read(here, 1000))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    code = "from audiorec.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "transcribe", str(model_dir), *map(str, files)],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        env={**os.environ, "TERM": "xterm"},
+        timeout=120,
+    )
+    os.write(terminal, b"end")
+    reader.join(10)
+    os.close(terminal)
+    os.close(here)
+    assert done.returncode == 0 and b"transcribing" in shown
+    assert done.stdout == run("transcribe", model_dir, *files).stdout and done.stdout.count("\n") == len(files)
+
+
+def test_transcribe_takes_the_options_of_a_search(model_dir, data, tmp_path):
+    (tmp_path / "hotwords").write_text("seven nine :9\n")
+    audio = data.parent / "audio/u1.wav"
+    plain = run("transcribe", model_dir, audio)
+    search = "--search", "beam", "--beam", 6, "--hotwords", tmp_path / "hotwords", "--device", "auto"
+    assert run("transcribe", model_dir, audio, *search).stdout.count("seven nine") > plain.stdout.count("seven nine")
+
+
+def test_version_and_completion():
+    version = run("--version")
+    assert (version.returncode, version.stdout) == (0, f"audiorec {audiorec.__version__}\n")
+    environment = {"_AUDIOREC_COMPLETE": "complete_bash", "COMP_WORDS": "audiorec tr", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['audiorec']; from audiorec.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert set(done.stdout.split()) == {"train", "transcribe"}, done.stderr
+
+
 def broken_data(tmp_path):
     (tmp_path / "wav.scp").write_text("a a.wav\n")
     (tmp_path / "text").write_text("a one\nb two\n")
@@ -101,7 +161,13 @@ def broken_data(tmp_path):
         (2, "unknown key", lambda m, d, t: train(d, t, "encoder.dmi=3")),
         (2, "integer", lambda m, d, t: train(d, t, "encoder.dim=wide")),
         (2, "search.kind", lambda m, d, t: decode(m, d, t, "--search", "wide")),
-        (2, "need a beam", lambda m, d, t: decode(m, d, t, "--hotwords", t)),
+        (2, "hotwords: needs a beam: add --search beam", lambda m, d, t: decode(m, d, t, "--hotwords", t)),
+        (2, "lm: needs a beam: add --search beam", lambda m, d, t: ["transcribe", m, d, "--lm", t]),
+        (2, "beam: needs a beam: add --search beam", lambda m, d, t: decode(m, d, t, "--beam", 8)),
+        (2, "no effect without lm", lambda m, d, t: decode(m, d, t, "--search", "beam", "--lm-weight", 0.5)),
+        (2, "add --streaming", lambda m, d, t: decode(m, d, t, "--chunk-ms", 80)),
+        (1, "device 'gpu'", lambda m, d, t: ["transcribe", m, d, "--device", "gpu"]),
+        (1, "device 'meta'", lambda m, d, t: ["align", m, "--data", d, "--out", t / "out", "--device", "meta"]),
         (1, "no such file", lambda m, d, t: ["train", t / "none.yaml", "--train", d, "--valid", d, "--out", t / "out"]),
     ],
 )

@@ -6,23 +6,39 @@ from typing import Annotated
 
 import typer
 
+from audiorec import __version__
 from audiorec.errors import ConfigError, UserError
 
 # Packages that a plain install does not bring, and the extra that does.
-EXTRAS = {"lightning": "train", "lhotse": "train", "jiwer": "train", "matplotlib": "train", "tensorboard": "train"}
+EXTRAS = {"lightning": "train", "lhotse": "train", "matplotlib": "train", "tensorboard": "train"}
 
 app = typer.Typer(
     name="audiorec",
     help="Streaming speech recognition: what you measure offline is what you get live.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Kaldi data directories.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Model = Annotated[Path, typer.Argument(help="A model directory, or a run that holds one.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, …")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the first that works of cuda, mps, cpu.")]
+Head = Annotated[str | None, typer.Option(help="The head to use; else the first.")]
+Latency = Annotated[float | None, typer.Option(min=0, help="Look-ahead of the attention.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"audiorec {__version__}")
+        raise typer.Exit
+
+
+_VERSION = typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+
+
+@app.callback()
+def _options(version: Annotated[bool, _VERSION] = False) -> None:
+    pass
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`audiorec info`: what a model is."""
+"""`audiorec info`: a model described."""
 
 import math
 import sys
@@ -19,7 +19,7 @@ def info(
         bool, typer.Option("--latencies", help="Only the other look-aheads to stream at, in ms.")
     ] = False,
 ) -> None:
-    """What a model is: sizes, work, latency and state, part by part."""
+    """Describe a model: sizes, work, latency and state, part by part."""
     from rich.console import Console
     from rich.table import Table
 
@@ -29,23 +29,23 @@ def info(
         config = load_model_config(model, overrides or [])
         facts, tables = describe(AsrModel(config, vocabulary(config)).eval(), None, config)
     elif overrides:
-        raise ConfigError(f"{overrides[0]}: settings go with a recipe; {model} is made already")
+        raise ConfigError(f"{overrides[0]}: settings go with a recipe; {model} is a trained model")
     else:
-        made = load_model(model)
+        asr, tokenizer, config = load_model(model)
         if latencies:
-            others = [ms for ms in made[0].latencies if math.isfinite(ms) and ms != made[0].look_ahead_ms]
+            others = [ms for ms in asr.latencies if math.isfinite(ms) and ms != asr.look_ahead_ms]
             print(" ".join(f"{ms:g}" for ms in others))
             return
-        facts, tables = describe(*made)
+        facts, tables = describe(asr, tokenizer, config)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    shown = Table(show_header=False, box=None)
+    grid = Table(show_header=False, box=None)
     for fact in facts.items():
-        shown.add_row(*fact)
-    console.print(shown)
+        grid.add_row(*fact)
+    console.print(grid)
     for table in tables:
-        shown = Table(box=None, title=table.title, title_justify="left", title_style="bold")
+        grid = Table(box=None, title=table.title, title_justify="left", title_style="bold")
         for i, column in enumerate(table.columns):
-            shown.add_column(column, justify="right" if i else "left", no_wrap=True)
+            grid.add_column(column, justify="right" if i else "left", no_wrap=True)
         for row in table.rows:
-            shown.add_row(*row)
-        console.print("", shown)
+            grid.add_row(*row)
+        console.print("", grid)

@@ -2,54 +2,50 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Model, app
+from audiorec.cli.app import Device, Head, Latency, Model, app
+from audiorec.cli.search import with_search
+from audiorec.errors import ConfigError, UserError
 
 
 @app.command()
+@with_search
 def decode(
     model: Model,
     *,
     data: Annotated[Path, typer.Option(help="Data directory to decode.")],
     out: Annotated[Path, typer.Option(help="Folder for text, words.ctm and decode.json.")],
     streaming: Annotated[bool, typer.Option(help="Feed each utterance in pieces, as if live.")] = False,
-    chunk_ms: Annotated[float, typer.Option(min=1, help="Size of the pieces.")] = 160.0,
-    head: Annotated[str | None, typer.Option(help="The head that decodes; else the first.")] = None,
-    latency_ms: Annotated[float | None, typer.Option(min=0, help="Look-ahead of the attention.")] = None,
-    search: Annotated[str, typer.Option(help="greedy or beam.")] = "greedy",
-    beam: Annotated[int, typer.Option(min=1, help="Hypotheses of the beam.")] = 4,
-    lm: Annotated[Path | None, typer.Option(help="ARPA n-gram over the tokenizer's pieces; needs a beam.")] = None,
-    lm_weight: Annotated[float, typer.Option(min=0, help="Weight of the n-gram.")] = 0.3,
-    lm_bonus: Annotated[float, typer.Option(help="Bonus of each token: an n-gram makes long texts unlikely.")] = 0.0,
-    hotwords: Annotated[Path | None, typer.Option(help="Phrases, one a line, `phrase :2.5`; needs a beam.")] = None,
-    hotwords_score: Annotated[float, typer.Option(help="Bonus of each token of a phrase.")] = 1.5,
-    skip_blank: Annotated[float | None, typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,
+    chunk_ms: Annotated[float | None, typer.Option(min=1, show_default="160", help="Size of the pieces.")] = None,
+    head: Head = None,
+    latency_ms: Latency = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
     device: Device = "cpu",
+    search: dict[str, Any],
 ) -> None:
     """Decode a data directory, offline or streamed."""
     import torch
 
     from audiorec.evaluation.decode import decode
-    from audiorec.recognizer import load
+    from audiorec.models import find_model, load_model_config
 
+    if chunk_ms is not None and not streaming:
+        raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
     if threads:
         torch.set_num_threads(threads)
-    settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "skip_blank": skip_blank}
-    settings |= {"lm_bonus": lm_bonus, "hotwords": hotwords, "hotwords_score": hotwords_score}
-    recognizer = load(model, device, head, settings)
-    took = model / "training.json"  # a run folder has one, a model directory alone does not
-    about = json.loads(took.read_text()) if took.exists() else {}
-    about["command"] = " ".join(["audiorec", *sys.argv[1:]])
-    if latency_ms is not None:
-        recognizer = recognizer.at_latency(latency_ms)
+    recognizer = _load(model, device, head, search, latency_ms)
+    record = model / "training.json"  # a run folder has one, a model directory alone does not
+    facts = json.loads(record.read_text()) if record.exists() else {}
+    facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
+    facts["normalize"] = load_model_config(find_model(model) / "config.yaml").tokenizer.normalize.model_dump()
     if recognizer.model.latencies:
-        about["latency_ms"] = recognizer.model.look_ahead_ms
-    summary = decode(recognizer, data, out, chunk_ms if streaming else None, about)
+        facts["latency_ms"] = recognizer.model.look_ahead_ms
+    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
 
@@ -60,29 +56,44 @@ def align(
     *,
     data: Annotated[Path, typer.Option(help="Data directory with texts.")],
     out: Annotated[Path, typer.Option(help="Folder for tokens.ctm, words.ctm and align.json.")],
-    head: Annotated[str | None, typer.Option(help="The head that aligns; else the first.")] = None,
+    head: Head = None,
     device: Device = "cpu",
 ) -> None:
-    """Find when each token and word of a data directory was said."""
+    """Find when each token and word of a data directory begins and ends."""
     from audiorec.evaluation.align import align
+    from audiorec.models import find_device
 
-    summary = align(model, data, out, head, device)
+    summary = align(model, data, out, head, find_device(device))
     for name, reason in summary["left_out"].items():
         print(f"{name}: left out: {reason}", file=sys.stderr)
     print(f"{out}: {summary['utterances']} utterances aligned, {len(summary['left_out'])} left out")
 
 
 @app.command()
+@with_search
 def transcribe(
-    model: Model, files: Annotated[list[Path], typer.Argument(help="Audio files.")], device: Device = "cpu"
+    model: Model,
+    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
+    *,
+    head: Head = None,
+    latency_ms: Latency = None,
+    device: Device = "cpu",
+    search: dict[str, Any],
 ) -> None:
-    """Print the words of recordings, a line each."""
-    from audiorec.recognizer import load
-
-    recognizer = load(model, device)
-    for file in files:
-        text = recognizer.transcribe(file).text
-        print(text if len(files) == 1 else f"{file}\t{text}", flush=True)
+    """Print the words of recordings, a line each. A file that cannot be read is named, the others are transcribed."""
+    recognizer = _load(model, device, head, search, latency_ms)
+    if len(files) == 1:
+        print(recognizer.transcribe(files[0]).text)
+        return
+    failed = 0
+    for file in _with_bar(files):
+        try:
+            print(f"{file}\t{recognizer.transcribe(file).text}", flush=True)
+        except UserError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr, flush=True)
+    if failed:
+        raise UserError(f"{failed} of {len(files)} files were not transcribed")
 
 
 @app.command()
@@ -92,11 +103,11 @@ def mic(
     speed: Annotated[float, typer.Option(min=0, help="With --file: 1 is live, 0 as fast as can be.")] = 1.0,
     device: Annotated[str | None, typer.Option(help="Microphone: its number or part of its name.")] = None,
 ) -> None:
-    """Words of the microphone as they are spoken; Ctrl-C ends."""
+    """Words of the microphone as they come; Ctrl-C ends."""
     from itertools import chain
 
     from audiorec.recognizer import load
-    from audiorec.serving.mic import as_if_live, microphone, show
+    from audiorec.serving.mic import Microphone, as_if_live, show
 
     recognizer = load(model)
     if file:
@@ -104,7 +115,30 @@ def mic(
         first, rate = next(pieces)
         print(f"playing {file}, Ctrl-C ends", file=sys.stderr, flush=True)
         show(recognizer, chain([first], (samples for samples, _ in pieces)), rate)
-    else:
-        rate = recognizer.sample_rate
-        print("listening, Ctrl-C ends", file=sys.stderr, flush=True)
-        show(recognizer, microphone(rate, int(device) if device and device.isdigit() else device), rate)
+        return
+    rate = recognizer.sample_rate
+    microphone = Microphone(rate, int(device) if device and device.isdigit() else device)
+    print("listening, Ctrl-C ends", file=sys.stderr, flush=True)
+    show(recognizer, microphone, rate)
+    if loss := microphone.loss():
+        print(f"warning: {loss}", file=sys.stderr)
+
+
+def _load(model: Path, device: str, head: str | None, search: dict[str, Any], latency_ms: float | None) -> Any:
+    from audiorec.recognizer import load
+
+    recognizer = load(model, device, head, search)
+    return recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
+
+
+def _with_bar(files: list[Path]) -> Iterator[Path]:
+    """The files one by one, with a bar of progress on a terminal."""
+    if not sys.stderr.isatty():
+        yield from files
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Redirected, print() goes above the bar; a file or pipe that standard output leads to must not be.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
+        yield from progress.track(files, description="transcribing")

@@ -1,12 +1,13 @@
 """Commands that make models: train, average, tokenizer, lm."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Model, app
-from audiorec.errors import UserError
+from audiorec.cli.app import Device, Model, app
+from audiorec.errors import ConfigError, UserError
 
 
 @app.command()
@@ -21,42 +22,82 @@ def train(
 ) -> None:
     """Train a model; the run folder holds checkpoints, logs, curves.png and model/."""
     from audiorec.config import load_config
+    from audiorec.models import read_delays
     from audiorec.training.config import RunConfig
     from audiorec.training.run import train as run
 
-    print(run(load_config(RunConfig, recipe, overrides or []), train, valid, out, tokenizer))
+    model = run(load_config(RunConfig, recipe, overrides or []), train, valid, out, tokenizer)
+    if not read_delays(model):
+        _measure_delays(model, valid)
+    print(model)
 
 
 @app.command()
 def average(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     best: Annotated[int, typer.Option(min=1, help="How many of the best checkpoints.")] = 3,
+    valid: Annotated[
+        Path | None, typer.Option(help="Data directory to measure word times on: `audiorec times`.")
+    ] = None,
 ) -> None:
     """Average the best checkpoints of a run into its model directory."""
     from audiorec.training.run import average
 
-    print(average(run, best))
+    model = average(run, best)
+    if valid:
+        _measure_delays(model, valid)
+    else:
+        print(f"words have the times of their tokens until `audiorec times {run} --data DIR`", file=sys.stderr)
+    print(model)
+
+
+@app.command()
+def times(
+    model: Model,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory with texts: neither the training's nor the test's.")],
+    device: Device = "cpu",
+) -> None:
+    """Measure how late a model emits its words; with that its words have a begin and an end."""
+    if not _measure_delays(model, data, device):
+        raise UserError(f"{data}: no delay could be measured on it")
 
 
 @app.command()
 def tokenizer(
     data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
-    kind: Annotated[str, typer.Option(help="char, word, bpe or unigram.")] = "bpe",
-    size: Annotated[int | None, typer.Option(help="Number of pieces, blank included.")] = None,
-    case: Annotated[str, typer.Option(help="lower, upper or none: as in the recipe's tokenizer.normalize.")] = "none",
-    unicode: Annotated[str, typer.Option(help="NFC or NFKC; likewise.")] = "NFC",
-    punctuation: Annotated[bool, typer.Option(help="Whether it stays; likewise.")] = True,
+    overrides: Annotated[list[str] | None, typer.Argument(help="The recipe's settings, as key.key=value.")] = None,
     *,
+    recipe: Annotated[Path | None, typer.Option(help="Take the settings from this recipe's `tokenizer`.")] = None,
+    kind: Annotated[str | None, typer.Option(help="char, word, bpe or unigram.", show_default="bpe")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Number of pieces, blank included.", show_default="all; 500 for bpe, unigram")
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="lower, upper or none.", show_default="none")] = None,
+    unicode: Annotated[str | None, typer.Option(help="NFC or NFKC.", show_default="NFC")] = None,
+    punctuation: Annotated[bool | None, typer.Option(help="Keep it or not.", show_default="keep")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
-    """Train a tokenizer on transcripts."""
-    from audiorec.config import parse
-    from audiorec.text import Normalizer, train_tokenizer
+    """Train a tokenizer on transcripts, with the settings of a recipe or of the options, which come before it."""
+    from audiorec.text import TOKENIZERS, describe_size, save_tokenizer, train_tokenizer
 
-    normalize = parse(Normalizer, {"case": case, "unicode": unicode, "punctuation": punctuation}, "tokenizer.normalize")
-    made = train_tokenizer(kind, [normalize(text) for text in _transcripts(data)], size)
-    made.save(out)
-    print(f"{out}: {made.kind}, {made.size} pieces")
+    settings: dict[str, Any] = {}
+    if recipe:
+        from audiorec.models import load_model_config
+
+        settings = load_model_config(recipe, overrides or []).tokenizer.model_dump()
+    elif overrides:
+        raise ConfigError(f"{overrides[0]}: settings go with a recipe; give --recipe")
+    settings |= _given(kind=kind, size=size)
+    settings["normalize"] = settings.get("normalize", {}) | _given(case=case, unicode=unicode, punctuation=punctuation)
+    config = TOKENIZERS.parse(settings)
+    trained = train_tokenizer(config, _transcripts(data))
+    save_tokenizer(out, trained, config)
+    print(f"{out}: {describe_size(trained, config)}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()
@@ -81,8 +122,35 @@ def _transcripts(data: Path) -> list[str]:
     from audiorec.data.kaldi import read_data_dir
 
     if data.is_dir():
-        return [utterance.text for utterance in read_data_dir(data)]
+        return [utterance.text for utterance in read_data_dir(data, allow_empty_text=True)]
     try:
         return data.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
+
+
+def _measure_delays(model: Path, data: Path, device: str = "cpu") -> bool:
+    """Write how late each head of a model emits its words, at each of its latencies; whether one could be measured."""
+    from audiorec.evaluation.times import measure_delay
+    from audiorec.models import delay_name, find_model, load_model_config, write_delays
+    from audiorec.recognizer import load
+
+    config = load_model_config(find_model(model) / "config.yaml")
+    delays = {}
+    for head in config.heads:
+        recognizer = load(model, device, head)
+        latencies: list[float | None] = [*recognizer.model.latencies] or [None]
+        for ms in latencies:
+            view = recognizer if ms is None else recognizer.at_latency(ms)
+            name = delay_name(head, ms)
+            if delay := measure_delay(view, data, config.tokenizer.normalize):
+                delays[name] = delay
+                begin, end = delay.begin[1], delay.end[1]
+                print(
+                    f"{name}: words begin {begin:+.2f} s from their first token, end {end:+.2f} s from their last one"
+                )
+            else:
+                print(f"{name}: words have the times of their tokens: in {data} too few begin or end at a silence")
+    if delays:
+        write_delays(model, delays)
+    return bool(delays)

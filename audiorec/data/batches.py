@@ -1,6 +1,6 @@
-"""Batches of samples and tokens from a data directory: augmented and shuffled to train on, or as recorded."""
+"""Batches of samples and tokens from a data directory: augmented and shuffled for training, or as recorded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 class DataConfig(Config):
-    batch_seconds: PositiveFloat = Field(120.0, description="most audio in a batch")
-    buckets: PositiveInt = Field(8, description="batches are drawn from this many classes of like duration")
+    batch_seconds: PositiveFloat = Field(120.0, description="largest amount of audio in a batch")
+    buckets: PositiveInt = Field(8, description="number of classes of similar duration; a batch is drawn from one")
     min_seconds: float = Field(0.1, description="shorter training utterances are left out")
     max_seconds: float = Field(30.0, description="longer training utterances are left out")
     workers: int = Field(0, ge=0, description="processes that prepare batches beside the training")
@@ -34,47 +34,68 @@ class DataConfig(Config):
 
 @dataclass
 class Batch:
-    """samples (B, T) float32 with lengths (B,); tokens (B, S) with token_lengths (B,); seeds (B,) for random draws."""
+    """samples (B, T) float32 with lengths (B,); tokens (B, S) with token_lengths (B,); B ids, texts and seeds for draws."""
 
     samples: Tensor
     lengths: Tensor
     tokens: Tensor
     token_lengths: Tensor
-    seeds: Tensor
+    seeds: list[int]
     ids: list[str]
     texts: list[str]
+
+    def pin_memory(self) -> "Batch":
+        """For the DataLoader: a GPU copies from pinned memory without making the program wait."""
+        names = ("samples", "lengths", "tokens", "token_lengths")
+        return replace(self, **{name: getattr(self, name).pin_memory() for name in names})
 
 
 class SpeechData:
     """The utterances of a data directory, at one sample rate, as batches."""
 
     def __init__(
-        self, folder: Path | str, sample_rate: int, tokenizer: Tokenizer, normalize: Normalizer, config: DataConfig
+        self,
+        folder: Path | str,
+        sample_rate: int,
+        tokenizer: Tokenizer,
+        normalize: Normalizer,
+        config: DataConfig,
+        allow_empty_text: bool = False,
     ):
+        self.folder = folder
         self.sample_rate = sample_rate
         self.tokenizer = tokenizer
         self.normalize = normalize
         self.config = config
-        self.utterances = {utterance.id: utterance for utterance in read_data_dir(folder)}
+        self.utterances = {
+            utterance.id: utterance for utterance in read_data_dir(folder, allow_empty_text=allow_empty_text)
+        }
         self.cuts = make_cuts(self.utterances.values())
         self.recordings = Recordings()
-        if not any(self._fits(cut) for cut in self.cuts.values()):
-            raise UserError(f"{folder}: no utterance lasts from {config.min_seconds} to {config.max_seconds} s")
 
-    def training(self, changes: AugmentConfig, seed: int, epoch: int, most: int | None = None) -> DataLoader:
-        """The batches of one epoch, a function of seed and epoch alone; or the first ``most`` of them."""
-        cuts = [cut for cut in self.cuts.values() if self._fits(cut)]
+    def training(self, changes: AugmentConfig, seed: int, epoch: int, limit: int | None = None) -> DataLoader:
+        """The batches of one epoch, a function of seed and epoch alone; or the first ``limit`` of them.
+
+        Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none.
+        """
+        options = self.config
+        cuts = [cut for cut in self.cuts.values() if options.min_seconds <= cut.duration <= options.max_seconds]
+        if not cuts:
+            raise UserError(
+                f"{self.folder}: no utterance lasts from {options.min_seconds} to {options.max_seconds} s; "
+                "change data.min_seconds or data.max_seconds"
+            )
         if self.config.strings:
-            known = [self.utterances[cut.id] for cut in cuts]
+            utterances = [self.utterances[cut.id] for cut in cuts]
             cuts = [
                 append_cuts(name, [self.cuts[clip.id] for clip in clips])
-                for name, clips in draw_strings(known, self.config.strings, seed, epoch)
+                for name, clips in draw_strings(utterances, self.config.strings, seed, epoch)
             ]
         batches = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
-        return self._loader(_Items(self, changes, seed, epoch), batches[:most])
+        return self._loader(_Items(self, changes, seed, epoch), batches[:limit])
 
     def as_recorded(self) -> DataLoader:
-        """Every utterance once, nothing changed, nothing left out."""
+        """The batches of all utterances, as they were recorded."""
         batches = bucket(self.cuts.values(), self.config.batch_seconds, self.config.buckets, False, 0)
         return self._loader(_Items(self, None, 0, 0), batches)
 
@@ -85,16 +106,20 @@ class SpeechData:
             return np.concatenate(clips)
         clips = [augment_clip(clip, self.sample_rate, changes, random) for clip in clips]
         strings = self.config.strings
-        joined = join_clips(clips, self.sample_rate, strings, random) if strings else np.concatenate(clips)
+        joined = join_clips(clips, self.sample_rate, strings, random)[0] if strings else np.concatenate(clips)
         return augment(joined, self.sample_rate, changes, random)
-
-    def _fits(self, cut: "Cut") -> bool:
-        return self.config.min_seconds <= cut.duration <= self.config.max_seconds
 
     def _loader(self, items: Dataset, batches: "list[CutSet]") -> DataLoader:
         # The loader's own generator: what it draws for its workers must not move the draws of the model.
         random = torch.Generator()
-        return DataLoader(items, sampler=batches, batch_size=None, num_workers=self.config.workers, generator=random)
+        return DataLoader(
+            items,
+            sampler=batches,
+            batch_size=None,
+            num_workers=self.config.workers,
+            generator=random,
+            pin_memory=torch.cuda.is_available(),
+        )
 
 
 class _Items(Dataset):
@@ -115,7 +140,7 @@ class _Items(Dataset):
             lengths=torch.tensor([len(row) for row in samples]),
             tokens=torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
             token_lengths=torch.tensor([len(row) for row in tokens]),
-            seeds=torch.tensor([seed_of(self.seed, self.epoch, f"features of {cut.id}") for cut in cuts]),
+            seeds=[seed_of(self.seed, self.epoch, f"features of {cut.id}") for cut in cuts],
             ids=[cut.id for cut in cuts],
             texts=texts,
         )

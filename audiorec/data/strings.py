@@ -55,13 +55,17 @@ def _repeat_words(order: list[int], clips: list[Utterance], share: float, random
 
 def join_clips(
     clips: list[np.ndarray], sample_rate: int, config: StringsConfig, random: np.random.Generator
-) -> np.ndarray:
-    """Clips (T,) joined to one string, with random gaps of faint noise before, between and after them; float32."""
+) -> tuple[np.ndarray, list[int]]:
+    """Clips (T,) joined to one string (T,), with random gaps of faint noise before, between and after them; float32.
+
+    Returns the string and the index of each clip's first sample in it.
+    """
     noise = 10 ** (random.uniform(*config.noise_db) / 20)
-    parts = [_gap(sample_rate, config, noise, random)]
+    parts, starts = [_gap(sample_rate, config, noise, random)], []
     for clip in clips:
+        starts.append(sum(map(len, parts)))
         parts += [clip, _gap(sample_rate, config, noise, random)]
-    return np.concatenate(parts)
+    return np.concatenate(parts), starts
 
 
 def _gap(sample_rate: int, config: StringsConfig, noise: float, random: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a transducer adds to an encoder: predictors, which read the symbols so far, and the joiner."""
+"""The parts that a transducer adds to an encoder: predictors, which read the symbols so far, and the joiner."""
 
 from audiorec.decoders.joiner import Joiner
 from audiorec.decoders.lstm import LstmPredictor

@@ -1,12 +1,12 @@
-"""The joiner: an encoder frame and a predictor's output → scores of the next symbol."""
+"""The joiner: an encoder frame and a predictor's output → logits of the next symbol."""
 
 from torch import Tensor, nn
 
 
 class Joiner(nn.Module):
-    """output(tanh(encoder_proj(encoder) + predictor_proj(predictor))). The losses read the three layers themselves.
+    """output(activation(encoder_proj(encoder) + predictor_proj(predictor))).
 
-    The projections are for the caller to take once: of each frame, and of each history.
+    The caller applies the two projections, once for each frame and once for each history. The losses call all four parts.
     """
 
     def __init__(self, encoder_dim: int, predictor_dim: int, dim: int, outputs: int):
@@ -15,6 +15,11 @@ class Joiner(nn.Module):
         self.predictor_proj = nn.Linear(predictor_dim, dim)
         self.output = nn.Linear(dim, outputs)
 
+    @staticmethod
+    def activation(x: Tensor) -> Tensor:
+        """Of the sum of the two projections, in its place."""
+        return x.tanh_()
+
     def forward(self, frames: Tensor, histories: Tensor) -> Tensor:
         """Logits (…, outputs) of projected frames and projected histories (…, dim), which broadcast."""
-        return self.output((frames + histories).tanh_())
+        return self.output(self.activation(frames + histories))

@@ -32,7 +32,7 @@ class LstmPredictor(Predictor):
         self.output_dim = dim = config.dim
         self.embedding = nn.Embedding(vocabulary, dim)
         self.dropout = nn.Dropout(config.dropout)
-        # They hold and initialise the weights, and are never called.
+        # The cells hold and initialise the weights; dense_lstm and lstm_cell compute with them.
         self.layers = nn.ModuleDict({f"layer{i}": nn.LSTMCell(dim, dim) for i in range(config.layers)})
 
     def forward(self, symbols: Tensor) -> Tensor:
@@ -48,12 +48,12 @@ class LstmPredictor(Predictor):
         return self.step(blank, {name: {"h": zeros, "c": zeros} for name in self.layers})
 
     def step(self, symbols: Tensor, state: State) -> State:
-        x, after = self.dropout(self.embedding(symbols)), {}
+        x, next_state = self.dropout(self.embedding(symbols)), {}
         for name, layer in self.layers.items():
-            before = state[name]
-            x, c = torch.lstm_cell(x, (before["h"].to(x.dtype), before["c"].to(x.dtype)), *_weights(layer))
-            after[name] = {"h": x.to(before["h"].dtype), "c": c.to(before["c"].dtype)}
-        return after
+            h, c = state[name]["h"], state[name]["c"]
+            x, next_c = torch.lstm_cell(x, (h.to(x.dtype), c.to(x.dtype)), *_weights(layer))
+            next_state[name] = {"h": x.to(h.dtype), "c": next_c.to(c.dtype)}
+        return next_state
 
     def output(self, state: State) -> Tensor:
         return state[f"layer{len(self.layers) - 1}"]["h"]

@@ -1,4 +1,4 @@
-"""``Predictor``: the part of a transducer that reads the symbols given so far, all at once or one by one."""
+"""``Predictor``: the part of a transducer that reads the symbols so far, all at once or one by one."""
 
 from torch import Tensor, nn
 
@@ -9,15 +9,15 @@ PREDICTORS = Registry("predictor")
 
 
 class Predictor(nn.Module):
-    """Symbols → (…, ``output_dim``). Whole sequences in training; in a search a state for each row, which only that row's
-    own symbols move on:
+    """Symbols → (…, ``output_dim``). Whole sequences in training. A search keeps a state for each row, and updates only the
+    rows that emit a symbol:
 
         state = predictor.initial_state(3)
         y = predictor.output(state)                          # (3, P), before any symbol
         rows = torch.tensor([0, 2])                          # those that emitted
         state = put(state, rows, predictor.step(symbols, take(state, rows)))
 
-    Every history starts with the blank. ``output`` of the states on the way and ``forward`` of the whole are one.
+    Every history starts with the blank. ``output`` after each step equals ``forward`` of the whole sequence.
     """
 
     output_dim: int
@@ -35,5 +35,5 @@ class Predictor(nn.Module):
         raise NotImplementedError
 
     def output(self, state: State) -> Tensor:
-        """(B, P): what the joiner reads after each row's symbols."""
+        """(B, P): the joiner's input after each row's symbols."""
         raise NotImplementedError

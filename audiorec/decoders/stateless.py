@@ -18,7 +18,7 @@ GROUP = 4  # channels that the convolution mixes
 class StatelessConfig(Config):
     kind: Literal["stateless"] = "stateless"
     dim: PositiveInt = Field(256, multiple_of=GROUP)
-    context: PositiveInt = Field(2, description="symbols it sees")
+    context: PositiveInt = Field(2, description="number of last symbols that it reads")
 
 
 @PREDICTORS.register
@@ -49,7 +49,7 @@ class StatelessPredictor(Predictor):
         return {"context": torch.cat([state["context"][:, 1:], symbols[:, None]], 1)}
 
     def output(self, state: State) -> Tensor:
-        # The convolution at its one place, as a product: three times as fast for one row.
+        # The convolution at a single position, as a product: three times as fast for one row.
         x = self.embedding(state["context"]).unflatten(-1, (-1, GROUP))
         weight = self.conv.weight.unflatten(0, (-1, GROUP))
         return torch.einsum("bkgi,goik->bgo", x, weight).flatten(1).relu()

@@ -11,10 +11,10 @@ from audiorec.encoders import (  # noqa: F401 (register kinds)
     rnn,
     transformer,
 )
-from audiorec.encoders.registry import ENCODERS
+from audiorec.encoders.registry import ENCODERS, ManyLatencies
 from audiorec.streaming import StreamingModule
 
-__all__ = ["ENCODERS", "build"]
+__all__ = ["ENCODERS", "ManyLatencies", "build"]
 
 
 def build(config: Config | dict, input_dim: int) -> StreamingModule:

@@ -104,7 +104,7 @@ class Windows(StreamingModule):
         if total is None:
             emitted = max(frames.shape[1] - self.look_ahead, 0) // chunk * chunk
             y, new = self._run(frames, None, None, emitted // chunk, state)
-            return y, None, {"wait": carry.keep_from(state["wait"], frames, emitted)} | new
+            return y, None, {"wait": carry.keep(state["wait"], frames, emitted, None)} | new
         emitted = (total - self.look_ahead).clamp(min=0) // chunk * chunk
         y, new = self._run(frames, total, emitted, -(-x.shape[1] // chunk), state)
         return y, emitted, {"wait": carry.keep(state["wait"], frames, emitted, total)} | new

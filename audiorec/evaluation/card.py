@@ -11,18 +11,23 @@ HEADING = "## Word error rates"
 
 
 def write_card(model: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Put measured rows (as ``read_rows`` gives) into the model's README.md, in place of older ones; returns its path.
+    """Write measured rows (of ``read_rows``) into the model's README.md, in place of older ones; returns its path.
 
     Raises UserError where there is no model.
     """
     path = find_model(model) / "README.md"
     card = path.read_text(encoding="utf-8").partition(HEADING)[0].rstrip() if path.exists() else f"# {Path(model).name}"
     lines = [HEADING, "", "| test set | fed | WER, % | 95 % interval | utterances |", "|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: (row["split"], row.get("latency_ms") or 0, row.get("chunk_ms") or 0)):
+    for row in sorted(rows, key=_order):
         fed = f"in pieces of {row['chunk_ms']:g} ms" if row["mode"] == "streamed" else "whole"
         fed += f", looking {row['latency_ms']:g} ms ahead" if row.get("latency_ms") is not None else ""
+        fed += f", {row['search']}" if row.get("search") else ""
         low, high = row["interval"]
         rates = f"{100 * row['wer']:.2f} | {100 * low:.2f} to {100 * high:.2f}"
         lines.append(f"| {row['split']} | {fed} | {rates} | {row['utterances']} |")
     write_text(path, "\n".join([card, "", *lines, ""]))
     return path
+
+
+def _order(row: Mapping[str, Any]) -> tuple:
+    return row["split"], row.get("search") or "", row.get("latency_ms") or 0, row.get("chunk_ms") or 0

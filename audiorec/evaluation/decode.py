@@ -1,4 +1,4 @@
-"""Decode a data directory, offline or streamed in pieces, into a Kaldi ``text``, word times and what it took."""
+"""Decode a data directory, offline or streamed in pieces, into a Kaldi ``text``, word times and figures."""
 
 import json
 import time
@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
+from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.folder import whole_folder
+from audiorec.progress import progress
+from audiorec.search import SearchConfig
 from audiorec.streaming import state_bytes
 
 if TYPE_CHECKING:
     from audiorec.recognizer import Recognizer, Result
 
 BATCH_SECONDS = 120.0
-TIE = 1e-4  # where the two best scores of a frame are this close, rounding may choose between them
+TIE = 1e-4  # rounding may decide between two scores of a frame that are closer than this
 
 
 def decode(
@@ -24,12 +27,12 @@ def decode(
     data: Path | str,
     out: Path | str,
     chunk_ms: float | None = None,
-    about: dict | None = None,
+    facts: dict | None = None,
 ) -> dict:
     """Decode every utterance of ``data`` into the folder ``out``: offline in batches, or streamed in ``chunk_ms`` pieces.
 
-    Writes ``text``, ``words.ctm`` and ``decode.json``, all or nothing; returns what ``decode.json`` holds. ``about`` is
-    added to it. Raises UserError naming the utterance or file that cannot be decoded.
+    Writes ``text``, ``words.ctm`` and ``decode.json``, all or nothing; returns the content of ``decode.json``, to which
+    ``facts`` are added. Raises UserError naming the utterance or file that cannot be decoded.
     """
     from audiorec.models import parameter_count
 
@@ -37,33 +40,51 @@ def decode(
     recordings = Recordings()
     results: dict[str, Result] = {}
     audio_seconds = decode_seconds = 0.0
-    source = _each if chunk_ms is not None else batches
-    for names, samples in source(utterances, recordings, recognizer.sample_rate):
-        began = time.perf_counter()
-        given = (
-            recognizer.transcribe_batch(samples) if chunk_ms is None else [in_pieces(recognizer, samples[0], chunk_ms)]
-        )
-        decode_seconds += time.perf_counter() - began
-        audio_seconds += sum(map(len, samples)) / recognizer.sample_rate
-        results |= dict(zip(names, given, strict=True))
+    source, transcribe = batches, recognizer.transcribe_batch
+    if chunk_ms is not None:
+        source, transcribe = _each, lambda rows: [in_pieces(recognizer, row, chunk_ms) for row in rows]
+    with progress("decoding", len(utterances)) as advance:
+        for names, samples in source(utterances, recordings, recognizer.sample_rate):
+            start = time.perf_counter()
+            decoded = transcribe(samples)
+            decode_seconds += time.perf_counter() - start
+            audio_seconds += sum(map(len, samples)) / recognizer.sample_rate
+            results |= dict(zip(names, decoded, strict=True))
+            advance(len(names))
     model = recognizer.model
     summary = {
         "mode": "offline" if chunk_ms is None else "streamed",
         **({} if chunk_ms is None else {"chunk_ms": chunk_ms}),
+        "search": describe_search(recognizer.search_config, recognizer.head),
         "audio_seconds": round(audio_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
         "parameters": parameter_count(model),
         "algorithmic_latency_ms": round(model.latency_ms, 1) if model.streams else None,
         "state_bytes": state_bytes(model.initial_state(1, ragged=True)) if model.streams else None,
         "ties": sorted(name for name, result in results.items() if result.margin < TIE),
-        **(about or {}),
+        **(facts or {}),
     }
     _write(Path(out), results, summary)
     return summary
 
 
+def describe_search(config: SearchConfig, head: str | None = None) -> str | None:
+    """A search in few words (``beam 4, digits.arpa × 0.3``); None for the greedy one of a model's first head."""
+    parts = [f"head {head}"] if head else []
+    if config.kind == "beam":
+        parts.append(f"beam {config.beam}")
+    if config.lm:
+        parts.append(f"{config.lm.name} × {config.lm_weight:g}")
+        parts += [f"bonus {config.lm_bonus:g}"] if config.lm_bonus else []
+    if config.hotwords:
+        parts.append(f"hotwords + {config.hotwords_score:g}")
+    if config.skip_blank:
+        parts.append(f"blanks above {config.skip_blank:g} skipped")
+    return ", ".join(parts) or None
+
+
 def in_pieces(recognizer: "Recognizer", samples: np.ndarray, chunk_ms: float) -> "Result":
-    """What a stream hears in samples (T,) that come in pieces of ``chunk_ms`` milliseconds."""
+    """The result of a stream that gets samples (T,) in pieces of ``chunk_ms`` milliseconds."""
     stream = recognizer.stream()
     size = max(1, round(chunk_ms * recognizer.sample_rate / 1000))
     for start in range(0, len(samples), size):
@@ -81,7 +102,7 @@ def _each(
 def batches(
     utterances: list[Utterance], recordings: Recordings, rate: int
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    """Utterances in their order, as many at once as stay below ``BATCH_SECONDS`` with padding."""
+    """Ids and samples (T,) of utterances in their order, as many at once as stay below ``BATCH_SECONDS`` with padding."""
     names: list[str] = []
     rows: list[np.ndarray] = []
     for (name,), (samples,) in _each(utterances, recordings, rate):
@@ -98,6 +119,6 @@ def _write(out: Path, results: "dict[str, Result]", summary: dict) -> None:
     with whole_folder(out, "decode.json") as folder:
         texts = sorted(results.items())
         (folder / "text").write_text("".join(f"{name} {r.text}".rstrip() + "\n" for name, r in texts), encoding="utf-8")
-        words = (f"{n} 1 {w.start:.2f} {w.end - w.start:.2f} {w.text}\n" for n, r in texts for w in r.words)
+        words = (ctm_line(name, word.start, word.end, word.text) for name, r in texts for word in r.words)
         (folder / "words.ctm").write_text("".join(words), encoding="utf-8")
         (folder / "decode.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -13,16 +14,18 @@ from audiorec.files import write_text
 
 LEGEND = """\
 Word error rates in %, offline with their 95 % bootstrap interval over utterances, streamed by the size of the pieces
-fed. *Differ*: utterances whose words are not the same streamed as offline (the most of any size). *Latency*: the
+fed{seeds}. *Differ*: utterances whose words are not the same streamed as offline (the most of any size). *Latency*: the
 model's own, from features, subsampling and look-ahead. *State*: what a stream carries. *Training*: minutes in all,
 validation included, and seconds for each hour of audio seen. *RTF*: seconds of work per second of audio (streamed: the
 slowest size, on one core). This page is generated."""
+LEGEND_SEEDS = """. Where a recipe was trained with several
+*seeds*: mean ± standard deviation over these trainings, the largest of *differ* and *RTF*, the mean of *training*"""
 NONE = "–"
 OFFLINE = 0.0
 
 
 class Row(Config):
-    """One decoding of one test set, measured. Keys it does not know are left for others."""
+    """The figures of one decoding of one test set. Other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -36,8 +39,11 @@ class Row(Config):
     chunk_ms: float | None = None
     """size of the pieces fed: streamed rows need it, offline rows have none"""
     latency_ms: float | None = None
-    """the look-ahead asked of a model that offers several"""
+    """the look-ahead that was chosen, of a model with several"""
     search: str | None = None
+    """the search, or the name of the decoding, where it is not the plain one"""
+    seed: int | None = None
+    """of the training, where there are several"""
     differences: int | None = None
     """utterances whose words differ from the offline row's"""
     parameters: int | None = None
@@ -56,12 +62,12 @@ class Row(Config):
 
     @property
     def model(self) -> tuple[str, float, str]:
-        """What one line of a table is about; sorts."""
+        """What one line of a table shows; the lines are sorted by it."""
         return self.recipe, -1.0 if self.latency_ms is None else self.latency_ms, self.search or ""
 
 
-Line = dict[float, Row]
-"""The rows of one model: chunk size → row, ``OFFLINE`` → the offline one"""
+Line = dict[float, list[Row]]
+"""The rows of one model: chunk size → its rows, one a seed; ``OFFLINE`` → the offline ones"""
 
 
 def read_rows(paths: Iterable[Path | str]) -> list[dict]:
@@ -80,13 +86,16 @@ def read_rows(paths: Iterable[Path | str]) -> list[dict]:
 
 
 def render(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
-    """The page as Markdown: the tables, the notes, the commands that made them; the order of ``rows`` does not matter.
+    """The page as Markdown: the tables, the notes, the commands behind the rows; the order of ``rows`` does not matter.
+
+    Rows that differ in ``seed`` alone share a line, as mean ± standard deviation.
 
     Raises ConfigError for a row that lacks a key, UserError when two rows claim one cell or one test set has two sizes.
     """
     typed = [_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
-    typed.sort(key=lambda row: (row.split, row.model, row.chunk))
-    parts = [f"# {title}", LEGEND]
+    typed.sort(key=lambda row: (row.split, row.model, row.chunk, -1 if row.seed is None else row.seed))
+    seeds = LEGEND_SEEDS if len({row.seed for row in typed}) > 1 else ""
+    parts = [f"# {title}", LEGEND.format(seeds=seeds)]
     for split in dict.fromkeys(row.split for row in typed):
         members = [row for row in typed if row.split == split]
         parts += [f"## {split}{_size(members)}", _table(_lines(members))]
@@ -120,31 +129,35 @@ def _size(rows: list[Row]) -> str:
 def _lines(rows: list[Row]) -> list[Line]:
     lines: dict[tuple, Line] = {}
     for row in rows:
-        line = lines.setdefault(row.model, {})
-        if row.chunk in line:
-            what = "offline" if row.chunk == OFFLINE else f"streamed by {row.chunk:g} ms"
-            raise UserError(f"{row.recipe} on {row.split}: two rows {what}; keep one")
-        line[row.chunk] = row
+        cell = lines.setdefault(row.model, {}).setdefault(row.chunk, [])
+        if row.seed in {other.seed for other in cell}:
+            mode = "offline" if row.chunk == OFFLINE else f"streamed by {row.chunk:g} ms"
+            seed = "" if row.seed is None else f" of seed {row.seed}"
+            raise UserError(f"{row.recipe} on {row.split}: two rows {mode}{seed}; keep one")
+        cell.append(row)
     return list(lines.values())
 
 
 def _table(lines: list[Line]) -> str:
-    """A Markdown table; columns that no line has anything for are left out, but for the two that make the promise."""
+    """A Markdown table; columns without any entry are left out, but for the two that every page shows."""
     chunks = sorted({chunk for line in lines for chunk in line if chunk != OFFLINE})
     columns = {
         "recipe": [_first(line, "recipe") for line in lines],
         "look-ahead, ms": [_first(line, "latency_ms", "{:g}") for line in lines],
         "search": [_first(line, "search") for line in lines],
+        "seeds": [_seeds(line) for line in lines],
         "parameters": [_first(line, "parameters", "{:,}") for line in lines],
-        "WER offline": [_wer(line.get(OFFLINE)) for line in lines],
-        **{f"streamed, {chunk:g} ms": [_wer(line.get(chunk), interval=False) for line in lines] for chunk in chunks},
+        "WER offline": [_wer(line.get(OFFLINE, [])) for line in lines],
+        **{
+            f"streamed, {chunk:g} ms": [_wer(line.get(chunk, []), interval=False) for line in lines] for chunk in chunks
+        },
         "differ": [_differ(line) for line in lines],
         "latency, ms": [_first(line, "algorithmic_latency_ms", "{:g}") for line in lines],
         "state, bytes": [_first(line, "state_bytes", "{:,}") for line in lines],
         "training, min": [_training(line)[0] for line in lines],
         "s per hour": [_training(line)[1] for line in lines],
-        "RTF offline": [_factor(row for chunk, row in line.items() if chunk == OFFLINE) for line in lines],
-        "RTF streamed": [_factor(row for chunk, row in line.items() if chunk != OFFLINE) for line in lines],
+        "RTF offline": [_factor(line.get(OFFLINE, [])) for line in lines],
+        "RTF streamed": [_factor(row for row in _rows(line) if row.chunk != OFFLINE) for line in lines],
     }
     kept = {
         name: cells
@@ -155,22 +168,36 @@ def _table(lines: list[Line]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [*header, *zip(*kept.values(), strict=True)])
 
 
+def _rows(line: Line) -> list[Row]:
+    return [row for rows in line.values() for row in rows]
+
+
 def _first(line: Line, key: str, form: str = "{}") -> str:
-    """What all rows of a line say alike, from the first that says it."""
-    values = [getattr(row, key) for row in line.values() if getattr(row, key) is not None]
+    """A value that is the same in all rows of a line, from the first row that has it."""
+    values = [getattr(row, key) for row in _rows(line) if getattr(row, key) is not None]
     return form.format(values[0]).replace("|", "\\|") if values else NONE
 
 
-def _wer(row: Row | None, interval: bool = True) -> str:
-    if row is None:
+def _seeds(line: Line) -> str:
+    """The number of trainings, where there are several."""
+    count = max(map(len, line.values()))
+    return str(count) if count > 1 else NONE
+
+
+def _wer(rows: list[Row], interval: bool = True) -> str:
+    """Of one training with its interval, of several their mean and standard deviation."""
+    if not rows:
         return NONE
-    bounds = f" [{100 * row.interval[0]:.2f}, {100 * row.interval[1]:.2f}]" if interval and row.interval else ""
-    return f"{100 * row.wer:.2f}{bounds}"
+    rates = [100 * row.wer for row in rows]
+    if len(rates) > 1:
+        return f"{mean(rates):.2f} ± {stdev(rates):.2f}"
+    bounds = rows[0].interval if interval else None
+    return f"{rates[0]:.2f}" + (f" [{100 * bounds[0]:.2f}, {100 * bounds[1]:.2f}]" if bounds else "")
 
 
 def _differ(line: Line) -> str:
     """Known only if every streamed row was compared."""
-    counts = [row.differences for chunk, row in line.items() if chunk != OFFLINE]
+    counts = [row.differences for row in _rows(line) if row.chunk != OFFLINE]
     return str(max(counts)) if counts and None not in counts else NONE
 
 
@@ -180,12 +207,16 @@ def _factor(rows: Iterable[Row]) -> str:
 
 
 def _training(line: Line) -> tuple[str, str]:
-    """Minutes in all, and seconds for an hour of audio."""
-    for row in line.values():
-        if row.training_seconds and row.training_audio_seconds:
-            hours = row.training_audio_seconds / 3600
-            return f"{row.training_seconds / 60:.1f}", f"{row.training_seconds / hours:.0f}"
-    return NONE, NONE
+    """Minutes in all, and seconds for an hour of audio; of several trainings the mean."""
+    trainings = {
+        row.seed: (row.training_seconds, row.training_audio_seconds)
+        for row in reversed(_rows(line))
+        if row.training_seconds and row.training_audio_seconds
+    }
+    if not trainings:
+        return NONE, NONE
+    seconds, audio = (mean(values) for values in zip(*trainings.values(), strict=True))
+    return f"{seconds / 60:.1f}", f"{seconds / (audio / 3600):.0f}"
 
 
 def _commands(rows: list[Row]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Word error rate with its uncertainty, alignments a person can read, and which utterances two decodings differ on."""
+"""Word error rate with its uncertainty, alignments a person can read, and the utterances on which two decodings differ."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of a test set. Rates are fractions of the reference: 0.05 is 5 %, and insertions can lead past 1."""
+    """Errors of a test set. Rates are fractions of the reference: 0.05 is 5 %; with many insertions they are above 1."""
 
     utterances: int
     words: int
@@ -72,7 +72,7 @@ def confidence_interval(errors: np.ndarray, words: np.ndarray) -> tuple[float, f
 
     Both (utterances,), integers. The same counts in any order give the same interval.
     """
-    # Drawing utterances is drawing how often each distinct (errors, words) pair occurs: far fewer numbers, same law.
+    # To draw utterances is to draw the count of each distinct (errors, words) pair: same distribution, fewer numbers.
     pairs, counts = np.unique(np.stack([errors, words], axis=1), axis=0, return_counts=True)
     draws = np.random.default_rng(0).multinomial(len(errors), counts / len(errors), size=RESAMPLES)
     resampled = draws @ pairs
@@ -131,8 +131,8 @@ def read_text(path: Path | str) -> dict[str, str]:
 def _paired(a: dict[str, str], b: dict[str, str]) -> tuple[list[str], list[str]]:
     """Both texts of each utterance, in the order of ``a``, their words single-spaced."""
     faults = [
-        f"{len(ids)} {what} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
-        for what, ids in (
+        f"{len(ids)} {fault} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
+        for fault, ids in (
             ("without a hypothesis", [utterance for utterance in a if utterance not in b]),
             ("without a reference", [utterance for utterance in b if utterance not in a]),
         )

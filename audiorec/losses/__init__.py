@@ -12,7 +12,7 @@ from audiorec.losses.pruning import (
     get_rnnt_prune_ranges,
     rnnt_loss_pruned,
 )
-from audiorec.losses.reduce import mean_per_token
+from audiorec.losses.reduce import LossSum, mean_per_token, sum_losses
 from audiorec.losses.simple import (
     get_rnnt_logprobs,
     get_rnnt_logprobs_smoothed,
@@ -20,12 +20,15 @@ from audiorec.losses.simple import (
     rnnt_loss_smoothed,
 )
 from audiorec.losses.tdt import TdtLoss, tdt_loss
+from audiorec.losses.topology import Topology
 from audiorec.losses.transducer import get_rnnt_logprobs_joint, rnnt_loss
 
 __all__ = [
     "FullTransducerLoss",
+    "LossSum",
     "PrunedTransducerLoss",
     "TdtLoss",
+    "Topology",
     "ctc_loss",
     "do_rnnt_pruning",
     "get_rnnt_logprobs",
@@ -38,5 +41,6 @@ __all__ = [
     "rnnt_loss_pruned",
     "rnnt_loss_simple",
     "rnnt_loss_smoothed",
+    "sum_losses",
     "tdt_loss",
 ]

@@ -1,4 +1,4 @@
-"""The full transducer loss as a recipe uses it: the joiner is asked at every cell of the lattice."""
+"""The full transducer loss as a recipe uses it: the joiner is computed at every cell of the lattice."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from audiorec.text import BLANK
 
 
 class FullTransducerLoss(nn.Module):
-    """``rnnt_loss`` of a joiner, one value a row, without its logits (B, T, S+1, V) ever being there beside others."""
+    """``rnnt_loss`` of a joiner, one value a row. Its logits (B, T, S+1, V) are never held all at once."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class FullTransducerLoss(nn.Module):
         """(B,): encoder (B, T, C) with lengths (B,), predictor (B, S+1, P), symbols (B, S) int64 with symbol_lengths (B,)."""
         output = joiner.output
         sizes = lengths, symbol_lengths, len(output.weight)
-        symbols, boundary, valid = cells_of(encoder, predictor, symbols, *sizes)
+        symbols, boundary, frames = cells_of(encoder, predictor, symbols, *sizes)
         ranges = whole_ranges(encoder.shape[1], symbols)
-        hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
+        hidden = joined_hidden(encoder, predictor, joiner, ranges, frames)
         index = band_symbols(symbols, ranges, BLANK)
-        chosen = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute)
+        chosen = joined_log_probs(hidden, output.weight, output.bias, index, frames, self.recompute)
         px, py = chosen.transpose(1, 2).unbind(-1)
         px, py = arcs(px[:, :-1], py, boundary, self.rnnt_type)
         return lattice_loss(px, py, boundary, self.delay_penalty, "none", self.fastemit)[0]

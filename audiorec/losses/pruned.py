@@ -1,5 +1,5 @@
-"""The pruned transducer loss as a recipe uses it (Kuang et al. 2022): a simple loss over the whole lattice says where to
-look, the joiner is asked only there."""
+"""The pruned transducer loss as a recipe uses it (Kuang et al. 2022): a simple loss over the whole lattice chooses a band,
+and the joiner is computed within the band alone."""
 
 from typing import NamedTuple
 
@@ -23,11 +23,11 @@ class TwoPass(NamedTuple):
 class PrunedTransducerLoss(nn.Module):
     """simple_scale · simple + pruned_scale · pruned, one value a row.
 
-    In training the simple loss's scale falls from 1 to ``simple_scale`` and the pruned one's rises from 0.1 to 1 over the
-    first ``warmup`` batches, as in the published recipes; in evaluation it is the pruned loss alone, the model's own.
-    ``delay_penalty`` begins in training after twice that: earlier it would teach to emit before there is anything to hear.
-    ``lm_only_scale`` and ``am_only_scale`` smooth the simple loss; ``recompute`` keeps nothing of the band but its input, for
-    a third more time in the joiner.
+    In training the simple loss's scale falls from 1 to ``simple_scale`` and the pruned loss's rises from 0.1 to 1 over the
+    first ``warmup`` batches, as in the published recipes; in evaluation it is the pruned loss alone. ``delay_penalty`` begins
+    after 2 · ``warmup`` batches: earlier, the model would learn to emit before it has heard the sound. ``lm_only_scale`` and
+    ``am_only_scale`` smooth the simple loss; with ``recompute`` backward keeps only the band's input and takes a third more
+    time in the joiner.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PrunedTransducerLoss(nn.Module):
         simple, pruned = self.passes(encoder, predictor, joiner, symbols, lengths, symbol_lengths)
         if not self.training:
             return pruned
-        progress = (self.batches / max(self.warmup, 1)).clamp(max=1) if self.warmup else 1
+        progress = (self.batches / self.warmup).clamp(max=1) if self.warmup else 1
         self.batches += 1
         return (1 - (1 - self.simple_scale) * progress) * simple + (0.1 + 0.9 * progress) * pruned
 
@@ -93,20 +93,21 @@ class PrunedTransducerLoss(nn.Module):
             raise ValueError(
                 f"joiner gives {len(output.weight)} logits, the simple loss {vocabulary}: make them one vocabulary"
             )
-        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, vocabulary)
-        penalised = self.training and self.delay_penalty and self.batches >= 2 * self.warmup
-        delay = self.delay_penalty if penalised else 0.0
+        symbols, boundary, frames = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, vocabulary)
+        delay: Tensor | float = 0.0
+        if self.training and self.delay_penalty:
+            delay = self.delay_penalty * (self.batches >= 2 * self.warmup)  # on the device: nothing to wait for
         simple, occupancies = self._simple(encoder, predictor, symbols, boundary, delay)
 
         ranges = get_rnnt_prune_ranges(*occupancies, boundary, self.prune_range)
         index = band_symbols(symbols, ranges, BLANK)
-        hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
-        px, py = joined_log_probs(hidden, output.weight, output.bias, index, valid, self.recompute).unbind(-1)
+        hidden = joined_hidden(encoder, predictor, joiner, ranges, frames)
+        px, py = joined_log_probs(hidden, output.weight, output.bias, index, frames, self.recompute).unbind(-1)
         px, py = band_arcs(px, py, ranges, symbols.shape[1], boundary, self.rnnt_type)
         return TwoPass(simple, lattice_loss(px, py, boundary, delay, "none")[0])
 
     def _simple(
-        self, encoder: Tensor, predictor: Tensor, symbols: Tensor, boundary: Tensor, delay: float
+        self, encoder: Tensor, predictor: Tensor, symbols: Tensor, boundary: Tensor, delay: Tensor | float
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The simple loss (B,) and the occupancies, in float32 even under autocast."""
         lm, am = self.predictor_proj(predictor), self.encoder_proj(encoder)

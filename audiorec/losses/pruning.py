@@ -1,20 +1,21 @@
-"""The band of a transducer's lattice that is worth a joiner (Kuang et al. 2022): at each frame ``s_range`` symbols in a row."""
+"""The band of a transducer's lattice where the joiner is computed (Kuang et al. 2022): ``s_range`` positions at each frame."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from audiorec.losses.log_probs import chosen_log_probs
-from audiorec.losses.transducer import arcs, check_symbols, lattice_loss
+from audiorec.losses.transducer import arcs, check_range, check_symbols, lattice_loss
 
 
 def get_rnnt_prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
     """(B, T, s_range) int64: for each frame the symbol positions s to keep, chosen by the simple loss's occupancies px_grad
     (B, S, T+1) or (B, S, T) and py_grad (B, S+1, T).
 
-    Of all windows the one that keeps most: the blanks within it, less the symbols that enter it from below. Windows then
-    move up only, at most s_range − 1 a frame, or 1 where a path can do no more (modified, constrained), from 0 to the row's
-    last symbol. Where s_range > S + 1, all S + 1 are kept.
+    At each frame the window of s_range positions with the largest occupancy is chosen: that of the blanks within it, less
+    that of the symbols that enter it from below. The windows are then made monotone, from position 0 to the row's last
+    symbol, with steps of at most s_range − 1 a frame (1 for modified and constrained, whose paths emit at most one symbol a
+    frame). Where s_range > S + 1, all S + 1 positions are kept.
     """
     rows, frames = py_grad.shape[1:]
     if s_range < 2 and rows > 1:
@@ -37,11 +38,11 @@ def get_rnnt_prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_
     frame = torch.arange(frames, device=begin.device)
     last_frame, last_window = boundary[:, 3:] - 1, (boundary[:, 2:3] - width + 1).clamp(min=0)
     begin = torch.where(frame < last_frame, begin, last_window)
-    begin = _never_above_what_follows(begin)
-    # The same bound on what is left of the steepest climb makes no step longer than its.
+    begin = _monotone(begin)
+    # Limit each step to `step`: subtract the steepest allowed line, make the rest monotone, add the line back.
     step = 1 if px_grad.shape[2] == frames else width - 1
-    climb = step * frame
-    begin = climb - _never_above_what_follows(climb - begin).clamp(min=0)
+    steepest = step * frame
+    begin = steepest - _monotone(steepest - begin).clamp(min=0)
     return begin[..., None] + torch.arange(width, device=begin.device)
 
 
@@ -66,7 +67,8 @@ def get_rnnt_logprobs_pruned(
 ) -> tuple[Tensor, Tensor]:
     """px and py (as in ``get_rnnt_logprobs_joint``), −inf outside the band, from logits (B, T, s_range, V) within it.
 
-    ``use_hat_loss``: the blank's logit is a coin of its own, and the others share what it leaves (HAT, Variani et al. 2020).
+    ``use_hat_loss``: the blank's probability is the sigmoid of its logit, and the other symbols' softmax is scaled by the rest
+    (HAT, Variani et al. 2020).
     """
     check_symbols(symbols, termination_symbol, logits.shape[-1])
     if logits.ndim != 4 or logits.shape[:3] != ranges.shape:
@@ -76,11 +78,11 @@ def get_rnnt_logprobs_pruned(
     _check_ranges(ranges, (len(symbols), logits.shape[1]), symbols.shape[1] + 1)
     index = band_symbols(symbols, ranges, termination_symbol)
     if use_hat_loss:
-        coin = logits[..., termination_symbol].to(torch.promote_types(logits.dtype, torch.float32))
-        # The position after the last symbol has none: any other symbol does, its arc leads nowhere.
+        blank = logits[..., termination_symbol].to(torch.promote_types(logits.dtype, torch.float32))
+        # The last position has no next symbol: any symbol but the blank serves, as its arc leads nowhere.
         label = index[..., :1].masked_fill(index[..., :1] == termination_symbol, int(termination_symbol == 0))
         labels = chosen_log_probs(logits, label, without=termination_symbol)[..., 0]
-        px, py = labels + F.logsigmoid(-coin), F.logsigmoid(coin)
+        px, py = labels + F.logsigmoid(-blank), F.logsigmoid(blank)
     else:
         px, py = chosen_log_probs(logits, index).unbind(-1)
     return band_arcs(px, py, ranges, symbols.shape[1], boundary, rnnt_type)
@@ -125,13 +127,12 @@ def band_arcs(
     return arcs(px[:, :-1], py, boundary, rnnt_type)
 
 
-def _never_above_what_follows(x: Tensor) -> Tensor:
-    """The largest sequence (B, T) that does not fall and stays at or below x."""
+def _monotone(x: Tensor) -> Tensor:
+    """The largest sequence (B, T) that never falls and never exceeds x."""
     return x.flip(1).cummin(1).values.flip(1)
 
 
 def _check_ranges(ranges: Tensor, sizes: tuple[int, int], rows: int) -> None:
     if ranges.ndim != 3 or tuple(ranges.shape[:2]) != tuple(sizes):
         raise ValueError(f"ranges must be (B, T, s_range) = {(*sizes, 's_range')}, got {tuple(ranges.shape)}")
-    if ranges.numel() and not 0 <= (lowest := int(ranges.min())) <= (highest := int(ranges.max())) < rows:
-        raise ValueError(f"ranges must lie in 0..{rows - 1}, the positions of lm or symbols, got {lowest}..{highest}")
+    check_range("ranges", ranges, rows)

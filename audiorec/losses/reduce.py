@@ -1,15 +1,33 @@
-"""The mean of a recipe's losses."""
+"""Sums and means of the rows' losses: a row without a path (loss +inf) is left out and counted, a NaN stays a NaN."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-def mean_per_token(losses: Tensor, token_lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum of the finite losses / their tokens, number of rows left out): losses (B,), token_lengths (B,).
+class LossSum(NamedTuple):
+    """Sums over rows, each (…): of the losses and the tokens of the rows with a path, and the number of rows without."""
 
-    Rows of loss +inf (no valid path) are counted and left out, so that none turns a batch into NaN.
+    loss: Tensor
+    tokens: Tensor
+    dropped: Tensor
+
+
+def sum_losses(losses: Tensor, token_lengths: Tensor) -> LossSum:
+    """Sum losses (…, B) and token_lengths (B,) over the rows. An empty transcript counts as one token."""
+    has_path = losses != torch.inf
+    return LossSum(
+        torch.where(has_path, losses, torch.zeros_like(losses)).sum(-1),
+        torch.where(has_path, token_lengths.clamp(min=1), 0).sum(-1),
+        (~has_path).sum(-1),
+    )
+
+
+def mean_per_token(losses: Tensor, token_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss per token (…) and the number of rows left out (…), from losses (…, B) and token_lengths (B,).
+
+    0 where no row has a path.
     """
-    finite = torch.isfinite(losses)
-    tokens = torch.where(finite, token_lengths, 0).sum().clamp(min=1)
-    total = torch.where(finite, losses, torch.zeros_like(losses)).sum()
-    return total / tokens, (~finite).sum()
+    loss, tokens, dropped = sum_losses(losses, token_lengths)
+    return loss / tokens.clamp(min=1), dropped

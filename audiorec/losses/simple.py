@@ -1,5 +1,5 @@
-"""The simple transducer loss, whose joiner is a sum (Kuang et al. 2022), plain and smoothed: cheap enough to be taken over
-the whole lattice, it says where the pruned one must look."""
+"""The simple transducer loss, whose joiner is a sum (Kuang et al. 2022), plain and smoothed. It is cheap enough for the whole
+lattice; its occupancies choose the band of the pruned loss."""
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +32,8 @@ def get_rnnt_logprobs_smoothed(
     boundary: Tensor | None = None,
     rnnt_type: str = "regular",
 ) -> tuple[Tensor, Tensor]:
-    """px and py mixed, in the log domain, from the sum's, from lm alone and from am with the batch's mean distribution of lm
-    in place of lm: each must learn to stand by itself."""
+    """px and py as a weighted sum of log-probabilities: of am + lm, of lm alone, and of am with the batch's mean distribution
+    of lm in the place of lm. So am and lm each learn to predict by themselves."""
     lm_px, lm_py, am_px, am_py = _chosen(lm, am, symbols, termination_symbol)
     total, lm_probs, am_probs = _log_totals(lm, am)
     lm_total = lm.logsumexp(-1, keepdim=True)

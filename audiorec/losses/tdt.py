@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from audiorec_kernels.lattice import arc_lattice
 from torch import Tensor, nn
 
-from audiorec.losses.joined import Joiner, cells_of, joined_hidden, joined_log_probs
+from audiorec.losses.joined import Joiner, at_frames, cells_of, joined_hidden, joined_log_probs
 from audiorec.losses.pruning import band_symbols, whole_ranges
 from audiorec.losses.transducer import arcs, get_rnnt_logprobs_joint, lattice_loss, reduced
 from audiorec.text import BLANK
@@ -30,10 +30,10 @@ def tdt_loss(
     ``durations`` in frames, symbols (B, S), boundary (B, 4): (0, 0, S_b, T_b).
 
     A token moves on by its duration, a blank by at least one frame; a path ends where the last frame does. ``sigma`` is
-    taken off every token's log-probability, so that longer steps are worth learning; ``omega`` of the loss is that of the
-    tokens alone, as a plain transducer (the paper's draw of one or the other, by its mean): regular where a token may last 0
-    frames, else modified. A row without a path has loss +inf and no gradient. With durations [1] and sigma 0 it is
-    ``rnnt_loss`` of type modified.
+    subtracted from the log-probability of every token and blank, which favours long steps. ``omega`` is the share of a plain
+    transducer loss over the token logits alone: of type regular where a token may last 0 frames, else modified. (The paper
+    draws one of the two losses for each batch; this is their mean.) A row without a path has loss +inf and no gradient. With
+    durations [1] and sigma 0 it is ``rnnt_loss`` of type modified.
     """
     check_durations(durations, duration_logits.shape[-1])
     if duration_logits.shape[:-1] != token_logits.shape[:-1]:
@@ -75,16 +75,15 @@ class TdtLoss(nn.Module):
         """(B,): encoder (B, T, C) with lengths (B,), predictor (B, S+1, P), symbols (B, S) int64 with symbol_lengths (B,)."""
         weight, bias = joiner.output.weight, joiner.output.bias
         tokens = len(weight) - len(self.durations)
-        symbols, boundary, valid = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, tokens)
+        symbols, boundary, frames = cells_of(encoder, predictor, symbols, lengths, symbol_lengths, tokens)
         ranges = whole_ranges(encoder.shape[1], symbols)
-        hidden = joined_hidden(encoder, predictor, joiner, ranges, valid)
-        of_tokens, of_durations = (None, None) if bias is None else (bias[:tokens], bias[tokens:])
+        hidden = joined_hidden(encoder, predictor, joiner, ranges, frames)
+        token_bias, duration_bias = (None, None) if bias is None else (bias[:tokens], bias[tokens:])
         index = band_symbols(symbols, ranges, BLANK)
-        chosen = joined_log_probs(hidden, weight[:tokens], of_tokens, index, valid, self.recompute)
+        chosen = joined_log_probs(hidden, weight[:tokens], token_bias, index, frames, self.recompute)
         px, py = chosen.transpose(1, 2).unbind(-1)
-        found = F.linear(hidden, weight[tokens:], of_durations).log_softmax(-1, dtype=px.dtype)
-        lasting = found.new_zeros(*ranges.shape, len(self.durations))
-        lasting[valid] = found
+        lasting = F.linear(hidden, weight[tokens:], duration_bias).log_softmax(-1, dtype=px.dtype)
+        lasting = at_frames(lasting, frames, encoder.shape[:2])
         return tdt_arcs_loss(
             px[:, :-1], py, lasting.permute(3, 0, 2, 1), boundary, self.durations, self.sigma, self.omega, "none"
         )
@@ -104,7 +103,7 @@ def tdt_arcs_loss(
     if not 0 <= omega < 1:
         raise ValueError(f"omega must be at least 0 and less than 1, got {omega}")
     pairs = list(zip(durations, lasting.unbind(0), strict=True))
-    # No token arc leaves column T, not even one of duration 0.
+    # No token leaves column T, the column after the last frame, not even one of duration 0: `arcs` sees to it.
     tokens = [arcs(px + log_p[:, :-1] - sigma, py, boundary, "regular")[0] for _, log_p in pairs]
     tokens = [(F.pad(x, (0, 0, 0, 1), value=-torch.inf), (1, d)) for x, d in zip(tokens, durations, strict=True)]
     blanks = [(F.pad(py + log_p - sigma, (0, 1), value=-torch.inf), (0, d)) for d, log_p in pairs if d]
@@ -117,11 +116,11 @@ def tdt_arcs_loss(
     return (1 - omega) * loss + omega * plain_loss
 
 
-def check_durations(durations: Sequence[int], given: int) -> None:
-    """One clear ValueError where durations are not what the head or the lattice can have."""
-    if len(durations) != given:
+def check_durations(durations: Sequence[int], logits: int) -> None:
+    """Raises ValueError where durations are not as many as the joiner's duration ``logits``, or not distinct frame counts."""
+    if len(durations) != logits:
         raise ValueError(
-            f"durations are {len(durations)}: {list(durations)}, but the joiner gives {given} duration logits"
+            f"durations are {len(durations)}: {list(durations)}, but the joiner gives {logits} duration logits"
         )
-    if len(set(durations)) != given or min(durations) < 0 or max(durations) < 1:
+    if len(set(durations)) != logits or min(durations) < 0 or max(durations) < 1:
         raise ValueError(f"durations must be distinct frame counts ≥ 0, one of them ≥ 1, got {list(durations)}")

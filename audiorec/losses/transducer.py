@@ -1,4 +1,4 @@
-"""The full transducer loss (Graves 2012) and what all transducer losses share, by k2's names and with its numbers."""
+"""The full transducer loss (Graves 2012) and the parts that all transducer losses share, with k2's names and numbers."""
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,8 @@ def rnnt_loss(
 
 
 def arcs(px: Tensor, py: Tensor, boundary: Tensor | None, rnnt_type: str) -> tuple[Tensor, Tensor]:
-    """What the lattice takes from the log-probabilities of symbols px (B, S, T) and of a blank py (B, S+1, T)."""
+    """The lattice's arcs, px (B, S, T+1) where rnnt_type is regular, else (B, S, T), and py (B, S+1, T), from the
+    log-probabilities of symbols px (B, S, T) and of a blank py (B, S+1, T)."""
     if rnnt_type not in RNNT_TYPES:
         raise ValueError(f"rnnt_type must be one of {', '.join(RNNT_TYPES)}, got {rnnt_type!r}")
     if rnnt_type == "constrained":
@@ -71,10 +72,15 @@ def arcs(px: Tensor, py: Tensor, boundary: Tensor | None, rnnt_type: str) -> tup
 
 
 def lattice_loss(
-    px: Tensor, py: Tensor, boundary: Tensor | None, delay_penalty: float, reduction: str, fastemit: float = 0.0
+    px: Tensor,
+    py: Tensor,
+    boundary: Tensor | None,
+    delay_penalty: Tensor | float,
+    reduction: str,
+    fastemit: float = 0.0,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The loss of the arcs, reduced, and their occupancies."""
-    if delay_penalty:
+    """The loss of the arcs, reduced, and their occupancies. A delay_penalty on the device, (), is not read back."""
+    if isinstance(delay_penalty, Tensor) or delay_penalty:
         frame = torch.arange(px.shape[2], device=px.device)
         last = py.shape[2] - 1 if boundary is None else boundary[:, 3, None, None].to(px.device) - 1
         px = px + delay_penalty * (last / 2 - frame)  # in float32, as k2 does
@@ -92,10 +98,18 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 def check_symbols(symbols: Tensor, termination_symbol: int, vocabulary: int) -> None:
-    """One clear ValueError where the symbols or the blank do not fit the vocabulary."""
+    """Raises ValueError where the blank or, on the CPU, a symbol is not in the vocabulary: a GPU would have to wait."""
     if not 0 <= termination_symbol < vocabulary:
         raise ValueError(f"termination_symbol (blank) must lie in 0..{vocabulary - 1}, got {termination_symbol}")
     if symbols.ndim != 2 or symbols.dtype != torch.int64:
         raise ValueError(f"symbols must be int64 (B, S), got {symbols.dtype} {tuple(symbols.shape)}")
-    if symbols.numel() and not 0 <= (lowest := int(symbols.min())) <= (highest := int(symbols.max())) < vocabulary:
-        raise ValueError(f"symbols must lie in 0..{vocabulary - 1}, got {lowest}..{highest}")
+    check_range("symbols", symbols, vocabulary)
+
+
+def check_range(name: str, x: Tensor, size: int) -> None:
+    """Raises ValueError where a value of x, on the CPU, is not in 0..size - 1."""
+    if x.device.type != "cpu" or not x.numel():
+        return
+    lowest, highest = (int(value) for value in x.aminmax())
+    if lowest < 0 or highest >= size:
+        raise ValueError(f"{name} must lie in 0..{size - 1}, got {lowest}..{highest}")

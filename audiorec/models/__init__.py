@@ -3,7 +3,9 @@
 from audiorec.models import classify, transducer  # noqa: F401 (they register their heads)
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config
+from audiorec.models.delays import delay_name, read_delays, write_delays
 from audiorec.models.describe import Table, describe, latency, vocabulary
+from audiorec.models.device import find_device
 from audiorec.models.directory import find_model, load_model, save_model
 
 __all__ = [
@@ -11,12 +13,16 @@ __all__ = [
     "ModelConfig",
     "Table",
     "TokenizerConfig",
+    "delay_name",
     "describe",
+    "find_device",
     "find_model",
     "latency",
     "load_model",
     "load_model_config",
     "parameter_count",
+    "read_delays",
     "save_model",
     "vocabulary",
+    "write_delays",
 ]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from audiorec.config import Config
 from audiorec.errors import ConfigError
-from audiorec.models.heads import HEADS
+from audiorec.models.heads import HEADS, Head
 from audiorec.models.pooling import RunningMean
 from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig
-from audiorec.text.tokenizer import BLANK
+from audiorec.text import BLANK
 
 
 class ClassifyConfig(Config):
@@ -22,14 +22,15 @@ class ClassifyConfig(Config):
 
 
 @HEADS.register
-class ClassifyHead(nn.Module):
+class ClassifyHead(Head):
     """One label for a whole recording, from the mean of its frames: log-probabilities (…, dim) → (…, vocabulary).
 
     Classes are the ids of a ``word`` tokenizer, whose transcripts are one word each. The first two mean what they mean
-    everywhere: ``<blk>`` is a recording without a word, ``<unk>`` one with a word that is no class.
+    everywhere: ``<blk>`` is a recording without a word (an empty transcript), ``<unk>`` one with a word that is no class.
     """
 
     Config = ClassifyConfig
+    allows_empty_text = True
 
     def __init__(self, config: ClassifyConfig, dim: int, vocabulary: int):
         super().__init__()
@@ -41,16 +42,20 @@ class ClassifyHead(nn.Module):
         logits = self.linear(mean)
         return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        return self(x)
+
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): cross-entropy of encoder frames x (B, T, dim) with tokens (B, S); +inf for transcripts of several words."""
         _, _, state = self.pool.step(x, lengths)
-        padded = F.pad(tokens, (0, 1), value=BLANK)  # there may be no column at all
+        padded = F.pad(tokens, (0, 1), value=BLANK)  # tokens (B, 0) too have a first column now
         label = torch.where(token_lengths > 0, padded[:, 0], BLANK)
         losses = F.nll_loss(self(self.pool.mean(state)), label, reduction="none")
         return torch.where(token_lengths <= 1, losses, torch.inf)
 
     def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> ClassifySearch:
-        """Raises ConfigError for any but the greedy search: there is nothing else to search."""
+        """Raises ConfigError for any but the greedy search."""
         if config.kind != "greedy":
             raise ConfigError(
                 f"search: a classify head gives one label, search {config.kind} needs tokens; leave it greedy"

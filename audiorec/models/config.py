@@ -4,21 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from audiorec.audio.features import DEFAULT, Features
 from audiorec.config import Config, load_config
 from audiorec.encoders import ENCODERS
 from audiorec.models.heads import HEADS
-from audiorec.text import Normalizer
+from audiorec.text import TOKENIZERS, TokenizerConfig
 
 FORMAT = 1
-
-
-class TokenizerConfig(Config):
-    kind: Literal["char", "word", "bpe", "unigram"] = "bpe"
-    size: PositiveInt | None = Field(None, description="number of pieces, blank included; bpe and unigram need it")
-    normalize: Normalizer = Normalizer()
 
 
 def _name_kinds(heads: Any) -> Any:
@@ -37,7 +31,12 @@ class ModelConfig(Config):
     features: Features = DEFAULT
     encoder: ENCODERS.field
     heads: Annotated[dict[str, HEADS.field], Field(min_length=1), BeforeValidator(_name_kinds)]
-    tokenizer: TokenizerConfig = TokenizerConfig()
+    tokenizer: TOKENIZERS.field = {}  # noqa: RUF012 (becomes a config of the default kind)
+
+    @property
+    def allows_empty_text(self) -> bool:
+        """Whether every head can learn from a recording without a word."""
+        return all(HEADS.find(kind).allows_empty_text for kind in self.heads)
 
     @field_validator("tokenizer")
     @classmethod

@@ -1,4 +1,4 @@
-"""What a model costs: the multiply-adds of its operations, run without numbers on torch's meta device."""
+"""The cost of a model: the multiply-adds of its operations, run without numbers on torch's meta device."""
 
 import copy
 from collections.abc import Callable
@@ -33,14 +33,14 @@ class _Multiplications(TorchDispatchMode):
 
 
 def multiply_adds(module: M, run: Callable[[M], Any]) -> int:
-    """Multiplications, added up or not, that ``run`` makes ``module`` do, which it gets as a copy on the meta device.
+    """Multiplications, whether their products are added or not, of ``run(copy)``: a copy of ``module`` on the meta device.
 
-    There every recurrence is its reference, frame by frame where frames are few. Norms and activations are not counted.
+    There every recurrence runs as its reference, frame by frame where frames are few. Norms and activations are not counted.
     """
     twin = copy.deepcopy(module).to("meta").eval()
-    with torch.no_grad(), _Multiplications() as counted:
+    with torch.no_grad(), _Multiplications() as counter:
         run(twin)
-    return counted.total
+    return counter.total
 
 
 def live_multiply_adds(module: StreamingModule) -> float:
@@ -56,7 +56,7 @@ def live_multiply_adds(module: StreamingModule) -> float:
 
 
 def offline_multiply_adds(module: StreamingModule, frames: int) -> float:
-    """Multiply-adds per input frame of a whole utterance of so many, for modules that cannot stream."""
+    """Multiply-adds per input frame of a whole utterance of ``frames`` frames, for modules that cannot stream."""
     return multiply_adds(module, lambda twin: twin(_frames(twin, frames))) / frames
 
 

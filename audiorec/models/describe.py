@@ -1,4 +1,4 @@
-"""What a model is, in words and tables: ``audiorec info``."""
+"""A model described in words and tables: ``audiorec info``."""
 
 import re
 from typing import NamedTuple
@@ -16,7 +16,7 @@ WHOLE_SECONDS = 10
 
 
 class Table(NamedTuple):
-    """Its first column is text, the others stand to the right."""
+    """The first column is text; the others hold numbers, aligned to the right."""
 
     title: str
     columns: tuple[str, ...]
@@ -24,7 +24,7 @@ class Table(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a model, and what each second of audio costs in it."""
+    """A part of a model, and its cost for each second of audio."""
 
     name: str
     parameters: int
@@ -34,12 +34,12 @@ class Part(NamedTuple):
 
 
 def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) -> tuple[dict[str, str], list[Table]]:
-    """Name → value of what is worth knowing before using a model; tables of its parts, latencies and state.
+    """Facts about a model (name → value), and tables of its parts, latencies and state.
 
-    Without a tokenizer, for a recipe, the model is one of ``vocabulary(config)`` tokens.
+    Without a tokenizer, as for a recipe, the model must have been made for ``vocabulary(config)`` tokens.
     """
     features = config.features
-    # Contexts, where there are any, have a table of their own.
+    # Contexts have a table of their own.
     options = ", ".join(f"{k} {v}" for k, v in config.encoder.model_dump(exclude={"kind", "contexts"}).items())
     facts = {
         "encoder": f"{config.encoder.kind} ({options})",
@@ -51,7 +51,7 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         + ("" if model.streams else ": it cannot stream"),
     }
     tables = [_parts_table(model)]
-    if hasattr(model.encoder, "latencies"):
+    if model.contexts:
         tables.append(_latencies_table(model))
     if model.streams:
         searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
@@ -69,34 +69,35 @@ def vocabulary(config: ModelConfig) -> int:
 
 
 def parts(model: AsrModel) -> list[Part]:
-    """Features, subsampling, the rest of the encoder, and the heads. Their latencies add up, as all else does."""
+    """Features, subsampling, the rest of the encoder, and the heads. All their figures add up, latencies too."""
     features, encoder = model.features, model.encoder
     chains = {"features": Sequential(features)}
-    if hasattr(encoder, "subsampling"):  # a plugin's may do without
-        chains["subsampling"] = Sequential(features=features, encoder=encoder.subsampling)
+    members = dict(encoder.members) if isinstance(encoder, Sequential) else {}
+    if "subsampling" in members:  # a plugin's encoder may do without
+        chains["subsampling"] = Sequential(features=features, encoder=members["subsampling"])
     chains["encoder"] = Sequential(features=features, encoder=encoder)
 
-    found, before = [], Part("", 0, 0.0, 0.0, 0)
-    for name, chain in chains.items():
-        here = _whole(name, chain, model)
-        found.append(Part(name, *(a - b for a, b in zip(here[1:], before[1:], strict=True))))
-        before = here
+    rows, before = [], Part("", 0, 0.0, 0.0, 0)
+    for name, chain in chains.items():  # each chain is the one before and one part more
+        whole = _whole(name, chain, model)
+        rows.append(Part(name, *(a - b for a, b in zip(whole[1:], before[1:], strict=True))))
+        before = whole
     frame = torch.zeros(1, 1, model.output_dim, device="meta")
     for kind, head in model.heads.items():
-        work = multiply_adds(head, lambda twin: twin(frame)) / model.frame_seconds
-        kept = state_bytes(head.search().initial_state(1)) if model.streams else 0
-        found.append(Part(kind, parameter_count(head), work, 0.0, kept))
-    return found
+        work = multiply_adds(head, lambda twin: twin.score_frames(frame)) / model.frame_seconds
+        size = state_bytes(head.search().initial_state(1)) if model.streams else 0
+        rows.append(Part(kind, parameter_count(head), work, 0.0, size))
+    return rows
 
 
 def _whole(name: str, chain: Sequential, model: AsrModel) -> Part:
-    """All that a chain from samples takes: a live stream, or where the model cannot stream, a recording."""
+    """The cost of a chain that begins with samples: of a live stream, or where the model cannot stream, of a recording."""
     rate = model.sample_rate
     if model.streams:
-        work, kept = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1, ragged=True))
+        work, size = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1, ragged=True))
     else:
-        work, kept = rate * offline_multiply_adds(chain, WHOLE_SECONDS * rate), 0
-    return Part(name, parameter_count(chain), work, 1000 * (chain.lookahead + 1) / rate, kept)
+        work, size = rate * offline_multiply_adds(chain, WHOLE_SECONDS * rate), 0
+    return Part(name, parameter_count(chain), work, 1000 * (chain.lookahead + 1) / rate, size)
 
 
 def _tokens(tokenizer: Tokenizer | None, config: ModelConfig) -> str:
@@ -107,7 +108,7 @@ def _tokens(tokenizer: Tokenizer | None, config: ModelConfig) -> str:
 
 
 def _parts_table(model: AsrModel) -> Table:
-    fed = "a live stream" if model.streams else f"a recording of {WHOLE_SECONDS} s"
+    source = "a live stream" if model.streams else f"a recording of {WHOLE_SECONDS} s"
     rows = parts(model)
     total = Part("all", *map(sum, zip(*(part[1:] for part in rows), strict=True)))
     cells = [
@@ -115,23 +116,23 @@ def _parts_table(model: AsrModel) -> Table:
         for p in [*rows, total]
     ]
     columns = "part", "parameters", "multiply-adds/s", "latency, ms", "state, bytes"
-    return Table(f"What {fed} takes", columns, cells)
+    return Table(f"What {source} takes", columns, cells)
 
 
 def _latencies_table(model: AsrModel) -> Table:
     rows = []
-    for ms, context in sorted(model.encoder.latencies(1000 * model.frame_seconds).items()):
+    for ms, context in model.contexts.items():
         view = model.at_latency(ms)
         whole = _whole("", view, view)
-        kept = f"{whole.state_bytes:,}" if view.streams else "cannot stream"
-        rows.append((f"{ms:g}", str(context), f"{whole.latency_ms:g}", _millions(whole.multiply_adds), kept))
+        size = f"{whole.state_bytes:,}" if view.streams else "cannot stream"
+        rows.append((f"{ms:g}", str(context), f"{whole.latency_ms:g}", _millions(whole.multiply_adds), size))
     columns = "look-ahead, ms", "context, frames", "latency, ms", "multiply-adds/s", "state, bytes"
     return Table("Latencies it was trained for (--latency-ms takes the look-ahead), without the heads", columns, rows)
 
 
 def _state_table(state: State) -> Table:
-    """Leaves that differ in a number of their name alone, those of one kind of layer, share a row."""
-    alike: dict[tuple, list[str]] = {}
+    """One row for all leaves whose names differ in a number alone: they belong to layers of one kind."""
+    groups: dict[tuple, list[str]] = {}
     for name, leaf in leaves(state):
         key = (
             re.sub(r"\d+", "*", name),
@@ -139,9 +140,9 @@ def _state_table(state: State) -> Table:
             str(leaf.dtype).removeprefix("torch."),
             state_bytes({"": leaf}),
         )
-        alike.setdefault(key, []).append(name)
+        groups.setdefault(key, []).append(name)
     rows = []
-    for (pattern, shape, dtype, size), names in alike.items():
+    for (pattern, shape, dtype, size), names in groups.items():
         name = pattern if len(names) > 1 else names[0]
         rows.append((name, str(len(names)), " × ".join(map(str, shape)) or "1", dtype, f"{size * len(names):,}"))
     return Table("State of a stream", ("leaf", "times", "shape", "type", "bytes"), rows)

@@ -1,5 +1,6 @@
 """A model on disk: ``config.yaml``, ``model.safetensors``, the tokeniser and a model card. Loading runs no code from it."""
 
+import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -23,6 +24,7 @@ def save_model(folder: Path | str, model: AsrModel, config: ModelConfig, tokeniz
         write_text(aside / "README.md", card)
         tokenizer.save(aside)
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside / WEIGHTS)
+        shutil.copymode(aside / "config.yaml", aside / WEIGHTS)  # safetensors writes files that only their owner reads
 
 
 def find_model(path: Path | str) -> Path:
@@ -47,18 +49,18 @@ def load_model(path: Path | str) -> tuple[AsrModel, Tokenizer, ModelConfig]:
     folder = find_model(path)
     content = read_yaml(folder / "config.yaml")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else None
-        raise UserError(f"{folder / 'config.yaml'}: format {found!r} is not known; this version reads format {FORMAT}")
+        other = content.get("format") if isinstance(content, dict) else None
+        raise UserError(f"{folder / 'config.yaml'}: format {other!r} is not known; this version reads format {FORMAT}")
     config = parse(ModelConfig, content, source=str(folder / "config.yaml"))
     tokenizer = load_tokenizer(folder)
     model = AsrModel(config, tokenizer.size)
     weights = todays_names(_read_weights(folder / WEIGHTS))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    for name in sorted(expected.keys() | given.keys()):
-        if expected.get(name) != given.get(name):
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if expected.get(name) != shapes.get(name):
             raise UserError(
-                f"{folder / WEIGHTS}: {name} is {given.get(name, 'missing')}, config.yaml and the tokenizer make it "
+                f"{folder / WEIGHTS}: {name} is {shapes.get(name, 'missing')}, config.yaml and the tokenizer make it "
                 f"{expected.get(name, 'nothing')}; the files are not of one model"
             )
     model.load_state_dict(weights)
@@ -79,6 +81,6 @@ def _read_weights(path: Path) -> dict:
 
 
 def _foreign_weights(folder: Path) -> str:
-    """A hint where the weights lie there in a form that is not read."""
+    """A hint for a folder whose weights have a format that is not read."""
     foreign = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
     return f" ({', '.join(foreign)} is not read: a pickle could run code)" if foreign else ""

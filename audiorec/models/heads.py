@@ -1,17 +1,42 @@
-"""Heads: what turns encoder frames into tokens. A head owns its projection, its loss and its search."""
+"""Heads turn encoder frames into tokens: ``Head``, what each offers, and the CTC head."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
+from audiorec.errors import UserError
 from audiorec.losses import ctc_loss
 from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, align_ctc
 
 HEADS = Registry("heads")
+
+
+class Head(nn.Module):
+    """A head owns its projection, its loss and its search. Built by (config, dim of the encoder frames, vocabulary)."""
+
+    Config: ClassVar[type[Config]]
+    allows_empty_text: ClassVar[bool] = False  # whether it learns from a recording without a word
+    weight: float  # of its loss in the sum over heads
+
+    def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
+        """(B,): the loss of each row of encoder frames x (B, T, dim) with tokens (B, S), +inf where it has no path."""
+        raise NotImplementedError
+
+    def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> Any:
+        """Its search: ``initial_state``, ``step``, ``partial``, ``flush``. Raises ConfigError where it offers no such one."""
+        raise NotImplementedError
+
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        raise NotImplementedError
+
+    def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
+        """The frames of each token; arguments as for ``losses``. Raises UserError where the head knows no times."""
+        raise UserError(f"heads.{self.Config.model_fields['kind'].default}: has no times of tokens, so it cannot align")
 
 
 class CtcConfig(Config):
@@ -20,7 +45,7 @@ class CtcConfig(Config):
 
 
 @HEADS.register
-class CtcHead(nn.Module):
+class CtcHead(Head):
     """Log-probabilities of each frame: (B, T, dim) → (B, T, vocabulary), blank 0."""
 
     Config = CtcConfig
@@ -34,8 +59,11 @@ class CtcHead(nn.Module):
         logits = self.linear(x)
         return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
+        return self(x)
+
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-        """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
         return ctc_loss(self(x), lengths, tokens, token_lengths)
 
     def search(
@@ -46,5 +74,4 @@ class CtcHead(nn.Module):
         return CtcBeamSearch(self, config.beam, config.window, automata)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
-        """Where the tokens lie; arguments as for ``losses``."""
         return align_ctc(self(x), lengths, tokens, token_lengths)

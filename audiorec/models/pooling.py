@@ -1,4 +1,4 @@
-"""``RunningMean``: the mean over time, which a stream has at every moment."""
+"""``RunningMean``: the mean over time, known to a stream at every frame."""
 
 import torch
 from torch import Tensor

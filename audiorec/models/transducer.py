@@ -1,24 +1,27 @@
-"""The transducer head: predictor, joiner, the loss they train with and the search that fits it."""
+"""The transducer head: predictor, joiner, the loss that they train with, and the search over the same paths."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
-from audiorec.models.heads import HEADS
+from audiorec.errors import ConfigError
+from audiorec.models.heads import HEADS, Head
 from audiorec.models.transducer_losses import LOSSES
 from audiorec.search import (
     GREEDY,
     Alignment,
     Automaton,
     SearchConfig,
+    TdtGreedySearch,
     TransducerBeamSearch,
     TransducerGreedySearch,
     align_transducer,
 )
+from audiorec.search.transducer import MAX_SYMBOLS
 
 
 class TransducerConfig(Config):
@@ -30,10 +33,11 @@ class TransducerConfig(Config):
 
 
 @HEADS.register
-class TransducerHead(nn.Module):
+class TransducerHead(Head):
     """Encoder frames (B, T, dim) beside histories of tokens; blank 0.
 
-    How far the loss's warm-up has come is a buffer of the loss, so that a checkpoint holds it.
+    ``topology`` says which paths the loss trains, the search follows and the alignment chooses from. The number of batches
+    in the loss's warm-up is a buffer of the loss, so that a checkpoint holds it.
     """
 
     Config = TransducerConfig
@@ -41,22 +45,36 @@ class TransducerHead(nn.Module):
     def __init__(self, config: TransducerConfig, dim: int, vocabulary: int):
         super().__init__()
         self.weight = config.weight
+        self.topology = config.loss.topology
         self.predictor = PREDICTORS.build(config.predictor, vocabulary)
         size = self.predictor.output_dim
         self.loss = LOSSES.build(config.loss, dim, size, vocabulary)
-        self.joiner = Joiner(dim, size, config.joiner_dim, vocabulary + len(self.loss.durations))
+        self.joiner = Joiner(dim, size, config.joiner_dim, vocabulary + len(self.topology.durations))
+
+    def score_frames(self, x: Tensor) -> Tensor:
+        """Scores of encoder frames (B, T, dim) beside one symbol, by the operations of a greedy stream that emits it.
+
+        `audiorec info` counts them. A frame without a symbol costs less: its history is the one before.
+        """
+        history = self.predictor.output(self.predictor.initial_state(len(x)))  # its symbol: the blank that begins it
+        return self.joiner(self.joiner.encoder_proj(x), self.joiner.predictor_proj(history)[:, None])
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-        """(B,): encoder frames x (B, T, dim), tokens (B, S) with their lengths."""
         return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 
     def search(
         self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
     ) -> TransducerGreedySearch | TransducerBeamSearch:
-        """Raises ConfigError where the loss's type of transducer has no such search."""
-        return self.loss.search(self.predictor, self.joiner, config, automata)
+        """Raises ConfigError for any but the greedy search of a TDT transducer."""
+        if durations := self.topology.durations:
+            if config.kind == "beam" or config.skip_blank:
+                raise ConfigError("search: a TDT transducer decodes greedily and skips frames by its own durations")
+            return TdtGreedySearch(self.predictor, self.joiner, durations)
+        if config.kind == "greedy":
+            max_symbols = 1 if self.topology.one_symbol_a_frame else MAX_SYMBOLS
+            return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
+        return TransducerBeamSearch(self.predictor, self.joiner, config.beam, config.window, automata)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
-        """Where the tokens lie; arguments as for ``losses``."""
-        topology = self.loss.rnnt_type, self.loss.durations
-        return align_transducer(self.predictor, self.joiner, x, lengths, tokens, token_lengths, *topology)
+        paths = self.topology.rnnt_type, self.topology.durations
+        return align_transducer(self.predictor, self.joiner, x, lengths, tokens, token_lengths, *paths)

@@ -1,39 +1,20 @@
-"""The losses that a transducer head can train with: their configuration, and the search that fits each."""
+"""The losses that a transducer head can train with: their configuration, and the paths they train."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator
 
 from audiorec.config import Config, Registry
-from audiorec.decoders import Joiner, Predictor
-from audiorec.errors import ConfigError
-from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss
-from audiorec.search import Automaton, SearchConfig, TdtGreedySearch, TransducerBeamSearch, TransducerGreedySearch
-from audiorec.search.transducer import MAX_SYMBOLS
+from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss, Topology
 
 LOSSES = Registry("loss")
 
 RnntType = Literal["regular", "modified", "constrained"]
 TYPE = Field("regular", description="modified and constrained: at most one symbol a frame")
 DELAY = Field(
-    0.0, ge=0, description="added to a symbol's score for each frame that it comes earlier; pruned: once warm"
+    0.0, ge=0, description="added to a symbol's score for each frame that it comes earlier; pruned: after the warm-up"
 )
 RECOMPUTE = Field(False, description="keep less for the backward pass: a third more time in the joiner")
-
-
-class _Plain:
-    """What losses without durations share."""
-
-    durations: tuple[int, ...] = ()
-    rnnt_type: str
-
-    def search(
-        self, predictor: Predictor, joiner: Joiner, config: SearchConfig, automata: Sequence[Automaton]
-    ) -> TransducerGreedySearch | TransducerBeamSearch:
-        if config.kind == "greedy":
-            return TransducerGreedySearch(predictor, joiner, MAX_SYMBOLS if self.rnnt_type == "regular" else 1)
-        return TransducerBeamSearch(predictor, joiner, config.beam, config.window, automata)
 
 
 class FullConfig(Config):
@@ -43,9 +24,13 @@ class FullConfig(Config):
     fastemit: float = Field(0.0, ge=0, description="the gradient of symbols is 1 + fastemit times as large")
     recompute: bool = RECOMPUTE
 
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.rnnt_type)
+
 
 @LOSSES.register
-class Full(_Plain, FullTransducerLoss):
+class Full(FullTransducerLoss):
     Config = FullConfig
 
     def __init__(self, config: FullConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
@@ -65,9 +50,13 @@ class PrunedConfig(Config):
     )
     recompute: bool = RECOMPUTE
 
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.rnnt_type)
+
 
 @LOSSES.register
-class Pruned(_Plain, PrunedTransducerLoss):
+class Pruned(PrunedTransducerLoss):
     Config = PrunedConfig
 
     def __init__(self, config: PrunedConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
@@ -77,7 +66,7 @@ class Pruned(_Plain, PrunedTransducerLoss):
 class TdtConfig(Config):
     kind: Literal["tdt"] = "tdt"
     durations: tuple[NonNegativeInt, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="in frames")
-    sigma: float = Field(0.05, ge=0, description="taken off every symbol's log-probability: makes long steps pay")
+    sigma: float = Field(0.05, ge=0, description="subtracted from every symbol's log-probability: favours long steps")
     omega: float = Field(0.1, ge=0, lt=1, description="share of the plain transducer loss")
     recompute: bool = RECOMPUTE
 
@@ -88,21 +77,17 @@ class TdtConfig(Config):
             raise ValueError("takes different numbers of frames, one of them at least 1")
         return value
 
+    @property
+    def topology(self) -> Topology:
+        return Topology(durations=self.durations)
+
 
 @LOSSES.register
 class Tdt(TdtLoss):
     Config = TdtConfig
-    rnnt_type = "modified"
 
     def __init__(self, config: TdtConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
         super().__init__(**_options(config))
-
-    def search(
-        self, predictor: Predictor, joiner: Joiner, config: SearchConfig, automata: Sequence[Automaton]
-    ) -> TdtGreedySearch:
-        if config.kind == "beam" or config.skip_blank:
-            raise ConfigError("search: a TDT transducer decodes greedily and skips frames by its own durations")
-        return TdtGreedySearch(predictor, joiner, self.durations)
 
 
 def _options(config: Config) -> dict[str, Any]:

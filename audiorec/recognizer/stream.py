@@ -1,16 +1,19 @@
 """``Stream``: one live source of samples. It gives the words that the same samples give as a file."""
 
 from collections.abc import Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
-from audiorec.audio.read import Resampler, check
+from audiorec.audio.read import Resampler
 from audiorec.errors import UserError
+from audiorec.recognizer.inputs import Samples, to_array
 from audiorec.recognizer.result import Result, Segment
-from audiorec.search import Hypothesis
+from audiorec.search import Hypothesis, conclude
 
 if TYPE_CHECKING:
     from audiorec.recognizer.recognizer import Recognizer
@@ -20,7 +23,10 @@ LONGEST_STEP_SECONDS = 30.0
 
 
 class Stream:
-    """Made by ``Recognizer.stream``. ``accept`` samples as they come, look at ``partial``, and ``finish``."""
+    """Made by ``Recognizer.stream``. ``accept`` samples as they come, look at ``partial``, and ``finish``.
+
+    As a context manager it finishes at the block's end, unless that raised; ``partial`` is then the final result.
+    """
 
     def __init__(self, recognizer: "Recognizer", sample_rate: int):
         self.recognizer = recognizer
@@ -33,17 +39,26 @@ class Stream:
         self._state = model.initial_state(1)
         self._search = recognizer.search()
         self._search_state = self._search.initial_state(1, recognizer.device)
-        self._said = Hypothesis()
+        self._committed = Hypothesis()
+        self._word_times = recognizer.word_times()
         self._finished = False
 
-    def accept(self, samples: np.ndarray | Tensor) -> list[Segment]:
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and not self._finished:
+            self.finish()
+
+    def accept(self, samples: Samples) -> list[Segment]:
         """Take the next samples (T,), any number: float in [−1, 1] or 16- or 32-bit integers.
 
         Returns the segments that ended in them. Raises UserError for NaN, or for a stream that is finished.
         """
-        self._open("accept samples")
-        samples = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
-        self._waiting = np.concatenate([self._waiting, self._resampler.push(check(samples, "stream"))])
+        self._must_be_open("accept samples")
+        self._take(self._resampler.push(to_array(samples, "stream")))
         model = self.recognizer.model
         while len(self._waiting) >= self._needed:
             size = self._needed + (len(self._waiting) - self._needed) // model.period * model.period
@@ -55,38 +70,44 @@ class Stream:
 
     @torch.inference_mode()
     def partial(self) -> Result:
-        """What is recognised so far."""
+        """The words so far: the segments that ended, then the one under way. Of a finished stream, all of them."""
         if self._finished:
-            return self._result(self._said)
-        return self._result(self._said + self._search.partial(self._search_state).hypothesis(0))
+            return self._result(self._committed)
+        return self._result(self._committed + self._search.partial(self._search_state).hypothesis(0))
 
     def finish(self) -> Result:
-        """End the stream: everything that look-ahead held back is recognised too. Nothing is lost."""
-        self._open("finish")
+        """End the stream: the words of all its samples, those that look-ahead held back too."""
+        self._must_be_open("finish")
         self._finished = True
-        rest = np.concatenate([self._waiting, self._resampler.flush()])
-        if len(rest):
+        self._take(self._resampler.flush())
+        if len(rest := self._waiting):
             self._step(rest)
-        with torch.inference_mode():
-            self._emit(self.recognizer.model.flush(self._state)[0])
-            nbest = [self._said + one for one in self._search.hypotheses(self._search_state, 0)]
-            self._said.extend(self._search.flush(self._search_state).hypothesis(0))
-        return self._result(self._said, nbest)
+        with torch.inference_mode(), full_precision(self._search_state["margin"]):
+            self._search_frames(self.recognizer.model.flush(self._state)[0])
+            (decoded,) = conclude(self._search, self._search_state, [self._committed])
+        self._committed = decoded.best
+        return self._result(decoded.best, decoded.nbest)
 
-    def _open(self, what: str) -> None:
+    def _must_be_open(self, what: str) -> None:
         if self._finished:
             raise UserError(f"stream: is finished and cannot {what}; open another with Recognizer.stream()")
+
+    def _take(self, samples: np.ndarray) -> None:
+        """Samples at the model's rate wait for the next step."""
+        self._word_times.push(samples)
+        self._waiting = np.concatenate([self._waiting, samples])
 
     @torch.inference_mode()
     def _step(self, samples: np.ndarray) -> None:
         x = torch.from_numpy(samples).to(self.recognizer.device)[None, :, None]
-        x, _, self._state = self.recognizer.model.step(x, None, self._state)
-        self._emit(x)
+        with full_precision(x):
+            x, _, self._state = self.recognizer.model.step(x, None, self._state)
+            self._search_frames(x)
 
-    def _emit(self, x: Tensor) -> None:
+    def _search_frames(self, x: Tensor) -> None:
         if x.shape[1]:
             tokens, self._search_state = self._search.step(x, None, self._search_state)
-            self._said.extend(tokens.hypothesis(0))
+            self._committed.extend(tokens.hypothesis(0))
 
-    def _result(self, said: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
-        return self.recognizer.result(said, float(self._search_state["margin"][0]), nbest)
+    def _result(self, best: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
+        return self.recognizer.result(best, self._word_times, float(self._search_state["margin"][0]), nbest)

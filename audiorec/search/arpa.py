@@ -1,4 +1,4 @@
-"""N-gram language models in ARPA files, read into an automaton over a tokeniser's pieces."""
+"""N-gram language models in ARPA files, read into an automaton over a tokenizer's pieces."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from audiorec.text import UNKNOWN, Tokenizer
 from audiorec.text.tokenizer import MARK
 
 BEGIN, END = "<s>", "</s>"
-NEVER = -100.0  # log10 of a piece that the file does not know, where it has no <unk> either; KenLM's choice too
+NEVER = -100.0  # log10 of a piece that is not in the file, if <unk> is not either; KenLM's choice too
 
 History = tuple[int, ...]
 Grams = dict[History, tuple[float, float]]
@@ -19,9 +19,9 @@ Grams = dict[History, tuple[float, float]]
 def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus: float = 0.0) -> Automaton:
     """The model of an ARPA file as natural log-probabilities times ``weight``, and ``bonus`` for each token but the end.
 
-    Its symbols are the tokeniser's pieces; for a tokeniser of words, "one" stands for the piece "▁one". Begin and end of
-    the sentence count where the file knows them. Raises UserError naming the line for a file that is cut short, malformed,
-    or has a symbol that is no piece.
+    Its symbols are the tokenizer's pieces; for a tokenizer of words, "one" stands for the piece "▁one". Begin and end of
+    the sentence count if the file has them. Raises UserError naming the line for a file that is cut short, malformed, or
+    has a symbol that is no piece.
     """
     begin, end = tokenizer.size, tokenizer.size + 1
     ids = {piece: index for index, piece in enumerate(tokenizer.pieces)} | {BEGIN: begin, END: end}
@@ -33,7 +33,7 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus
     grams.setdefault((begin,), unknown)
     grams.setdefault((end,), (0.0, 0.0))
 
-    # A history that nothing follows and that costs nothing to leave is no state: its longest suffix tells as much.
+    # A history without continuations and without back-off weight is no state: its longest suffix gives the same scores.
     histories = {(), *(gram[:-1] for gram in grams), *(gram for gram, (_, backoff) in grams.items() if backoff)}
     states = {history: index for index, history in enumerate(sorted(histories, key=lambda gram: (len(gram), gram)))}
 
@@ -46,9 +46,10 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus
         for gram, (score, _) in grams.items()
     }
     failure = [(scale * grams[history][1], state(history[1:])) if history else (0.0, 0) for history in states]
-    made = Automaton(tokenizer.size + 2, arcs, failure, [0.0] * len(states), state((begin,)))
-    made.final, _ = made.step(made.targets.new_tensor(range(len(states))), made.targets.new_tensor(end))
-    return made
+    automaton = Automaton(tokenizer.size + 2, arcs, failure, [0.0] * len(states), state((begin,)))
+    integers = automaton.targets.new_tensor
+    automaton.final, _ = automaton.step(integers(range(len(states))), integers(end))
+    return automaton
 
 
 def _read(path: Path, ids: dict[str, int], tokenizer: Tokenizer) -> Grams:
@@ -68,16 +69,17 @@ def _read(path: Path, ids: dict[str, int], tokenizer: Tokenizer) -> Grams:
     for order, count in enumerate(counts, 1):
         if text != f"\\{order}-grams:":
             raise UserError(f"{path}: line {number}: expected `\\{order}-grams:`, got {text!r}")
-        began = len(grams)
+        before = len(grams)
         while not (line := next(lines))[1].startswith("\\"):
             gram, scores = _gram(path, *line, order, ids, tokenizer)
             if order > 1 and gram[:-1] not in grams:
                 raise UserError(f"{path}: line {line[0]}: the history of {line[1]!r} is not among the shorter n-grams")
             grams[gram] = scores
         number, text = line
-        if len(grams) - began != count:
-            found = len(grams) - began
-            raise UserError(f"{path}: line {number}: {found} {order}-grams end here, the header promises {count}")
+        if len(grams) - before != count:
+            raise UserError(
+                f"{path}: line {number}: {len(grams) - before} {order}-grams end here, the header promises {count}"
+            )
     if text != "\\end\\" or not counts:
         raise UserError(f"{path}: line {number}: expected `\\end\\`, got {text!r}")
     return grams
@@ -105,7 +107,7 @@ def _gram(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, content) of the lines that hold something; a UserError where more are asked for than there are."""
+    """(number, content) of the lines that are not empty; past the last one a UserError."""
     number = 0
     try:
         with path.open(encoding="utf-8") as file:

@@ -26,9 +26,14 @@ class SearchConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _only_beams_weigh(self) -> "SearchConfig":
-        if self.kind == "greedy" and (self.lm or self.hotwords):
-            raise ValueError("a language model or hotwords need a beam: set search to beam")
+    def _nothing_without_effect(self) -> "SearchConfig":
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        unused = sorted(given - {"kind", "skip_blank"}) if self.kind == "greedy" else []
+        if unused:
+            raise ValueError(f"{', '.join(unused)}: needs a beam: add --search beam (in Python kind='beam')")
+        for owner, settings in {"lm": {"lm_weight", "lm_bonus"}, "hotwords": {"hotwords_score"}}.items():
+            if owner not in given and given & settings:
+                raise ValueError(f"{', '.join(sorted(given & settings))}: has no effect without {owner}")
         return self
 
 

@@ -14,10 +14,11 @@ Gram = tuple[str, ...]
 
 
 def write_ngram(path: Path | str, texts: Iterable[str], tokenizer: Tokenizer, order: int = 3) -> None:
-    """Write an ARPA file of n-grams up to ``order`` over the tokeniser's pieces; every piece gets some probability.
+    """Write an ARPA file of n-grams up to ``order`` over the tokenizer's pieces; every piece has a probability above 0.
 
     p(w|h) = max(count(hw) − D, 0) / count(h) + D · types(h·) / count(h) · p(w|h'), with D = n₁ / (n₁ + 2 n₂) for each
-    order, where n₁ and n₂ are the n-grams seen once and twice. Raises UserError where there is no text.
+    order, where n₁ and n₂ are the numbers of n-grams that occur once and twice. ``<unk>`` is one of the words where the
+    tokenizer does not know all of the text. Raises UserError where there is no text.
     """
     sentences = [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts if text.strip()]
     if not sentences:
@@ -26,9 +27,11 @@ def write_ngram(path: Path | str, texts: Iterable[str], tokenizer: Tokenizer, or
     for sentence in sentences:
         line = (BEGIN, *sentence, END)
         for size, counter in enumerate(counts, 1):
-            # The beginning is given, so it is never predicted.
+            # Every sentence has a beginning, so it is never predicted.
             counter.update(line[max(0, end - size) : end] for end in range(max(2, size), len(line) + 1))
     words = [piece for i, piece in enumerate(tokenizer.pieces) if i not in (BLANK, UNKNOWN)] + [END]
+    if any(tokenizer.pieces[UNKNOWN] in sentence for sentence in sentences):
+        words.append(tokenizer.pieces[UNKNOWN])
     probability: dict[Gram, float] = {}
     backoff: dict[Gram, float] = {}
     for counter in counts:
@@ -44,8 +47,8 @@ def write_ngram(path: Path | str, texts: Iterable[str], tokenizer: Tokenizer, or
         for gram in counter if counter is not counts[0] else [(word,) for word in words]:
             history = gram[:-1]
             lower = probability[gram[1:]] if history else 1 / len(words)
-            kept = max(counter[gram] - discount, 0) / total[history]
-            probability[gram] = kept + backoff[history] * lower
+            discounted = max(counter[gram] - discount, 0) / total[history]
+            probability[gram] = discounted + backoff[history] * lower
     _write(Path(path), probability, backoff, order)
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from audiorec.errors import UserError
 from audiorec.recognizer import Recognizer, Result
 
 PIECE_SECONDS = 0.1
+QUEUE_SECONDS = 10.0  # that may wait for a recogniser which falls behind
 
 
 def show(recognizer: Recognizer, pieces: Iterable[np.ndarray], sample_rate: int, out: TextIO = sys.stdout) -> Result:
@@ -23,46 +24,89 @@ def show(recognizer: Recognizer, pieces: Iterable[np.ndarray], sample_rate: int,
     Ctrl-C, or the end of the pieces, finishes the stream and writes its last words. Returns the whole result.
     """
     stream = recognizer.stream(sample_rate)
-    line = _Line(out)
+    line, ended = _Line(out), 0
     try:
         for samples in pieces:
             for segment in stream.accept(samples):
                 line.end(segment.text)
-            line.rewrite(stream.partial().text)
+                ended += 1
+            line.rewrite(_text(stream.partial(), ended))
     except KeyboardInterrupt:
         pass
     result = stream.finish()
-    line.end(result.text)
+    if len(result.segments) > ended or not ended:
+        line.end(_text(result, ended))
     return result
 
 
-def microphone(sample_rate: int, device: str | int | None = None) -> Iterator[np.ndarray]:
-    """Pieces (T,) of what the microphone hears, until the caller stops. Raises UserError where there is none."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:  # OSError: the PortAudio library is missing
-        raise UserError(
-            f"microphone: sounddevice does not import ({error}); `pip install audiorec-speech[mic]` (Debian: also apt install "
-            "libportaudio2), or play a recording with --file"
-        ) from None
-    heard: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+def _text(result: Result, start: int) -> str:
+    """The text of the segments from number ``start`` on."""
+    return Result(result.segments[start:]).text
 
-    def hear(samples: np.ndarray, frames: int, when: object, status: object) -> None:
-        heard.put(samples[:, 0].copy())
 
-    try:
-        source = sounddevice.InputStream(
-            sample_rate, int(PIECE_SECONDS * sample_rate), device, channels=1, dtype="float32", callback=hear
+class Microphone:
+    """Pieces (T,) of what the microphone hears, mono float32, until the caller stops.
+
+    At most ``QUEUE_SECONDS`` wait for the caller; what comes on top is dropped and counted. Raises UserError where there is
+    no microphone.
+    """
+
+    def __init__(self, sample_rate: int, device: str | int | None = None):
+        try:
+            import sounddevice
+        except (ImportError, OSError) as error:  # OSError: the PortAudio library is missing
+            raise UserError(
+                f"microphone: sounddevice does not import ({error}); `pip install audiorec-speech[mic]` (Debian: also apt "
+                "install libportaudio2), or play a recording with --file"
+            ) from None
+        self.sample_rate = sample_rate
+        self.lost_seconds = 0.0
+        self.gaps = 0
+        self._queue: queue.Queue[np.ndarray] = queue.Queue(round(QUEUE_SECONDS / PIECE_SECONDS))
+        self._dropping = False
+        self._end: float | None = None  # when the last piece ended, by the sound card's clock
+        size = int(PIECE_SECONDS * sample_rate)
+        try:
+            self._source = sounddevice.InputStream(
+                sample_rate, size, device, channels=1, dtype="float32", callback=self._hear
+            )
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise UserError(
+                f"microphone: {error}; choose another with --device, or play a recording with --file"
+            ) from None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        with self._source:
+            while True:
+                yield self._queue.get()
+
+    def loss(self) -> str | None:
+        """How much audio was lost, in one line; None where none was."""
+        if not self.gaps:
+            return None
+        return (
+            f"microphone: {self.lost_seconds:.1f} s of audio were lost in {self.gaps} "
+            f"{'gap' if self.gaps == 1 else 'gaps'}: recognition on this machine is slower than speech"
         )
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise UserError(f"microphone: {error}; choose another with --device, or play a recording with --file") from None
-    with source:
-        while True:
-            yield heard.get()
+
+    def _hear(self, samples: np.ndarray, frames: int, when: Any, status: Any) -> None:
+        """PortAudio calls this in a thread of its own."""
+        seconds, start = frames / self.sample_rate, when.inputBufferAdcTime
+        if status.input_overflow:  # PortAudio itself has dropped samples before these
+            self.gaps += 1
+            self.lost_seconds += 0.0 if self._end is None else max(0.0, start - self._end)
+        self._end = start + seconds
+        try:
+            self._queue.put_nowait(samples[:, 0].copy())
+            self._dropping = False
+        except queue.Full:
+            self.gaps += not self._dropping
+            self._dropping = True
+            self.lost_seconds += seconds
 
 
 def as_if_live(path: Path | str, speed: float = 1.0) -> Iterator[tuple[np.ndarray, int]]:
-    """(pieces of 100 ms, sample rate) of a recording, each given when a microphone would have heard it.
+    """(pieces of 100 ms, sample rate) of a recording, each at the time when a microphone would have heard it.
 
     ``speed`` 2 plays twice as fast as live, 0 as fast as it can be.
     """

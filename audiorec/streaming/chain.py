@@ -78,14 +78,9 @@ class Sequential(StreamingModule):
                 rest = state[f"{name}_rest"]
                 frames, total = carry.join(rest, x, lengths)
                 size = frames.shape[1] // member.block * member.block
-                if total is None:
-                    x, new[f"{name}_rest"] = frames[:, :size], carry.keep_from(rest, frames, size)
-                else:
-                    lengths = total // member.block * member.block
-                    x, new[f"{name}_rest"] = (
-                        mask_finite(frames[:, :size], lengths),
-                        carry.keep(rest, frames, lengths, total),
-                    )
+                lengths = None if total is None else total // member.block * member.block
+                x = mask_finite(frames[:, :size], lengths)
+                new[f"{name}_rest"] = carry.keep(rest, frames, size if lengths is None else lengths, total)
             if lengths is None and x.shape[1] == 0:  # nothing is ready for this member yet
                 x, new[name] = x.new_zeros(x.shape[0], 0, member.output_dim), state[name]
             else:
@@ -181,13 +176,11 @@ class Parallel(StreamingModule):
             outputs.append(y)
             totals.append(total)
         size = min(y.shape[1] for y in outputs)
-        ready = None if lengths is None else torch.stack(totals).amin(0)
+        ready = None if lengths is None else torch.stack([n for n in totals if n is not None]).amin(0)
         for name, y, total in zip(self.names, outputs, totals, strict=True):
             if name in self.carries:
-                carry, wait = self.carries[name], state[f"{name}_wait"]
-                new[f"{name}_wait"] = (
-                    carry.keep_from(wait, y, size) if ready is None else carry.keep(wait, y, ready, total)
-                )
+                wait = state[f"{name}_wait"]
+                new[f"{name}_wait"] = self.carries[name].keep(wait, y, size if ready is None else ready, total)
         return *self._join(outputs, ready), new
 
     def flush(self, state: State) -> tuple[Tensor, Tensor | None]:

@@ -87,11 +87,10 @@ class Carry:
         """The frames that wait, alone, in the dtype of ``like``, and their lengths."""
         return state["frames"].to(like.dtype), state.get("length")
 
-    def keep(self, state: State, frames: Tensor, start: Tensor, lengths: Tensor) -> State:
-        """The next state of ragged rows: each row's frames from ``start[b]`` to ``lengths[b]``, at most ``capacity``."""
+    def keep(self, state: State, frames: Tensor, start: Tensor | int, lengths: Tensor | None) -> State:
+        """The next state: of whole rows the frames from ``start`` on, of ragged ones each row's from ``start[b]`` to
+        ``lengths[b]``, at most ``capacity`` of them."""
+        if lengths is None or isinstance(start, int):
+            return {"frames": frames[:, start:].to(state["frames"].dtype)}
         kept = mask(window(frames, start, self.capacity), lengths - start)
         return {"frames": kept.to(state["frames"].dtype), "length": lengths - start}
-
-    def keep_from(self, state: State, frames: Tensor, start: int) -> State:
-        """The next state of whole rows: the frames from ``start`` on."""
-        return {"frames": frames[:, start:].to(state["frames"].dtype)}

@@ -30,7 +30,7 @@ class Ahead(StreamingModule):
         if total is None:
             emitted = max(frames.shape[1] - self.right, 0)
             y = self.convolve(frames) if emitted else frames[:, :0]
-            return y, None, {"ahead": self.carry.keep_from(state["ahead"], frames, emitted)}
+            return y, None, {"ahead": self.carry.keep(state["ahead"], frames, emitted, None)}
         emitted = (total - self.right).clamp(min=0)
         new = {"ahead": self.carry.keep(state["ahead"], frames, emitted, total)}
         return mask(self.convolve(frames), emitted), emitted, new

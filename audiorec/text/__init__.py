@@ -1,7 +1,25 @@
-"""Text: tokenisers (characters, words, sentencepiece) and the normalisation before them."""
+"""Text: tokenizers (characters, words, sentencepiece) and the normalisation before them."""
 
-from audiorec.text.build import KINDS, load_tokenizer, train_tokenizer
+from audiorec.text import subword, table  # noqa: F401 (register the kinds)
+from audiorec.text.build import describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.text.normalize import Normalizer
+from audiorec.text.registry import TOKENIZERS, TokenizerConfig
 from audiorec.text.tokenizer import BLANK, UNKNOWN, Tokenizer, Word, words
 
-__all__ = ["BLANK", "KINDS", "UNKNOWN", "Normalizer", "Tokenizer", "Word", "load_tokenizer", "train_tokenizer", "words"]
+KINDS = tuple(TOKENIZERS.kinds)
+
+__all__ = [
+    "BLANK",
+    "KINDS",
+    "TOKENIZERS",
+    "UNKNOWN",
+    "Normalizer",
+    "Tokenizer",
+    "TokenizerConfig",
+    "Word",
+    "describe_size",
+    "load_tokenizer",
+    "save_tokenizer",
+    "train_tokenizer",
+    "words",
+]

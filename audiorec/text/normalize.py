@@ -1,4 +1,4 @@
-"""Text normalisation, the same one before training and before scoring."""
+"""Text normalisation, the same before training and before scoring."""
 
 import unicodedata
 from typing import Literal

@@ -2,26 +2,66 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from audiorec.errors import UserError
+from audiorec.text.registry import TOKENIZERS, TokenizerConfig
 from audiorec.text.tokenizer import BLANK, BLANK_PIECE, UNKNOWN, UNKNOWN_PIECE, Tokenizer
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
-SILENT = 10  # sentencepiece's log levels end at 3; past them it prints nothing, errors arrive as exceptions
+SILENT = 10  # sentencepiece's log levels end at 3; above them it prints nothing, errors arrive as exceptions
 
 
 class SubwordTokenizer(Tokenizer):
     """A sentencepiece model whose normalisation is the identity: ``Normalizer`` does that, in the open."""
 
     file = "tokenizer.model"
+    default_size = 500
 
-    def __init__(self, kind: str, processor: "SentencePieceProcessor"):
-        self.kind = kind
+    def __init__(self, processor: "SentencePieceProcessor"):
         self.processor = processor
         self.pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
+
+    @classmethod
+    def train(cls, lines: list[list[str]], size: int | None) -> "SubwordTokenizer":
+        """A tokenizer of exactly ``size`` pieces; without a size, of 500 or the largest number that the text allows.
+
+        Raises UserError when the text does not allow the size.
+        """
+        target = cls.default_size if size is None else size
+        characters = {character for line in lines for word in line for character in word}
+        minimum = len(characters) + 3  # blank, unknown and "▁"
+        if target < minimum:
+            raise UserError(
+                f"tokenizer.size {target}{' (the default)' if size is None else ''}: too small, this text has "
+                f"{len(characters)} different characters, so a {cls.kind} tokenizer needs at least {minimum} pieces"
+            )
+        tokenizer = cls(_train(cls.kind, lines, target))
+        if size is not None and tokenizer.size != size:
+            raise UserError(
+                f"tokenizer.size {size}: too big, this text allows a {cls.kind} tokenizer of {minimum} to "
+                f"{tokenizer.size} pieces"
+            )
+        return tokenizer
+
+    @staticmethod
+    def load(path: Path) -> "SubwordTokenizer":
+        """The tokenizer of a ``tokenizer.model``. Raises UserError when it is no sound model or its blank is not 0."""
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            processor = SentencePieceProcessor(model_proto=path.read_bytes())
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{path}: no sound sentencepiece model ({' '.join(str(error).split())})") from None
+        # A file cut off between two fields still parses, but it has lost its trainer's settings and with them the blank.
+        if processor.pad_id() != BLANK or processor.unk_id() != UNKNOWN:
+            raise UserError(
+                f"{path}: the blank (sentencepiece's pad) must have id {BLANK} and unknown id {UNKNOWN}; "
+                "the file is cut off, or was not made by `audiorec tokenizer`"
+            )
+        return UnigramTokenizer(processor) if _is_unigram(processor) else BpeTokenizer(processor)
 
     def _encode(self, words: list[str]) -> list[int]:
         return self.processor.encode(" ".join(words))
@@ -30,19 +70,30 @@ class SubwordTokenizer(Tokenizer):
         return self.processor.serialized_model_proto()
 
 
-def train_subword(kind: str, lines: list[list[str]], size: int | None) -> SubwordTokenizer:
-    """A bpe or unigram tokeniser of exactly ``size`` pieces. Raises UserError when the text does not allow it."""
+@TOKENIZERS.register
+class BpeTokenizer(SubwordTokenizer):
+    """Byte-pair encoding: the most frequent pairs of pieces are merged (Sennrich, Haddow & Birch 2016)."""
+
+    kind = "bpe"
+
+    class Config(TokenizerConfig):
+        kind: Literal["bpe"] = "bpe"
+
+
+@TOKENIZERS.register
+class UnigramTokenizer(SubwordTokenizer):
+    """A unigram language model of pieces (Kudo 2018)."""
+
+    kind = "unigram"
+
+    class Config(TokenizerConfig):
+        kind: Literal["unigram"] = "unigram"
+
+
+def _train(kind: str, lines: list[list[str]], size: int) -> "SentencePieceProcessor":
+    """A model of ``size`` pieces, or of the largest number below it that the text allows."""
     from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-    if size is None:
-        raise UserError(f"tokenizer size: a {kind} tokenizer needs one, such as 500")
-    characters = {character for line in lines for word in line for character in word}
-    least = len(characters) + 3  # blank, unknown and "▁"
-    if size < least:
-        raise UserError(
-            f"tokenizer size {size}: too small, this text has {len(characters)} different characters, "
-            f"so a {kind} tokenizer needs at least {least} pieces"
-        )
     model = BytesIO()
     try:
         SentencePieceTrainer.train(
@@ -59,42 +110,20 @@ def train_subword(kind: str, lines: list[list[str]], size: int | None) -> Subwor
             character_coverage=1.0,
             normalization_rule_name="identity",
             byte_fallback=False,
-            hard_vocab_limit=False,  # what it then reaches is the most it can, and our message says so
-            max_sentence_length=2**30,  # longer ones would be left out without a word
+            hard_vocab_limit=False,
+            max_sentence_length=2**30,  # longer ones would be left out without a message
             minloglevel=SILENT,
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"tokenizer size {size}: sentencepiece cannot train a {kind} tokenizer: {reason}") from error
-    tokenizer = SubwordTokenizer(kind, SentencePieceProcessor(model_proto=model.getvalue()))
-    if tokenizer.size != size:
-        raise UserError(
-            f"tokenizer size {size}: too big, this text allows a {kind} tokenizer of {least} to {tokenizer.size} pieces"
-        )
-    return tokenizer
+        raise UserError(f"tokenizer.size {size}: sentencepiece cannot train a {kind} tokenizer: {reason}") from error
+    return SentencePieceProcessor(model_proto=model.getvalue())
 
 
-def load_subword(path: Path) -> SubwordTokenizer:
-    """The tokeniser of a ``tokenizer.model``. Raises UserError when it is no sound model or its blank is not 0."""
-    from sentencepiece import SentencePieceProcessor
-
-    try:
-        processor = SentencePieceProcessor(model_proto=path.read_bytes())
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{path}: no sound sentencepiece model ({' '.join(str(error).split())})") from None
-    # A file cut off between two fields still parses, but it has lost its trainer's settings and with them the blank.
-    if processor.pad_id() != BLANK or processor.unk_id() != UNKNOWN:
-        raise UserError(
-            f"{path}: the blank (sentencepiece's pad) must have id {BLANK} and unknown id {UNKNOWN}; "
-            "the file is cut off, or was not made by `audiorec tokenizer`"
-        )
-    return SubwordTokenizer(_kind(processor), processor)
-
-
-def _kind(processor: "SentencePieceProcessor") -> str:
+def _is_unigram(processor: "SentencePieceProcessor") -> bool:
     """The processor does not tell its kind, but only unigram models can list several segmentations."""
     try:
         processor.nbest_encode("", nbest_size=1)
     except RuntimeError:
-        return "bpe"
-    return "unigram"
+        return False
+    return True

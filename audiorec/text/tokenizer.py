@@ -1,4 +1,4 @@
-"""What every tokeniser is: text to ids and back. Blank is 0, unknown is 1, "▁" marks where a word starts."""
+"""What every tokenizer is: text to ids and back. Blank is 0, unknown is 1, "▁" marks where a word starts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audiorec.files import replacing
+from audiorec.text.registry import TOKENIZERS
 
 BLANK, UNKNOWN = 0, 1
 BLANK_PIECE, UNKNOWN_PIECE = "<blk>", "<unk>"
@@ -30,11 +31,23 @@ class Tokenizer(ABC):
     """
 
     kind: str
-    """char, word, bpe or unigram"""
+    """``kind`` in a recipe: char, word, bpe, unigram, or a plugin's"""
     file: str
     """the name of the file that ``save`` writes"""
+    default_size: int | None = None
+    """number of pieces where the recipe sets none; None: all pieces of the text"""
     pieces: list[str]
     """id → piece; 0 is ``<blk>``, 1 is ``<unk>``, and a piece that starts a word starts with "▁", for every kind"""
+
+    @classmethod
+    @abstractmethod
+    def train(cls, lines: list[list[str]], size: int | None) -> "Tokenizer":
+        """Train on the words of each text, to ``size`` pieces. Raises UserError when the text does not allow it."""
+
+    @staticmethod
+    @abstractmethod
+    def load(path: Path) -> "Tokenizer":
+        """Read the file that ``save`` wrote. Raises UserError when it is damaged."""
 
     @property
     def size(self) -> int:
@@ -50,12 +63,12 @@ class Tokenizer(ABC):
         return " ".join(word.text for word in words(self, ids))
 
     def save(self, folder: Path | str) -> None:
-        """Write ``tokenizer.model`` or ``tokens.txt`` into a folder, whole or not at all, in place of any other."""
+        """Write ``file`` into a folder, whole or not at all, in place of any other tokenizer's."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / self.file) as aside:
             aside.write_bytes(self._content())
-        for other in {"tokenizer.model", "tokens.txt"} - {self.file}:
+        for other in {cls.file for cls in TOKENIZERS.kinds.values()} - {self.file}:
             (folder / other).unlink(missing_ok=True)
 
     @abstractmethod
@@ -71,7 +84,7 @@ def words(tokenizer: Tokenizer, ids: Iterable[int]) -> list[Word]:
     A word's span begins at its "▁". Any sequence will do: at the very start a piece without "▁" opens a word too, and
     a "▁" that nothing follows makes none.
     """
-    found: list[Word] = []
+    spans: list[Word] = []
     for index, token in enumerate(ids):
         if token == BLANK:
             continue
@@ -80,14 +93,14 @@ def words(tokenizer: Tokenizer, ids: Iterable[int]) -> list[Word]:
             piece = MARK + piece
         tail, *starts = piece.split(MARK)
         if tail:
-            text, start, _ = found.pop() if found else Word("", index, index)
-            found.append(Word(text + tail, start, index + 1))
-        found += [Word(text, index, index + 1) for text in starts]
-    return [word for word in found if word.text]
+            text, start, _ = spans.pop() if spans else Word("", index, index)
+            spans.append(Word(text + tail, start, index + 1))
+        spans += [Word(text, index, index + 1) for text in starts]
+    return [word for word in spans if word.text]
 
 
 def training_words(texts: Iterable[str]) -> list[list[str]]:
-    """The words of each text that a tokeniser may learn from: no special pieces, and no text without words."""
+    """The words of each text that a tokenizer may learn from: no special pieces, and no text without words."""
     specials = (MARK, UNKNOWN_CHARACTER, BLANK_PIECE, UNKNOWN_PIECE)
     lines = []
     for text in texts:

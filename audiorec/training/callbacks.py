@@ -1,7 +1,6 @@
-"""What a person sees of a training: a line an epoch, curves as a picture in the run folder, and what it took; its end."""
+"""What a person sees after each epoch: a line, curves as a picture, TensorBoard's hyperparameters, and the run's costs."""
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -14,20 +13,23 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from audiorec.files import replacing, write_text
+from audiorec.training.log import LOG, logger
 from audiorec.training.module import Training
+from audiorec.training.tally import NAMED, listed
 
-TOOK = "training.json"
+COSTS = "training.json"
 SECONDS_BETWEEN_PICTURES = 20.0
 
 
 class Reporter(Callback):
-    """Prints a line an epoch, draws ``curves.png``, writes ``training.json``. Its history is kept in the checkpoints."""
+    """Writes a line an epoch, draws ``curves.png``, writes ``training.json``. Its history is kept in the checkpoints."""
 
-    def __init__(self, folder: Path, quiet: bool = False):
+    def __init__(self, folder: Path, hyperparameters: dict[str, Any]):
         self.folder = folder
-        self.quiet = quiet
+        self.hyperparameters = hyperparameters
         self.history: list[dict[str, Any]] = []
-        self.began = self.drawn = time.monotonic()
+        self.without_path: set[str] = set()  # utterances that were named
+        self.epoch_start = self.last_picture = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}
@@ -35,43 +37,65 @@ class Reporter(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history = state["history"]
 
+    def on_fit_start(self, trainer: lightning.Trainer, module: Training) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self.hyperparameters.items()}
+        # Only the metrics' names are written: TensorBoard takes the values from their curves.
+        for summary in hparams(plain, {"valid_wer": 0, "valid_loss": 0}):
+            trainer.logger.experiment.file_writer.add_summary(summary)
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
-        self.began = time.monotonic()
-        self.step_ends = [self.began]
+        self.epoch_start = time.monotonic()
+        self.step_ends = [self.epoch_start]
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.step_ends.append(time.monotonic())
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Training) -> None:
-        seconds = time.monotonic() - self.began
-        took = [end - begin for begin, end in pairwise(self.step_ends)]
-        row = {"epoch": trainer.current_epoch + 1, **module.metrics, "seconds": seconds}
-        row |= {"losses": module.losses, "step_seconds": statistics.median(took), "peak_bytes": _peak_bytes()}
+        seconds = time.monotonic() - self.epoch_start
+        step_seconds = statistics.median(end - start for start, end in pairwise(self.step_ends))
+        row = {"epoch": trainer.current_epoch + 1, **module.metrics, "seconds": seconds, "step_seconds": step_seconds}
+        row["losses"] = module.train_tally.batch_losses
+        if (peak := _peak_bytes()) is not None:
+            row["peak_bytes"] = peak
         self.history.append(row)
-        if not self.quiet:
-            left = f", {row['dropped']} utterances without a path" if row["dropped"] else ""
-            print(
-                f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
-                f"{row['valid_loss']:.4f}  WER {100 * row['valid_wer']:6.2f} %  {seconds:.1f} s{left}",
-                flush=True,
-            )
-        if time.monotonic() - self.drawn > SECONDS_BETWEEN_PICTURES:
+        dropped = [f"{row[f'{part}_dropped']} {part}" for part in ("train", "valid") if row[f"{part}_dropped"]]
+        logger.info(
+            f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
+            f"{row['valid_loss']:.4f}  WER {100 * row['valid_wer']:6.2f} %  {seconds:.1f} s"
+            + (f"  without a path: {', '.join(dropped)}" if dropped else "")
+        )
+        self._name(module.train_tally.without_path, "training")
+        self._name(module.valid_tally.without_path, "validation")
+        if time.monotonic() - self.last_picture > SECONDS_BETWEEN_PICTURES:
             self.draw()
 
     def on_fit_end(self, trainer: lightning.Trainer, module: Training) -> None:
         if not self.history:
             return
         self.draw()
-        took = {
+        costs = {
             "training_epochs": len(self.history),
             "training_steps": sum(len(row["losses"]) for row in self.history),
             "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
             "training_audio_seconds": round(sum(row["audio_seconds"] for row in self.history), 1),
             "training_step_seconds": round(statistics.median(row["step_seconds"] for row in self.history), 3),
-            "training_peak_bytes": max(row["peak_bytes"] for row in self.history),
             "training_threads": torch.get_num_threads(),
         }
-        write_text(self.folder / TOOK, json.dumps(took, indent=1) + "\n")
+        if peaks := [row["peak_bytes"] for row in self.history if "peak_bytes" in row]:
+            costs["training_peak_bytes"] = max(peaks)
+        write_text(self.folder / COSTS, json.dumps(costs, indent=1) + "\n")
+
+    def _name(self, without_path: list[str], part: str) -> None:
+        """Name utterances that no path was found for, each once in a run: the first on the screen, all in the log."""
+        names = [name for name in without_path if name not in self.without_path]
+        self.without_path.update(names)
+        if names:
+            where = f" (all in {self.folder / LOG})" if len(names) > NAMED else ""
+            logger.info(f"no path in {part}: more tokens than frames: {listed(names)}{where}")
+        for name in names[NAMED:]:
+            logger.debug(f"no path in {part}: {name}")
 
     def draw(self) -> None:
         """Loss and word error rate over epochs, and the loss of every batch, as ``curves.png``."""
@@ -96,7 +120,7 @@ class Reporter(Callback):
         wer.set(xlabel="epoch", ylabel="validation WER, %", yscale="symlog", ylim=(0, None))
         with replacing(self.folder / "curves.png") as aside:
             figure.savefig(aside, dpi=110, format="png")
-        self.drawn = time.monotonic()
+        self.last_picture = time.monotonic()
 
 
 class StopAfter(Callback):
@@ -111,7 +135,11 @@ class StopAfter(Callback):
             trainer.should_stop = True
 
 
-def _peak_bytes() -> int:
-    """The most memory that this process has held."""
+def _peak_bytes() -> int | None:
+    """The largest memory of this process so far; None on Windows, which does not count it."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""The model card that lies beside a model's weights."""
+"""The model card: the README.md of a model directory."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from audiorec.training.config import RunConfig
 def model_card(
     model: AsrModel, config: RunConfig, checkpoints: list[str], out: Path, data: tuple[Path, Path] | None
 ) -> str:
-    """Markdown: what the model is, what it was trained on, its size and latency, and which checkpoints made it."""
+    """Markdown: the model's parts, training data, size and latency, and the checkpoints that were averaged."""
     heads = ", ".join(config.heads)
-    trained = f"| trained on | {data[0]}, validated on {data[1]} |\n" if data else ""
+    data_row = f"| trained on | {data[0]}, validated on {data[1]} |\n" if data else ""
     return f"""# {out.name}
 
 A streaming speech recogniser made by audiorec {__version__}: encoder {config.encoder.kind}, heads {heads}.
@@ -24,7 +24,7 @@ A streaming speech recogniser made by audiorec {__version__}: encoder {config.en
 | tokens | {config.tokenizer.kind} |
 | output frame | {1000 * model.frame_seconds:.0f} ms |
 | latency, features and subsampling included | {latency(model)} |
-{trained}| checkpoints averaged | {", ".join(checkpoints)} |
+{data_row}| checkpoints averaged | {", ".join(checkpoints)} |
 
 Offline and streamed use give the same words.
 

@@ -16,7 +16,10 @@ LAST = "last.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old checkpoint and renames: a full disk or a kill leaves the old one as it was."""
+    """Writes beside the old checkpoint and renames: a full disk or a kill leaves the old one as it was.
+
+    Reads tensors and plain values only, whatever Lightning asks for: that differs from version to version.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
@@ -31,6 +34,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"{path}: the checkpoint cannot be written ({_first_line(error)}); the one before it is kept: "
                 "make room and run the same command again"
             ) from error
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -50,11 +56,13 @@ def model_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of the models' weights, summed in float64."""
+    """The mean of the models' weights, summed in float64. Raises UserError for weights that are not finite."""
     total: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
     for path in paths:
         for name, tensor in model_weights(read_checkpoint(path)).items():
+            if not torch.isfinite(tensor).all():
+                raise UserError(f"{path}: {name} is not finite: remove this checkpoint, or train again")
             total[name] = total.get(name, 0) + tensor.double()
             dtypes[name] = tensor.dtype
     return {name: (tensor / len(paths)).to(dtypes[name]) for name, tensor in total.items()}

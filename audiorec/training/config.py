@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from audiorec.audio.augment import AugmentConfig
 from audiorec.audio.spec_augment import SpecAugmentConfig
@@ -23,7 +23,7 @@ class OptimizerConfig(Config):
 class TrainerConfig(Config):
     max_epochs: PositiveInt = 30
     max_steps: PositiveInt | None = Field(
-        None, description="batches after which training ends, if epochs do not end it"
+        None, description="batches after which training ends, unless max_epochs ends it earlier"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32", description="auto: bf16 where the processor multiplies in bfloat16"
@@ -31,10 +31,24 @@ class TrainerConfig(Config):
     gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
     seed: NonNegativeInt = 1
     init_from: Path | None = Field(None, description="model or run directory whose weights training begins with")
-    monitor: Literal["valid_wer", "valid_loss", "recent"] = Field("valid_wer", description="what ranks checkpoints")
+    init_from_recipe: str | None = Field(None, description="the recipe of that model; training then needs init_from")
+    monitor: Literal["valid_wer", "valid_loss", "recent"] = Field(
+        "valid_wer", description="what ranks checkpoints; recent: a later one is better"
+    )
     keep_best: PositiveInt = Field(5, description="checkpoints kept beside the last")
     patience: PositiveInt | None = Field(None, description="epochs without a better monitor before training stops")
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="auto: a CUDA GPU where there is one, else cpu"
+    )
+
+    @field_validator("patience")
+    @classmethod
+    def _can_run_out(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and info.data.get("monitor") == "recent":
+            raise ValueError(
+                "needs trainer.monitor valid_wer or valid_loss: under recent every epoch is the best so far"
+            )
+        return value
 
 
 class RunConfig(ModelConfig):

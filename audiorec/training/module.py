@@ -13,13 +13,21 @@ from audiorec.data.batches import Batch, SpeechData
 from audiorec.data.draws import seed_of
 from audiorec.losses import mean_per_token
 from audiorec.models import AsrModel
+from audiorec.search import decode
 from audiorec.text import Tokenizer
 from audiorec.training.config import RunConfig
 from audiorec.training.schedule import learning_rate_factor
+from audiorec.training.tally import LossTally
+
+READ_EVERY = 10  # batches between two readings of the losses: each makes a GPU wait
 
 
 class Training(lightning.LightningModule):
-    """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance)."""
+    """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance).
+
+    ``metrics`` are those of the last epoch: train_loss and valid_loss (per token, heads weighted), valid_wer,
+    train_dropped and valid_dropped (utterances without a path), audio_seconds.
+    """
 
     def __init__(self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData):
         super().__init__()
@@ -28,13 +36,13 @@ class Training(lightning.LightningModule):
         self.config = config
         self.train_data = train
         self.valid_data = valid
-        self.batches_per_epoch = self._count_batches()
-        self.metrics: dict[str, float] = {}  # of the epoch under way
+        # An epoch's number of batches differs a little from epoch to epoch: that of the first.
+        self.batches_per_epoch = len(train.training(config.augment, config.trainer.seed, 0))
+        self.metrics: dict[str, float] = {}
+        self.train_tally, self.valid_tally = self._tally(), self._tally()
 
-    def _count_batches(self) -> int:
-        """An epoch's number of batches, which differs a little from epoch to epoch: that of the first."""
-        loader = self.train_data.training(self.config.augment, self.config.trainer.seed, 0)
-        return len(loader)
+    def _tally(self) -> LossTally:
+        return LossTally([head.weight for head in self.model.heads.values()])
 
     def train_dataloader(self) -> DataLoader:
         options = self.config.trainer
@@ -48,8 +56,8 @@ class Training(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         # What layers draw for themselves (dropout) must not depend on the epochs before it.
         torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, "dropout"))
-        self.seen: list[tuple[Tensor, Tensor]] = []  # (loss, rows left out) of every batch
-        self.samples = 0
+        self.train_tally = self._tally()
+        self.samples = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         options, trainer = self.config.optimizer, self.config.trainer
@@ -60,49 +68,64 @@ class Training(lightning.LightningModule):
         for group in self.optimizers().param_groups:
             group["lr"] = options.lr * factor
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        x, lengths = self.model.features(batch.samples[..., None], batch.lengths)
-        x = spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
-        loss, dropped = self._loss(*self.model.encoder(x, lengths), batch)
-        self.seen.append((loss.detach(), dropped))
-        self.samples += int(batch.lengths.sum())
-        self.log("train_loss", loss, batch_size=len(batch.ids))
-        return loss
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        def augment(x: Tensor, lengths: Tensor) -> Tensor:
+            return spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
+
+        losses = self._losses(*self.model(batch.samples, batch.lengths, augment=augment), batch)
+        self.samples += batch.lengths.sum()
+        means, _ = mean_per_token(losses, batch.token_lengths)
+        loss = sum(head.weight * mean for head, mean in zip(self.model.heads.values(), means, strict=True))
+        return {"loss": loss, "losses": losses}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+
+    def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
+        place = f"training step {self.global_step}"
+        self.train_tally.add(place, batch.ids, outputs["losses"], batch.token_lengths, self.gradient_norm)
+        if batch_idx % READ_EVERY and not self.trainer.is_last_batch:
+            return
+        self.train_tally.read()
+        figures = {
+            "train_batch_loss": self.train_tally.batch_losses[-1],
+            "gradient_norm": self.train_tally.gradient_norm,
+            "learning_rate": self.optimizers().param_groups[0]["lr"],
+        }
+        self.logger.log_metrics(figures, self.global_step)
 
     def on_validation_epoch_start(self) -> None:
-        self.loss_sum, self.references, self.hypotheses = 0.0, [], []
+        self.valid_tally = self._tally()
+        self.references, self.hypotheses = [], []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, lengths = self.model(batch.samples, batch.lengths)
-        loss, _ = self._loss(x, lengths, batch)
-        self.loss_sum += float(loss) * len(batch.ids)
-        search = self.model.head().search()
-        tokens, state = search.step(x, lengths, search.initial_state(len(x), x.device))
-        last = search.flush(state)
+        place = f"validation after step {self.global_step}"
+        self.valid_tally.add(place, batch.ids, self._losses(x, lengths, batch), batch.token_lengths)
+        self.valid_tally.read()
         self.references += batch.texts
-        self.hypotheses += [self.tokenizer.decode(tokens.row(i)[0] + last.row(i)[0]) for i in range(len(x))]
+        decoded = decode(self.model.head().search(), x, lengths)
+        self.hypotheses += [self.tokenizer.decode(one.best.ids) for one in decoded]
 
     def on_validation_epoch_end(self) -> None:
-        words = jiwer.process_words(self.references, self.hypotheses)
-        losses, dropped = (torch.stack(values) for values in zip(*self.seen, strict=True))
-        self.losses = losses.tolist()
-        self.metrics["train_loss"], self.metrics["dropped"] = float(losses.mean()), int(dropped.sum())
-        self.metrics["audio_seconds"] = self.samples / self.model.sample_rate
-        self.metrics["valid_loss"] = self.loss_sum / len(self.references)
-        self.metrics["valid_wer"] = words.wer
-        # The later, the better: where the schedule ends near zero, the last checkpoints average best.
-        ranks = {"valid_loss": self.metrics["valid_loss"], "valid_wer": words.wer, "recent": -float(self.current_epoch)}
-        self.log_dict(ranks)
+        self.metrics = {
+            "train_loss": self.train_tally.mean("training"),
+            "train_dropped": len(self.train_tally.without_path),
+            "audio_seconds": int(self.samples) / self.model.sample_rate,
+            "valid_loss": self.valid_tally.mean("validation"),
+            "valid_dropped": len(self.valid_tally.without_path),
+            "valid_wer": jiwer.process_words(self.references, self.hypotheses).wer,
+        }
+        # Under `recent` a later epoch ranks higher: where the schedule ends near zero, the last checkpoints average best.
+        ranks = {name: self.metrics[name] for name in ("train_loss", "valid_loss", "valid_wer")}
+        self.log_dict({**ranks, "recent": -float(self.current_epoch)})
 
-    def _loss(self, x: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The heads' losses, weighted, and the number of rows that none of them could place on a path."""
-        total, dropped = x.new_zeros(()), torch.zeros_like(lengths[0])
-        for head in self.model.heads.values():
-            losses = head.losses(x, lengths, batch.tokens, batch.token_lengths)
-            loss, left_out = mean_per_token(losses, batch.token_lengths)
-            total = total + head.weight * loss
-            dropped = dropped + left_out
-        return total, dropped
+    def _losses(self, x: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+        """(H, B): each head's losses of encoder frames x (B, T, C)."""
+        heads = self.model.heads.values()
+        return torch.stack([head.losses(x, lengths, batch.tokens, batch.token_lengths) for head in heads])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer

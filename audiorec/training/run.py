@@ -4,21 +4,23 @@ import logging
 import shutil
 import signal
 import warnings
+from itertools import islice
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from audiorec import __version__
 from audiorec.config import dump_yaml, load_config
 from audiorec.data.batches import SpeechData
 from audiorec.data.kaldi import read_data_dir
 from audiorec.errors import ConfigError, UserError
 from audiorec.files import write_text
 from audiorec.models import AsrModel, parameter_count, save_model
-from audiorec.text import Tokenizer, load_tokenizer, train_tokenizer
+from audiorec.text import Tokenizer, describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.training.begin import begin_from
 from audiorec.training.callbacks import Reporter, StopAfter
 from audiorec.training.card import model_card
@@ -30,73 +32,78 @@ from audiorec.training.checkpoints import (
     read_checkpoint,
 )
 from audiorec.training.config import RunConfig, TrainerConfig
-from audiorec.training.module import Training
-from audiorec.training.precision import Precision, resolve_precision
+from audiorec.training.log import logger, logging_to
+from audiorec.training.module import READ_EVERY, Training
+from audiorec.training.precision import Accelerator, Precision, resolve_accelerator, resolve_precision
+from audiorec.training.progress import progress
 
 STATISTICS_BATCHES = 8
-# What may differ between a run and its continuation.
-MAY_CHANGE = {"trainer.max_epochs", "trainer.max_steps", "data.workers", "trainer.accelerator"}
+# Settings that may differ between a run and its continuation.
+MAY_CHANGE = {
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.init_from_recipe",
+    "trainer.accelerator",
+    "data.workers",
+}
 
 
 def train(
-    config: RunConfig,
-    train_dir: Path,
-    valid_dir: Path,
-    out: Path,
-    tokenizer_dir: Path | None = None,
+    config: RunConfig | Path | str,
+    train_dir: Path | str,
+    valid_dir: Path | str,
+    out: Path | str,
+    tokenizer_dir: Path | str | None = None,
     quiet: bool = False,
 ) -> Path:
-    """Train ``config`` into the run folder ``out``; returns the model directory in it.
+    """Train ``config``, or the recipe file of that path, into the run folder ``out``; returns the model directory in it.
 
-    The same call again goes on from the last finished epoch, and ends with the same weights as an uninterrupted run.
-    Raises UserError for data that cannot be used, or a folder that holds another run.
+    ``train_dir`` and ``valid_dir`` are Kaldi data directories; ``quiet`` keeps the screen empty, ``out/train.log`` has every
+    line. The same call again goes on from the last finished epoch, and ends with the same weights as an uninterrupted run.
+    Raises UserError for data that cannot be used, a folder that holds another run, or a loss that is not a number.
     """
+    if not isinstance(config, RunConfig):
+        config = load_config(RunConfig, config)
+    if (recipe := config.trainer.init_from_recipe) and not config.trainer.init_from:
+        raise ConfigError(
+            f"trainer.init_from: this recipe begins with a trained {recipe}; give the folder of one, "
+            "or trainer.init_from_recipe=null to begin at random"
+        )
+    train_dir, valid_dir, out = Path(train_dir), Path(valid_dir), Path(out)
+    accelerator = resolve_accelerator(config.trainer.accelerator)
     _claim(out, config)
-    last = out / "checkpoints" / LAST
-    over = _is_over(last, config.trainer)
-    if over and (out / "model").is_dir():
-        _say(quiet, f"{out}: already trained, {_finished_epochs(last)} epochs")
-        return out / "model"
-    tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir)
-    rate, normalize = config.features.sample_rate, config.tokenizer.normalize
-    data = SpeechData(train_dir, rate, tokenizer, normalize, config.data)
-    valid = SpeechData(valid_dir, rate, tokenizer, normalize, config.data)
-    torch.manual_seed(config.trainer.seed)
-    model = AsrModel(config, tokenizer.size)
-    training = Training(model, tokenizer, config, data, valid)
-    precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
-    _say(
-        quiet,
-        f"training {config.encoder.kind} with {parameter_count(model) / 1e6:.2f} M parameters on {train_dir}: "
-        f"{len(data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch, "
-        f"in {precision}",
-    )
-    resume = last if last.exists() else None
-    if resume:
-        _say(quiet, f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
-    elif source := config.trainer.init_from:
-        anew = begin_from(source, model, config, tokenizer)
-        _say(quiet, f"beginning with {source}; at random: {', '.join(anew) or 'nothing'}")
-    else:
-        _set_statistics(model, training)
-    epochs = _finished_epochs(last) if over else config.trainer.max_epochs
-    trainer = _trainer(config, out, quiet, epochs, precision)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
-        warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
-        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-        warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
-        try:
-            trainer.fit(training, ckpt_path=resume, weights_only=True)
-        except SIGTERMException:  # its own status is 0, and a recipe would go on to decode
-            raise SystemExit(128 + signal.SIGTERM) from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return average(out, 1, data=(train_dir, valid_dir))
+    with logging_to(out, quiet):
+        last = out / "checkpoints" / LAST
+        over = _is_over(last, config.trainer)
+        if over and (out / "model").is_dir():
+            logger.info(f"{out}: already trained, {_finished_epochs(last)} epochs")
+            return out / "model"
+        logger.debug(
+            f"audiorec {__version__}, torch {torch.__version__}, lightning {lightning.__version__}, on {accelerator} "
+            f"with {torch.get_num_threads()} threads; training data {train_dir}, validation data {valid_dir}"
+        )
+        tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir and Path(tokenizer_dir))
+        training = _training(config, train_dir, valid_dir, tokenizer)
+        precision = resolve_precision(config.trainer.precision, accelerator)
+        logger.info(
+            f"training {config.encoder.kind} with {parameter_count(training.model) / 1e6:.2f} M parameters on {train_dir}: "
+            f"{len(training.train_data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch, "
+            f"in {precision} on {accelerator}"
+        )
+        _set_initial_weights(training, last)
+        epochs = _finished_epochs(last) if over else config.trainer.max_epochs
+        with progress(quiet) as bars:
+            _fit(_trainer(config, out, epochs, accelerator, precision, bars), training, last)
+        return average(out, 1, data=(train_dir, valid_dir))
 
 
-def average(out: Path, count: int, data: tuple[Path, Path] | None = None) -> Path:
-    """Write the run's model directory from the mean of its ``count`` best checkpoints; returns the directory."""
+def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) -> Path:
+    """Write the model directory of the run ``out`` from the mean of its ``count`` best checkpoints; returns the directory.
+
+    ``data``, the data directories of training and validation, goes into the model card. Raises UserError, and leaves the
+    model directory as it was, where there are fewer checkpoints or weights that are not finite.
+    """
+    out = Path(out)
     config = load_config(RunConfig, out / "config.yaml")
     checkpoints = best_checkpoints(out / "checkpoints")[:count]
     if len(checkpoints) < count:
@@ -110,7 +117,7 @@ def average(out: Path, count: int, data: tuple[Path, Path] | None = None) -> Pat
 
 
 def _claim(out: Path, config: RunConfig) -> None:
-    """Make the run folder this configuration's. Raises UserError where an epoch of another is done there."""
+    """Write the run folder's configuration. Raises ConfigError where an epoch with another one is finished there."""
     path, begun = out / "config.yaml", (out / "checkpoints" / LAST).exists()
     if path.exists():
         before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
@@ -123,7 +130,7 @@ def _claim(out: Path, config: RunConfig) -> None:
             )
         if not changed:
             return
-    if not begun:  # what an attempt with other settings left
+    if not begun:  # the tokenizer of an attempt with other settings
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
     write_text(path, dump_yaml(config))
 
@@ -143,45 +150,93 @@ def _is_over(last: Path, options: TrainerConfig) -> bool:
     """Whether the run has all its epochs or steps, or was stopped early."""
     if not last.exists():
         return False
-    made = read_checkpoint(last)
-    stopped = any(state.get("stopped_epoch") for state in made["callbacks"].values())
-    stepped = options.max_steps is not None and made["global_step"] >= options.max_steps
-    return stopped or stepped or made["epoch"] + 1 >= options.max_epochs
+    checkpoint = read_checkpoint(last)
+    stopped_early = any(state.get("stopped_epoch") for state in checkpoint["callbacks"].values())
+    all_steps = options.max_steps is not None and checkpoint["global_step"] >= options.max_steps
+    return stopped_early or all_steps or checkpoint["epoch"] + 1 >= options.max_epochs
 
 
-def _tokenizer(config: RunConfig, train_dir: Path, out: Path, given: Path | None) -> Tokenizer:
-    """The run's tokeniser: kept in the run, or copied from ``given``, or trained on the training texts."""
+def _tokenizer(config: RunConfig, train_dir: Path, out: Path, source: Path | None) -> Tokenizer:
+    """The run's tokenizer: kept in the run, or copied from ``source``, or trained on the training texts."""
     home = out / "tokenizer"
     if home.is_dir():
-        return load_tokenizer(home)
-    if given:
-        tokenizer = load_tokenizer(given)
-        if tokenizer.kind != config.tokenizer.kind:
+        tokenizer = load_tokenizer(home, config.tokenizer)
+        if source and load_tokenizer(source, config.tokenizer).pieces != tokenizer.pieces:
             raise ConfigError(
-                f"{given}: holds a {tokenizer.kind} tokenizer, the recipe's tokenizer.kind is {config.tokenizer.kind}"
+                f"{source}: its pieces are not those of {home}, which this run was begun with; "
+                "choose another --out, or remove the folder to begin anew"
             )
+        return tokenizer
+    if source:
+        tokenizer = load_tokenizer(source, config.tokenizer)
     else:
-        texts = [config.tokenizer.normalize(utterance.text) for utterance in read_data_dir(train_dir)]
-        tokenizer = train_tokenizer(config.tokenizer.kind, texts, config.tokenizer.size)
-    tokenizer.save(home)
+        utterances = read_data_dir(train_dir, allow_empty_text=config.allows_empty_text)
+        tokenizer = train_tokenizer(config.tokenizer, [utterance.text for utterance in utterances])
+        logger.info(f"tokenizer: {describe_size(tokenizer, config.tokenizer)}")
+    save_tokenizer(home, tokenizer, config.tokenizer)
     return tokenizer
 
 
+def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: Tokenizer) -> Training:
+    train_data, valid_data = (
+        SpeechData(
+            folder,
+            config.features.sample_rate,
+            tokenizer,
+            config.tokenizer.normalize,
+            config.data,
+            allow_empty_text=config.allows_empty_text,
+        )
+        for folder in (train_dir, valid_dir)
+    )
+    torch.manual_seed(config.trainer.seed)
+    return Training(AsrModel(config, tokenizer.size), tokenizer, config, train_data, valid_data)
+
+
+def _set_initial_weights(training: Training, last: Path) -> None:
+    """Those of ``trainer.init_from``, or random ones and the features' statistics; a checkpoint brings its own."""
+    config = training.config
+    if last.exists():
+        logger.info(f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
+    elif source := config.trainer.init_from:
+        random_layers = begin_from(source, training.model, config, training.tokenizer)
+        logger.info(f"beginning with {source}; at random: {', '.join(random_layers) or 'nothing'}")
+    else:
+        _set_statistics(training)
+
+
 @torch.no_grad()
-def _set_statistics(model: AsrModel, training: Training) -> None:
+def _set_statistics(training: Training) -> None:
     """Mean and deviation of the features over the first training batches, augmented as in training."""
+    features, config = training.model.features, training.config
     total = square = count = 0
-    for i, batch in enumerate(training.train_data.training(training.config.augment, training.config.trainer.seed, 0)):
-        x, lengths = model.features(batch.samples[..., None], batch.lengths)
+    batches = training.train_data.training(config.augment, config.trainer.seed, 0)
+    for batch in islice(batches, STATISTICS_BATCHES):
+        x, lengths = features(batch.samples[..., None], batch.lengths)
         rows = torch.cat([row[:n] for row, n in zip(x, lengths.tolist(), strict=True)]).double()
         total, square, count = total + rows.sum(0), square + rows.square().sum(0), count + len(rows)
-        if i + 1 == STATISTICS_BATCHES:
-            break
     mean = total / count
-    model.features.set_statistics(mean, (square / count - mean.square()).clamp(min=0).sqrt())
+    features.set_statistics(mean, (square / count - mean.square()).clamp(min=0).sqrt())
 
 
-def _trainer(config: RunConfig, out: Path, quiet: bool, max_epochs: int, precision: Precision) -> lightning.Trainer:
+def _fit(trainer: lightning.Trainer, training: Training, last: Path) -> None:
+    """Train, from the checkpoint ``last`` where it exists."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
+        warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+        warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
+        try:
+            trainer.fit(training, ckpt_path=last if last.exists() else None)
+        except SIGTERMException:  # its own status is 0, and a recipe would go on to decode
+            raise SystemExit(128 + signal.SIGTERM) from None
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _trainer(
+    config: RunConfig, out: Path, max_epochs: int, accelerator: Accelerator, precision: Precision, bars: list[Callback]
+) -> lightning.Trainer:
     options = config.trainer
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -195,13 +250,14 @@ def _trainer(config: RunConfig, out: Path, quiet: bool, max_epochs: int, precisi
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks = [Reporter(out, quiet), checkpoints]  # the reporter first: its history goes into the checkpoint
+    reporter = Reporter(out, _flat(config.model_dump(mode="json")))
+    callbacks = [*bars, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
     if options.patience:
         callbacks.append(EarlyStopping(options.monitor, patience=options.patience, check_on_train_epoch_end=True))
     if options.max_steps:
         callbacks.append(StopAfter(options.max_steps))
     return lightning.Trainer(
-        accelerator=options.accelerator,
+        accelerator=accelerator,
         devices=1,
         precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
         max_epochs=max_epochs,
@@ -211,13 +267,8 @@ def _trainer(config: RunConfig, out: Path, quiet: bool, max_epochs: int, precisi
         plugins=[AtomicCheckpointIO()],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=READ_EVERY,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-
-
-def _say(quiet: bool, line: str) -> None:
-    if not quiet:
-        print(line, flush=True)

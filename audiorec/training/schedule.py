@@ -1,4 +1,4 @@
-"""Learning rates as a function of where training is, so that there is no schedule state to save or to resume."""
+"""Learning rates as a function of training's progress, so that no schedule state is saved or resumed."""
 
 import math
 

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 corpus=digits
 title="Connected digits"
 recipe=lstm_ctc
-# official: clips of index 00-04 are the test, all speakers known. unseen: no clip of speaker theo is trained on.
+# official: the test is the clips of index 00-04, of known speakers. unseen: no clip of speaker theo is trained on.
 splits="official unseen"
 options=(
   features.sample_rate=8000 features.bins=40 tokenizer.kind=word
@@ -16,7 +16,7 @@ options=(
   augment.level=true augment.gain_db=[-18,6] augment.speed=[0.9,1.1]
   augment.noise_snr_db=[10,40] augment.noise_probability=0.3
 )
-# A long training of few frames goes fastest in batches twice as large.
+# lstm_rnnt trains faster in larger batches: it has half the frames.
 options_of() { case $1 in lstm_rnnt) echo data.batch_seconds=40 ;; esac; }
 demo_options=(
   trainer.max_epochs=30 encoder.dim=256 encoder.dropout=0.1 spec_augment.frequency_width=8 augment.filter_db=6
@@ -24,7 +24,7 @@ demo_options=(
 notes=(
   "Strings of 1 to 7 clips of one speaker at their recorded levels, joined by gaps of faint noise, fixed by seed."
   "official: the dataset's own test clips (index 00-04). unseen: all clips of speaker theo, who is not trained on."
-  "Minutes of training are of a machine as busy as it then was; alone on two cores: docs/measurements.md."
+  "Minutes of training depend on what else the machine did; alone on two cores: docs/measurements.md."
 )
 
 prepare() {

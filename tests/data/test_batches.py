@@ -12,6 +12,7 @@ from audiorec.audio.read import write
 from audiorec.data.batches import DataConfig, SpeechData
 from audiorec.data.kaldi import Recordings, read_data_dir, write_data_dir
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
+from audiorec.errors import UserError
 from audiorec.text import Normalizer, train_tokenizer
 from tests.conftest import RECORDINGS, WORDS
 
@@ -36,8 +37,8 @@ def make(folder, **options) -> SpeechData:
 
 
 def same(a, b) -> bool:
-    tensors = all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("samples", "lengths", "tokens", "seeds"))
-    return tensors and a.ids == b.ids and a.texts == b.texts
+    tensors = all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("samples", "lengths", "tokens"))
+    return tensors and a.ids == b.ids and a.texts == b.texts and a.seeds == b.seeds
 
 
 @pytest.mark.parametrize("strings", [None, StringsConfig(clips=(1, 4))])
@@ -69,6 +70,18 @@ def test_training_leaves_out_what_is_too_short_or_long(folder):
     data = make(folder, min_seconds=0.4, max_seconds=0.5)
     kept = [name for batch in data.training(AugmentConfig(), 1, 0) for name in batch.ids]
     assert sorted(kept) == sorted(u.id for u in data.utterances.values() if 0.4 <= data.cuts[u.id].duration <= 0.5)
+
+
+def test_a_validation_set_may_have_any_lengths(folder):
+    data = make(folder, min_seconds=25)
+    assert sum(len(batch.ids) for batch in data.as_recorded()) == len(data.utterances)
+    with pytest.raises(UserError, match=r"no utterance lasts from 25.0 to 30.0 s; change data\.min_seconds"):
+        data.training(AugmentConfig(), 1, 0)
+
+
+def test_one_bucket_holds_all_lengths(folder):
+    data = SpeechData(folder, 8000, train_tokenizer("word", [WORDS]), Normalizer(), DataConfig(buckets=1))
+    assert sum(len(batch.ids) for batch in data.training(AugmentConfig(), 1, 0)) == len(data.utterances)
 
 
 def test_strings_use_each_clip_once_and_keep_to_one_speaker():

@@ -70,6 +70,25 @@ def test_every_number_is_in_its_cell():
     assert set(found["dev"][0]) == {"recipe", "WER offline", "differ", *measured}
 
 
+def test_several_seeds_are_a_mean_and_a_deviation():
+    """Checked by hand: 1, 2 and 3 % have the mean 2 and the deviation 1, 1 and 2 % the deviation 0.71."""
+    took = [{"training_seconds": 60 * minutes, "decode_seconds": minutes} for minutes in (10, 20, 30)]
+    rows = [row(wer=wer / 100, seed=wer, interval=[0, 1], **took[wer - 1]) for wer in (1, 2, 3)]
+    rows += [row(mode="streamed", chunk_ms=80, wer=wer / 100, seed=wer, differences=wer) for wer in (1, 2)]
+    rows += [row("gru", wer=0.05, interval=[0.04, 0.06], seed=7)]
+    page = render("Digits", random.Random(0).sample(rows, len(rows)))
+    gru, lstm = tables(page)["test"]
+    assert (lstm["seeds"], lstm["WER offline"], lstm["streamed, 80 ms"]) == ("3", "2.00 ± 1.00", "1.50 ± 0.71")
+    assert (lstm["differ"], lstm["training, min"], lstm["s per hour"], lstm["RTF offline"]) == (
+        "2",
+        "20.0",
+        "120",
+        "0.3",
+    )
+    assert (gru["seeds"], gru["WER offline"]) == ("–", "5.00 [4.00, 6.00]")
+    assert "standard deviation" in page and "standard deviation" not in render("Digits", ROWS)
+
+
 def test_what_made_the_numbers_is_told_once():
     page = render("Digits", ROWS, ["eight kHz"])
     assert "## test (300 utterances, 1,500 words)" in page
@@ -92,6 +111,7 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
         ([row(), row(mode="live")], "row 2: mode: .*'offline' or 'streamed', got 'live'"),
         ([row(mode="streamed")], "row 1: chunk_ms: "),
         ([row(), row(wer=0.06)], "lstm_ctc on test: two rows offline"),
+        ([row(seed=2), row(seed=2, wer=0.06), row(seed=3)], "two rows offline of seed 2; keep one"),
         ([row(mode="streamed", chunk_ms=80)] * 2, "two rows streamed by 80 ms"),
         ([row(utterances=2, words=9), row("b", utterances=3, words=9)], r"different test sets .* in b, lstm_ctc"),
     ],

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from audiorec.cli import app
 from audiorec.config import parse
 from audiorec.encoders import ENCODERS, build
-from audiorec.models import AsrModel, ModelConfig, describe, parameter_count
+from audiorec.models import AsrModel, ModelConfig, describe, load_model_config, parameter_count, vocabulary
 from audiorec.models.cost import live_multiply_adds
 from audiorec.models.describe import parts
 from audiorec.streaming import state_bytes
@@ -113,6 +113,26 @@ def test_a_recipe_is_described_with_its_settings():
     )
     assert shown.exit_code == 0 and "20 with blank" in shown.stdout and "8000 Hz" in shown.stdout
     assert "encoder.layer0.h" in shown.stdout and "layer*" not in shown.stdout
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_described(recipe):
+    config = load_model_config(recipe, [])
+    asr = AsrModel(config, vocabulary(config)).eval()
+    describe(asr, None, config)
+    found = {part.name: part for part in parts(asr)}
+    assert all(found[head].multiply_adds > 0 for head in config.heads)
+
+
+@pytest.mark.parametrize("predictor", ["stateless", "lstm"])
+@pytest.mark.parametrize("durations", [0, 5])
+def test_a_transducer_is_counted_with_a_symbol_at_every_frame(predictor, durations):
+    loss = {"kind": "tdt", "durations": list(range(durations))} if durations else "pruned"
+    head = {"transducer": {"predictor": {"kind": predictor, "dim": 24}, "joiner_dim": 32, "loss": loss}}
+    asr = AsrModel(parse(ModelConfig, {"heads": head, "encoder": {"kind": "lstm", "dim": 16, "layers": 1}}), 30)
+    projections, output = 16 * 32 + 24 * 32, 32 * (30 + durations)
+    history = 4 * 24 * (24 + 24) + 3 * 24 if predictor == "lstm" else 2 * 4 * 24  # groups of 4 channels
+    assert parts(asr)[-1].multiply_adds == pytest.approx(25 * (projections + output + history), rel=0.02)
 
 
 def test_counting_leaves_the_model_as_it_was():

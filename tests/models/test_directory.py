@@ -1,7 +1,9 @@
 """A model directory: what is saved is what is loaded, and whatever is wrong with one is named; no pickle is read."""
 
+import os
 import pickle
 import shutil
+import stat
 
 import pytest
 import torch
@@ -23,6 +25,20 @@ def test_saved_and_loaded_are_one(folder, tmp_path):
     assert same_config == config and not again.training
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "model"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o027, 0o640)])
+def test_every_file_is_as_readable_as_the_user_has_it(folder, tmp_path, umask, mode):
+    model, tokenizer, config = load_model(folder)
+    before = os.umask(umask)
+    try:
+        save_model(tmp_path / "again", model, config, tokenizer, "card")
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "again").iterdir()} == dict.fromkeys(
+        ["README.md", "config.yaml", "model.safetensors", "tokens.txt"], mode
+    )
 
 
 def test_a_run_is_loaded_by_its_model(folder, tmp_path):

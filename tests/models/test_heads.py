@@ -129,6 +129,26 @@ def test_the_warm_up_goes_on_where_it_stopped(speech):
     assert learn(again, speech) == expected
 
 
+def test_augmentation_sits_between_features_and_encoder(speech):
+    model = make("lstm", "ctc")[0].eval()
+    samples, lengths = torch.from_numpy(speech[:12000].reshape(2, 6000).copy()), torch.tensor([6000, 4000])
+    x, n = model(samples, lengths, augment=lambda x, lengths: 2 * x)
+    features, frames = model.features(samples[..., None], lengths)
+    expected, _ = model.encoder(2 * features, frames)
+    assert torch.equal(x, expected) and not torch.equal(x, model(samples, lengths)[0])
+    assert n.tolist() == model(samples, lengths)[1].tolist()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_nan_stays_nan_in_the_losses_of_every_head(head):
+    model, _ = make("lstm", head)
+    frames, tokens = torch.randn(2, 9, 8), torch.tensor([[2, 3], [4, 0]])
+    frames[0, 1] = torch.nan
+    for part in model.heads.values():
+        losses = part.losses(frames, torch.tensor([9, 9]), tokens, torch.tensor([2, 1]))
+        assert losses[0].isnan() and losses[1].isfinite(), head
+
+
 def test_a_row_without_a_path_is_counted_and_left_out(speech):
     for head, left_out in (("modified", 1), ("ctc", 1), ("pruned", 0), ("tdt", 0)):
         model, _ = make("lstm", head)

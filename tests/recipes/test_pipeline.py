@@ -1,5 +1,6 @@
 """The digits recipe from its recordings to its page of results, small; stages are skipped, resumed and redone rightly."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from audiorec.data.kaldi import read_data_dir, write_data_dir
+from audiorec.text import load_tokenizer
+from tests.conftest import RECORDINGS, ROOT
 
 SMALL = ["trainer.max_epochs=5", "encoder.dim=24", "encoder.layers=1", "data.batch_seconds=60"]
 
@@ -23,11 +26,15 @@ def clone(tmp_path_factory) -> Path:
     return folder
 
 
-def run(clone: Path, *arguments: str) -> str:
+def start(clone: Path, *arguments: str, corpus: str = "digits") -> subprocess.CompletedProcess:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     environment.pop("AUDIOREC_DATA", None)
-    command = [clone / "egs/digits/run.sh", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [clone / "egs" / corpus / "run.sh", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def run(clone: Path, *arguments: str, corpus: str = "digits") -> str:
+    done = start(clone, *arguments, corpus=corpus)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -44,23 +51,82 @@ def test_from_recordings_to_results(clone):
     results = (home / "RESULTS.md").read_text()
     assert "official" in results and "unseen" in results and "lstm_ctc" in results
     again = run(clone, *SMALL)
-    assert "already trained" in again
+    assert "already trained" in again and "pieces" not in again
     assert "epoch " not in again and "real-time factor" not in again, "a stage that was done was done again"
     (home / "exp/lstm_ctc/decode/.streamed-160").unlink()
     (home / "exp/lstm_ctc/decode/streamed-160.part").mkdir()  # as a decoding that was cut off leaves it
     assert run(clone, "--stage", "5", *SMALL).count("real-time factor") == 1
 
 
-def test_a_recipe_that_begins_with_another_asks_for_it(clone):
+@pytest.fixture
+def tiny(clone, tmp_path) -> Path:
+    """A clone with a corpus whose data directories are prepared already."""
+    home = tmp_path / "egs/tiny"
+    shutil.copytree(clone / "recipes", tmp_path / "recipes")
+    for part in ("train", "dev", "test"):
+        write_data_dir(home / "data/all" / part, read_data_dir(RECORDINGS)[::300])
+    (home / "data/.done").touch()
+    (home / "run.sh").write_text(
+        "#!/usr/bin/env bash\nset -euo pipefail\n"
+        'cd "$(dirname "${BASH_SOURCE[0]}")"\n'
+        "corpus=tiny title=Tiny splits=all recipe=lstm_ctc options=() notes=()\nsource ../../recipes/pipeline.sh\n"
+    )
+    (home / "run.sh").chmod(0o755)
+    return tmp_path
+
+
+def test_settings_of_the_tokenizer_reach_its_stage_which_is_redone_when_they_change(tiny):
+    pieces = tiny / "egs/tiny/data/all/tokenizer"
+    stage = ["--stage", "2", "--stop-stage", "2"]
+    run(tiny, *stage, "tokenizer.kind=word", "tokenizer.normalize.case=upper", corpus="tiny")
+    assert load_tokenizer(pieces).pieces[2:] == ["▁EIGHT", "▁FOUR", "▁SIX", "▁TWO", "▁ZERO"]
+    run(tiny, *stage, "tokenizer.size=30", corpus="tiny")
+    assert load_tokenizer(pieces).kind == "bpe" and load_tokenizer(pieces).size == 30
+    wrong = start(tiny, *stage, "tokenizer.sise=30", corpus="tiny")
+    assert wrong.returncode == 2 and "tokenizer.sise: unknown key" in wrong.stderr and wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_second_decoding_and_a_second_seed_stand_beside_the_first(tiny):
+    home, settings = tiny / "egs/tiny", [*SMALL, "encoder.planes=4", "features.sample_rate=8000", "tokenizer.kind=word"]
+    run(tiny, *settings, corpus="tiny")
+    first = home / "exp/lstm_ctc/decode/offline/text"
+    before = first.stat().st_mtime_ns
+    second = ["--stage", "5", "--stop-stage", "5", "--decode-name", "two", "--search", "beam"]
+    for beam, decodings in [(2, 4), (2, 0), (3, 4)]:  # the same settings again, then others
+        assert run(tiny, *second, "--beam", str(beam), *settings, corpus="tiny").count("real-time factor") == decodings
+    run(tiny, *second, "--stop-stage", "6", "--beam", "3", *settings, corpus="tiny")
+    row = json.loads((home / "exp/lstm_ctc/decode/two-offline/score.json").read_text())
+    assert row["search"] == "two" and "--decode-name two --search beam --beam 3" in row["command"]
+    assert first.stat().st_mtime_ns == before
+    run(tiny, "--stage", "3", "trainer.seed=2", *settings, corpus="tiny")
+    lines = [line.split(" | ") for line in (home / "RESULTS.md").read_text().splitlines() if line.startswith("| lstm")]
+    assert [(line[1], line[2]) for line in lines] == [("–", "2"), ("two", "–")] and "±" in lines[0][4]
+    refused = start(tiny, "--stage", "3", *settings, "tokenizer.normalize.case=upper", corpus="tiny")
+    assert refused.returncode == 2 and "begun with tokenizer.normalize.case=none" in refused.stderr
+
+
+def test_a_recipe_that_begins_with_another_asks_for_it(tiny):
     """On each split its own: a model trained on the unseen speaker must not begin the training that leaves him out."""
-    command = [clone / "egs/digits/run.sh", "--recipe", "lstm_tdt", "--stage", "3", "--stop-stage", "3"]
-    for split, run in {"official": "exp/lstm_rnnt", "unseen": "exp/lstm_rnnt_unseen"}.items():
-        done = subprocess.run([*command, "--splits", split], capture_output=True, text=True)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1
-        assert f" {run}," in done.stderr and "--recipe lstm_rnnt" in done.stderr
+    script = tiny / "egs/tiny/run.sh"
+    script.write_text(script.read_text().replace("splits=all", "splits='all other'"))
+    command = ["--recipe", "lstm_tdt", "--stage", "3", "--stop-stage", "3"]
+    done = start(tiny, *command, "--splits", "other", "trainer.seed=5", corpus="tiny")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert " exp/lstm_rnnt_seed5_other," in done.stderr and "--recipe lstm_rnnt" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--recipe", "none"], ["--colour"], ["--stage"]])
+def test_a_training_without_its_beginning_is_refused():
+    where = ["--train", "data", "--valid", "data", "--out", "exp/lstm_tdt"]
+    command = [sys.executable, "-c", "from audiorec.cli import main; main()", "train", "recipes/lstm_tdt.yaml", *where]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "trainer.init_from: this recipe begins with a trained lstm_rnnt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--recipe", "none"], ["--colour"], ["--colour", "1"], ["--stage"], ["--stage", "two"], ["--decode-name", "a/b"]],
+)
 def test_wrong_use_says_so(clone, arguments):
     done = subprocess.run([clone / "egs/digits/run.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1

@@ -50,7 +50,7 @@ def test_errors_are_one_clear_line(model_dir):
     for message, search in {
         "search.beam: .*greater than 0": {"kind": "beam", "beam": 0},
         "search.width: unknown key": {"kind": "beam", "width": 3},
-        "need a beam": {"hotwords": ["one"]},
+        "hotwords: needs a beam": {"hotwords": ["one"]},
         "hotword 'eleven'": {"kind": "beam", "hotwords": ["eleven"]},
         "skip_blank: needs a transducer beside a ctc head": {"skip_blank": 0.9},
     }.items():

@@ -109,6 +109,17 @@ def test_an_estimate_is_a_distribution_that_knows_its_text(tmp_path, kind, size,
         assert total(machine, tokenizer.encode("a b c")) > total(machine, tokenizer.encode("c b a")) + 1
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_an_estimate_takes_text_that_the_tokenizer_does_not_know(tmp_path, order):
+    write_ngram(tmp_path / "lm.arpa", ["a b zebra c", "zebra zebra a", "a b c"], WORDS, order)
+    machine = read_arpa(tmp_path / "lm.arpa", WORDS)
+    weights, _ = machine.step(torch.arange(len(machine.final))[:, None], torch.arange(1, WORDS.size))
+    sums = weights.exp().sum(1) + machine.final.exp()
+    torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-5, rtol=0)
+    if order > 1:
+        assert total(machine, WORDS.encode("a b zebra")) > total(machine, WORDS.encode("b a zebra"))
+
+
 def test_what_is_wrong_with_an_arpa_file_is_one_line(arpa):
     lines = ARPA.splitlines(keepends=True)
     faults = {

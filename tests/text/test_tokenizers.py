@@ -4,11 +4,27 @@ import copy
 import pickle
 import random
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
-from audiorec.text import BLANK, KINDS, UNKNOWN, Tokenizer, load_tokenizer, train_tokenizer, words
+from audiorec.models import ModelConfig
+from audiorec.text import (
+    BLANK,
+    KINDS,
+    TOKENIZERS,
+    UNKNOWN,
+    Tokenizer,
+    TokenizerConfig,
+    describe_size,
+    load_tokenizer,
+    save_tokenizer,
+    train_tokenizer,
+    words,
+)
+from audiorec.text.table import WordTokenizer
 
 DIGITS = Path(__file__).parents[2] / "egs/digits/recordings/text"
 ENGLISH = """
@@ -144,9 +160,69 @@ def test_a_size_is_kept_exactly_or_refused_with_what_would_do(kind):
     for size in (least, most):
         assert train_tokenizer(kind, texts, size).size == size
     for size in (least - 1, most + 1, 2, 0, -1):
-        with pytest.raises(UserError, match=f"size {size}: ") as error:
+        with pytest.raises(UserError, match=rf"tokenizer\.size( {size}:|: .*got {size})") as error:
             train_tokenizer(kind, texts, size)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_without_a_size_subwords_are_500_or_as_many_as_the_text_allows(kind):
+    config = TOKENIZERS.parse(kind)
+    texts = ["one two three", "four five six"]
+    tokenizer = train_tokenizer(config, texts)
+    with pytest.raises(UserError, match=f"to {tokenizer.size} pieces"):
+        train_tokenizer(kind, texts, 9999)
+    assert "tokenizer.size is not set" in describe_size(tokenizer, config)
+    rng = random.Random(0)
+    long = [" ".join("".join(rng.choices("abcdefghij", k=6)) for _ in range(2000))]
+    assert train_tokenizer(config, long).size == 500
+    signs = "".join(chr(0x4E00 + i) for i in range(600))
+    with pytest.raises(UserError, match=r"tokenizer\.size 500 \(the default\): too small, .* at least 603"):
+        train_tokenizer(config, [signs])
+
+
+def test_a_config_normalises_and_a_folder_of_other_settings_is_refused(tmp_path):
+    config = TOKENIZERS.parse({"kind": "word", "normalize": {"case": "lower"}})
+    tokenizer = train_tokenizer(config, ["Seven NINE"])
+    assert tokenizer.pieces[2:] == ["▁nine", "▁seven"]
+    save_tokenizer(tmp_path / "a", tokenizer, config)
+    assert load_tokenizer(tmp_path / "a", config).pieces == tokenizer.pieces
+    tokenizer.save(tmp_path / "model")  # as in a model directory, whose config.yaml holds the settings
+    (tmp_path / "model/config.yaml").write_text("encoder: lstm\ntokenizer: {kind: word, normalize: {case: lower}}\n")
+    for settings, message in [
+        ({"kind": "char"}, r"tokenizer\.kind=word, the recipe has char"),
+        ({"kind": "word", "size": 3}, r"tokenizer\.size=4, the recipe has 3"),
+        ({"kind": "word"}, r"tokenizer\.normalize\.case=lower, the recipe has none"),
+        (
+            {"kind": "word", "normalize": {"case": "lower", "punctuation": False}},
+            r"tokenizer\.normalize\.punctuation=true, the recipe has false",
+        ),
+    ]:
+        for folder in ("a", "model"):
+            with pytest.raises(ConfigError, match=f"{folder}: .*{message}") as error:
+                load_tokenizer(tmp_path / folder, TOKENIZERS.parse(settings))
+            assert "\n" not in str(error.value)
+    load_tokenizer(tmp_path / "a", TOKENIZERS.parse({"kind": "word", "size": 4, "normalize": {"case": "lower"}}))
+
+
+def test_a_plugins_kind_is_trained_saved_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(TOKENIZERS, "kinds", dict(TOKENIZERS.kinds))
+
+    @TOKENIZERS.register
+    class Reversed(WordTokenizer):
+        kind, file = "reversed", "reversed.txt"
+
+        class Config(TokenizerConfig):
+            kind: Literal["reversed"] = "reversed"
+
+        @staticmethod
+        def load(path: Path) -> "Reversed":
+            return Reversed([line.split()[0] for line in path.read_text(encoding="utf-8").splitlines()])
+
+    config = parse(ModelConfig, {"encoder": "lstm", "heads": "ctc", "tokenizer": "reversed"}).tokenizer
+    train_tokenizer("char", ["x"]).save(tmp_path)
+    save_tokenizer(tmp_path, train_tokenizer(config, ["one two"]), config)
+    assert isinstance(load_tokenizer(tmp_path, config), Reversed) and not (tmp_path / "tokens.txt").exists()
 
 
 def test_the_most_frequent_words_are_kept():
@@ -159,9 +235,8 @@ def test_the_most_frequent_words_are_kept():
 @pytest.mark.parametrize(
     ("kind", "texts", "size", "error", "message"),
     [
-        ("morse", ["one"], None, ConfigError, "'morse'; it accepts char, word, bpe, unigram"),
+        ("morse", ["one"], None, ConfigError, "'morse'; it accepts bpe, char, unigram, word"),
         ("char", [" ", "<unk>", "▁"], None, UserError, "no text"),
-        ("bpe", ["one"], None, UserError, "needs one"),
     ],
 )
 def test_training_refuses(kind, texts, size, error, message):

@@ -14,11 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from audiorec.config import load_config
-from audiorec.data.kaldi import read_data_dir, write_data_dir
 from audiorec.errors import ConfigError, UserError
 from audiorec.training.config import RunConfig
 from audiorec.training.run import average, train
-from tests.conftest import RECORDINGS, ROOT
+from tests.conftest import ROOT
 
 SETTINGS = [
     "features.sample_rate=8000",
@@ -35,15 +34,6 @@ SETTINGS = [
 ]
 SLOWLY = "import time, audiorec.training.module as m; s = m.Training.training_step; \
 m.Training.training_step = lambda *a: (time.sleep(0.15), s(*a))[1]; "
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    clips = read_data_dir(RECORDINGS)
-    write_data_dir(folder / "train", clips[::60])
-    write_data_dir(folder / "dev", clips[1::200])
-    return folder
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:

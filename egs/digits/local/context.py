@@ -1,7 +1,7 @@
-"""What hotwords and an n-gram do for a trained model in noise: local/context.py RUN [DATA] prints tables as Markdown.
+"""Hotwords and an n-gram for a trained model in noise: local/context.py RUN [DATA] prints tables of figures as Markdown.
 
-The hotwords are 100 of the 1,000 strings of three digits, drawn by seed: about one in ten that is said is listened for,
-most of them are never said. Searches share the encoder's output; --streamed repeats some of them live.
+The hotwords are 100 of the 1,000 strings of three digits, drawn by seed: about one in ten of the strings in a recording is
+a hotword, and most hotwords never occur. The searches share the encoder's output; --streamed repeats some of them live.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from audiorec.recognizer import Recognizer, load
 from audiorec.search.ngram import write_ngram
 
 PHRASES, PHRASE_WORDS = 100, 3
-LISTS = 10  # the phrases are listened for all at once, and ten at a time
+LISTS = 10  # the phrases are hotwords all at once, and ten at a time
 BOOSTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
-# (weight, bonus of each token): the bonus 2.3 · weight gives back what a digit costs where all ten are as likely.
+# (weight, bonus of each token): the bonus 2.3 · weight cancels the cost of a digit where all ten are equally likely.
 NGRAMS = ((0.1, 0.0), (0.3, 0.0), (0.6, 0.0), (0.3, 0.7), (0.6, 1.4))
-LIVE = 1.0  # boost of what is also streamed
+LIVE = 1.0  # boost of the search that is also streamed
 BATCH = 128
 CHUNK_MS = 160
 
@@ -67,17 +67,17 @@ def measure(run: Path, train: list[Utterance], test: list[Utterance], snr: float
             wers, counts, differ = [], [], "–"
             for listed in lists:
                 recognizer = load(run, search=settings | ({"hotwords": listed} if "hotwords_score" in settings else {}))
-                said = decode(recognizer, frames)
-                wers.append(100 * score(references, said).wer)
-                counts.append(spotted(references, said, listed))
+                decoded = decode(recognizer, frames)
+                wers.append(100 * score(references, decoded).wer)
+                counts.append(count_phrases(references, decoded, listed))
             if streamed and live:
-                differ = sum(in_pieces(recognizer, speech[i], CHUNK_MS).text != said[i] for i in speech)
-            found, asked, alarms = (sum(column) for column in zip(*counts, strict=True))
-            print(f"| {name} | {mean(wers):.2f} | {found} of {asked} | {alarms} | {differ} |", flush=True)
+                differ = sum(in_pieces(recognizer, speech[i], CHUNK_MS).text != decoded[i] for i in speech)
+            hits, total, alarms = (sum(column) for column in zip(*counts, strict=True))
+            print(f"| {name} | {mean(wers):.2f} | {hits} of {total} | {alarms} | {differ} |", flush=True)
 
 
 def searches(phrases: list[str], ngrams: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any], list, bool]]:
-    """Name and settings of each search, the lists of phrases that it looks for in turn, and whether it is also streamed."""
+    """Name and settings of each search, the lists of hotwords to repeat it with, and whether it is also streamed."""
     beam = {"kind": "beam", "beam": 4}
     yield "greedy", {}, [phrases], False
     yield "beam 4", beam, [phrases], False
@@ -97,7 +97,7 @@ def draw_phrases() -> list[str]:
 
 
 def write_ngrams(folder: Path, recognizer: Recognizer, train: list[Utterance]) -> dict[str, Path]:
-    """Trigrams of the training transcripts: of the single clips as they stand, and of strings as training joins them."""
+    """Trigrams of the training transcripts: of single clips, and of the strings that training joins."""
     strings = [clips for epoch in range(4) for _, clips in draw_strings(train, StringsConfig(), SEED, epoch)]
     texts = {"clips": [u.text for u in train], "strings": [" ".join(u.text for u in clips) for clips in strings]}
     for name, lines in texts.items():
@@ -107,7 +107,7 @@ def write_ngrams(folder: Path, recognizer: Recognizer, train: list[Utterance]) -
 
 @torch.inference_mode()
 def encoded(recognizer: Recognizer, speech: Mapping[str, np.ndarray]) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-    """Utterances of like length together: their ids, encoder frames (B, T, C) and counts (B,)."""
+    """Batches of utterances of similar length: ids, encoder frames (B, T, C) and their counts (B,)."""
     names = sorted(speech, key=lambda name: len(speech[name]))
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
@@ -118,22 +118,22 @@ def encoded(recognizer: Recognizer, speech: Mapping[str, np.ndarray]) -> Iterato
 
 @torch.inference_mode()
 def decode(recognizer: Recognizer, frames: list[tuple[list[str], Tensor, Tensor]]) -> Texts:
-    said = {}
+    decoded = {}
     for names, x, lengths in frames:
         search = recognizer.search()
         tokens, state = search.step(x, lengths, search.initial_state(len(x)))
         last = search.flush(state)
-        said |= {n: recognizer.tokenizer.decode(tokens.row(i)[0] + last.row(i)[0]) for i, n in enumerate(names)}
-    return said
+        decoded |= {n: recognizer.tokenizer.decode(tokens.row(i)[0] + last.row(i)[0]) for i, n in enumerate(names)}
+    return decoded
 
 
-def spotted(references: Texts, said: Texts, phrases: list[str]) -> tuple[int, int, int]:
-    """How often a phrase was found where it was said, how often it was said, and how often it was found elsewhere."""
-    found = asked = alarms = 0
+def count_phrases(references: Texts, decoded: Texts, phrases: list[str]) -> tuple[int, int, int]:
+    """Occurrences of phrases that were decoded, all their occurrences in the references, and false alarms."""
+    hits = total = alarms = 0
     for name, text in references.items():
-        ref, hyp = (occurrences(t, set(phrases)) for t in (text, said[name]))
-        found, asked, alarms = found + (ref & hyp).total(), asked + ref.total(), alarms + (hyp - ref).total()
-    return found, asked, alarms
+        ref, hyp = (occurrences(t, set(phrases)) for t in (text, decoded[name]))
+        hits, total, alarms = hits + (ref & hyp).total(), total + ref.total(), alarms + (hyp - ref).total()
+    return hits, total, alarms
 
 
 def occurrences(text: str, phrases: set[str]) -> Counter[str]:

@@ -1,7 +1,7 @@
 """Data directories of Mini LibriSpeech: local/prepare.py CORPUS OUT [FEW].
 
-CORPUS is the archive's folder, with Kaldi's train, dev and test, or what OpenSLR 31 holds: there the speakers of
-dev-clean-2 are dev and test by turns. With FEW, dev and test are so many utterances, spread over all.
+CORPUS is the archive's folder, with Kaldi's train, dev and test, or the content of OpenSLR 31, whose dev-clean-2 becomes
+dev and test, speaker by speaker in turn. FEW is a number of utterances for dev and for test, spread over all.
 """
 
 import os

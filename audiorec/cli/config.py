@@ -1,0 +1,37 @@
+"""`audiorec config …`: the settings of a recipe."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiorec.cli.app import app
+
+config_app = typer.Typer(help="Settings of a recipe.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+@config_app.command()
+def get(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, or the config.yaml of a run.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Keys to print, such as encoder.dim; settings as key.key=value.")
+    ] = None,
+) -> None:
+    """Print the values of keys, one a line (nothing for null, JSON for lists and mappings), or all settings as YAML."""
+    from audiorec.config import dump_yaml, get_setting, load_config
+    from audiorec.training.config import RunConfig
+
+    keys = [setting for setting in settings or [] if "=" not in setting]
+    config = load_config(RunConfig, recipe, [setting for setting in settings or [] if "=" in setting])
+    if not keys:
+        print(dump_yaml(config), end="")
+    for key in keys:
+        print(_line(get_setting(config, key)))
+
+
+def _line(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

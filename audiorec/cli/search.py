@@ -1,0 +1,47 @@
+"""The options of a search, which several commands take."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _search(
+    *,
+    search: Annotated[str, typer.Option(help="greedy or beam.")] = "greedy",
+    beam: Annotated[int | None, typer.Option(min=1, show_default="4", help="Hypotheses of the beam.")] = None,
+    lm: Annotated[Path | None, typer.Option(help="ARPA n-gram over the tokenizer's pieces; needs a beam.")] = None,
+    lm_weight: Annotated[float | None, typer.Option(min=0, show_default="0.3", help="Weight of the n-gram.")] = None,
+    lm_bonus: Annotated[
+        float | None, typer.Option(show_default="0", help="Bonus of each token: an n-gram makes long texts unlikely.")
+    ] = None,
+    hotwords: Annotated[Path | None, typer.Option(help="Phrases, one a line, `phrase :2.5`; needs a beam.")] = None,
+    hotwords_score: Annotated[
+        float | None, typer.Option(show_default="1.5", help="Bonus of each token of a phrase.")
+    ] = None,
+    skip_blank: Annotated[float | None, typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,
+) -> dict[str, Any]:
+    """The keys of a SearchConfig, those that were given."""
+    settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "lm_bonus": lm_bonus}
+    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "skip_blank": skip_blank}
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def with_search(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a search; it gets them as one argument ``search``, the keys of a SearchConfig."""
+    options = inspect.signature(_search).parameters
+    own = inspect.signature(command).parameters
+    shared = [parameter for name, parameter in own.items() if name != "search"]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        search = _search(**{name: arguments.pop(name) for name in options})
+        command(**arguments, search=search)
+
+    parameters = [*shared, *options.values()]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
