@@ -31,7 +31,8 @@ class LogMel(StreamingModule):
     """Samples (B, T, 1) in [−1, 1] → (B, ceil(T / hop), bins), normalised by the mean and deviation kept in the model.
 
     Frame t sits where Kaldi's ``snip_edges=False`` puts it (at 16 kHz: samples 160t − 120 to 160t + 280), with zeros
-    beyond the ends instead of reflection. State: ``tail``, the last samples, and ``started``.
+    beyond the ends instead of reflection. State: ``tail``, the samples from the next frame's first on; of ragged rows the last
+    samples, and ``started`` (B,).
     """
 
     Config = LogMelConfig
@@ -57,18 +58,25 @@ class LogMel(StreamingModule):
     def reach(self, t: int) -> int:
         return t * self.hop + self.keep - 1
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        if not ragged:
+            return {"tail": self.zeros(batch_size, self.before, 1)}
         return {
             "tail": self.zeros(batch_size, self.keep, 1),
             "started": self.zeros(batch_size, dtype=torch.bool),
         }
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         tail = state["tail"]
+        x = x.to(tail.dtype)
+        if lengths is None:
+            short = -x.shape[1] % self.hop  # zeros beyond the end
+            samples = torch.cat([tail, F.pad(x, (0, 0, 0, short)) if short else x], 1)
+            y = self._whole_frames(samples)
+            return y, None, {"tail": samples[:, y.shape[1] * self.hop :]}
         # Slot j of this step is the frame that ends `before` samples into block j: for a new row slot 0 lies before
         # the first frame and is dropped; where a row ends within a block, that block's frame is full, of zeros beyond.
-        samples = torch.cat([tail, mask(x, lengths).to(tail.dtype), tail.new_zeros(tail.shape[0], self.hop, 1)], 1)
+        samples = torch.cat([tail, mask(x, lengths), tail.new_zeros(tail.shape[0], self.hop, 1)], 1)
         frames = samples[:, : self.keep + x.shape[1], 0].unfold(1, self.length, self.hop)
         blocks = -(-lengths // self.hop)
         fresh = (~state["started"] & (lengths > 0)).to(lengths.dtype)
@@ -77,10 +85,20 @@ class LogMel(StreamingModule):
         tail = window(samples, self.hop * blocks, self.keep)
         return y, blocks - fresh, {"tail": tail, "started": state["started"] | (lengths > 0)}
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
-        frame = self.features(F.pad(state["tail"][:, :, 0], (0, self.before)))[:, None]
-        lengths = state["started"].to(torch.int64)
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
+        tail, started = state["tail"], state.get("started")
+        if started is None:
+            missing = self.before if tail.shape[1] > self.before else 0  # without a sample there is no frame
+            return self._whole_frames(F.pad(tail, (0, 0, 0, missing))), None
+        frame = self.features(F.pad(tail[:, :, 0], (0, self.before)))[:, None]
+        lengths = started.to(torch.int64)
         return mask(frame, lengths), lengths
+
+    def _whole_frames(self, samples: Tensor) -> Tensor:
+        """The features of all frames that lie within samples (B, N, 1)."""
+        if samples.shape[1] < self.length:
+            return samples.new_zeros(samples.shape[0], 0, self.output_dim)
+        return self.features(samples[:, :, 0].unfold(1, self.length, self.hop))
 
     def features(self, frames: Tensor) -> Tensor:
         """Normalised log-mel of frames (…, length), always in the features' own precision."""

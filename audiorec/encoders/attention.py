@@ -6,17 +6,18 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from audiorec.config import Config
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.subsampling import SubsampledConfig
-from audiorec.streaming import State, StreamingModule, mask, mask_finite, window
+from audiorec.errors import ConfigError
+from audiorec.streaming import State, StreamingModule, last_frames, mask, mask_finite, window
 
 M = TypeVar("M", bound=nn.Module)
-# Queries that go together, at least: of a narrow context too.
-_LEAST_SPAN = 8
+# Minimum number of queries a window: products of fewer are slow.
+_MIN_SPAN = 8
 
 
 class Context(Config):
@@ -86,10 +87,13 @@ class SelfAttention(StreamingModule):
 
     Look-ahead: chunk − 1, or ``right``: a frame that waits for it is held as it came, query and residual in one.
     State: ``cache`` (B, left + right, 2 · dim), projected keys and values; ``length`` (B,), how many of them are frames
-    of the row; ``held`` (B, right, dim) where the context has ``right``. Whatever is kept stands at the leaf's end.
+    of the row, the last ones; with ``right`` the frames that wait for their look-ahead: of whole rows ``held`` (B, N, dim), of
+    ragged rows ``ahead`` (B, right, dim), the last ``length[b]`` of it.
     """
 
     def __init__(self, dim: int, heads: int, context: Context, dropout: float = 0.0):
+        if dim % (2 * heads):
+            raise ConfigError(f"encoder.heads: must divide dim {dim} into even parts, got {heads}")
         super().__init__(dim, dim)
         self.heads = heads
         self.norm = nn.LayerNorm(dim)
@@ -103,8 +107,8 @@ class SelfAttention(StreamingModule):
         self.context = context
         self.block = context.chunk
         self.around = context.left + context.right
-        self.state_changes()
-        self.span = -(-max(self.around, _LEAST_SPAN) // self.block) * self.block
+        self.changed()
+        self.span = -(-max(self.around, _MIN_SPAN) // self.block) * self.block
         table = rotary_table(self.around + self.span, self.input_dim // self.heads)
         self.register_buffer("rotary", table.to(self._anchor), persistent=False)
 
@@ -116,94 +120,125 @@ class SelfAttention(StreamingModule):
     def reach(self, t: int) -> int:
         return t // self.context.chunk * self.context.chunk + self.context.chunk - 1 + self.context.right
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         dim, right = self.input_dim, self.context.right
         state = {
             "cache": self.zeros(batch_size, self.around, 2 * dim),
             "length": self.zeros(batch_size, dtype=torch.int64),
         }
-        if right:
-            state["held"] = self.zeros(batch_size, right, dim)
+        if right and ragged:
+            state["ahead"] = self.zeros(batch_size, right, dim)
+        elif right:
+            state["held"] = self.zeros(batch_size, 0, dim)
         return state
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         right, time = self.context.right, x.shape[1]
         x = mask(x, lengths)
-        x = torch.cat([state["held"].to(x.dtype), x], 1) if right else x
+        name = "held" if lengths is None else "ahead"
+        x = torch.cat([state[name].to(x.dtype), x], 1) if right else x
         normed = self.norm(x)
-        projected = self.key_value(normed[:, right:])
+        held = x.shape[1] - time
+        projected = self.key_value(normed[:, held:] if held else normed)
         cache = torch.cat([state["cache"].to(projected.dtype), projected], 1)
-        y = self._attend(self.query(normed[:, :time]), cache, state["length"], lengths)
-        y, y_lengths = self._emit(x[:, :time] + y, state["length"], lengths)
+        count = max(held + time - right, 0)  # queries whose look-ahead is there
+        y = self._attend(self.query(normed[:, :count] if right else normed), cache, held, state["length"], lengths)
+        y, y_lengths = self._emit(x[:, :count] + y if right else x + y, state["length"], lengths)
+        grown = state["length"] + (time if lengths is None else lengths)
         new = {
-            "cache": window(cache, lengths, self.around).to(state["cache"].dtype),
-            "length": (state["length"] + lengths).clamp(max=self.around),
+            "cache": last_frames(cache, lengths, self.around).to(state["cache"].dtype),
+            "length": grown.clamp(max=self.around),
         }
         if right:
-            new["held"] = window(x, lengths, right).to(state["held"].dtype)
+            kept = x[:, count:] if lengths is None else window(x, lengths, right)
+            new[name] = kept.to(state[name].dtype)
         return y, y_lengths, new
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
         right = self.context.right
         if not right:
             return super().flush(state)
-        held = state["held"].to(self.query.weight.dtype)
+        whole = "held" in state
+        held = state["held" if whole else "ahead"].to(self.query.weight.dtype)
         none = torch.zeros_like(state["length"])
-        cache = F.pad(state["cache"], (0, 0, 0, right))
-        y = held + self._attend(self.query(self.norm(held)), cache, state["length"], none)
+        cache = F.pad(state["cache"], (0, 0, 0, held.shape[1]))
+        y = held + self._attend(self.query(self.norm(held)), cache, held.shape[1], state["length"], none)
+        if whole:
+            return y, None
         return self._emit(y, state["length"], none + right)
 
-    def _emit(self, y: Tensor, held: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _emit(self, y: Tensor, held: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Without the places, at the front, of frames before the row's first."""
         right = self.context.right
-        if not right:
+        if lengths is None or not right:
             return mask_finite(y, lengths), lengths
         held = held.clamp(max=right)
         lengths = (held + lengths - right).clamp(min=0)
         return mask_finite(window(y, right - held, y.shape[1]), lengths), lengths
 
-    def _attend(self, q: Tensor, cache: Tensor, kept: Tensor, lengths: Tensor) -> Tensor:
-        """Queries (B, T, dim) that begin ``left`` frames into ``cache`` (B, around + T, 2 · dim) → (B, T, dim).
+    def _attend(self, q: Tensor, cache: Tensor, held: int, kept: Tensor, lengths: Tensor | None) -> Tensor:
+        """Queries (B, N, dim) of frames that begin ``held`` frames before the cache's new ones → (B, N, dim).
 
-        Of a row's keys, the last ``kept[b]`` before ``around`` and the first ``lengths[b]`` after it are frames.
+        ``cache`` (B, around + T, 2 · dim) holds T new frames at its end. Of a row's keys, the last ``kept[b]`` before
+        ``around`` and the first ``lengths[b]`` after it, or all of them, are frames.
         """
-        time, left = q.shape[1], self.context.left
-        span = min(self.span, time)
+        count, left = q.shape[1], self.context.left
+        if count == 0:
+            return q
+        if early := self.context.right - held:  # whole rows that have just begun: their queries need fewer keys
+            cache = cache[:, early:]
+        around = self.around - early
+        span = min(self.span, count)
         width = self.around + span
         heads = self.heads, q.shape[2] // self.heads
-        short = -time % span
-        place = torch.arange(self.around + time + short, device=q.device)
-        exists = (place >= self.around - kept[:, None]) & (place < self.around + lengths[:, None])
-        exists = exists.unfold(1, width, span).reshape(-1, 1, width)
-        queries, keys = place[left : left + span], place[:width]
-        # A query past its row's end sees itself, so that no softmax is over nothing.
-        allowed = visible(self.context, queries - left, keys - left) & exists | (queries[:, None] == keys)
+        short = -count % span
+        if short:
+            cache, q = F.pad(cache, (0, 0, 0, short)), F.pad(q, (0, 0, 0, short))
+        allowed = self._allowed(cache.shape[1], around, span, short, kept, lengths)
 
-        cache = F.pad(cache, (0, 0, 0, short)).unfold(1, width, span).transpose(2, 3)
+        windows = cache.shape[1] - width
+        if windows:
+            cache = cache.unfold(1, width, span).transpose(2, 3)
         k, v = cache.reshape(-1, width, 2, *heads).permute(2, 0, 3, 1, 4).to(q.dtype)
-        q = F.pad(q, (0, 0, 0, short)).reshape(-1, span, *heads).transpose(1, 2)
+        q = q.reshape(-1, span, *heads).transpose(1, 2)
         q, k = rotate(q, self.rotary[:, left : left + span]), rotate(k, self.rotary[:, :width])
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None])
-        return self.out(y.transpose(1, 2).reshape(kept.shape[0], -1, self.input_dim)[:, :time])
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        y = y.transpose(1, 2).reshape(kept.shape[0], -1, self.input_dim)
+        return self.out(y[:, :count] if short else y)
+
+    def _allowed(self, size: int, around: int, span: int, short: int, kept: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B · windows, 1, span, width) bool, or 1 in the place of span: which keys of its window a query may see."""
+        left, width = self.context.left, self.around + span
+        place = torch.arange(size, device=kept.device)
+        exists = place >= around - kept[:, None]
+        if lengths is not None:
+            exists = exists & (place < around + lengths[:, None])
+        elif short:
+            exists = exists & (place < size - short)
+        if size > width:
+            exists = exists.unfold(1, width, span).reshape(-1, width)
+        exists = exists[:, None, None]
+        if span == self.context.chunk and not self.context.right and lengths is None and not short:
+            return exists  # one chunk, which sees all of its window
+        queries, keys = place[left : left + span], place[:width]
+        seen = visible(self.context, queries - left, keys - left)
+        # A query past its row's end sees itself, so that no softmax is over nothing.
+        return seen & exists | (queries[:, None] == keys)
 
 
-class AttentionConfig(SubsampledConfig):
-    """What the configs of attention encoders have in common."""
+class AttentionOptions(Config):
+    """What the configs of attention layers and encoders share."""
 
-    dim: PositiveInt = Field(128, description="width of every layer")
-    layers: PositiveInt = 8
     heads: PositiveInt = Field(4, description="of attention; each takes dim / heads channels, an even number")
     expansion: PositiveInt = Field(4, description="of the feed-forwards' inner width")
     dropout: float = Field(0.1, ge=0, lt=1)
 
-    @field_validator("heads")
-    @classmethod
-    def _even_parts(cls, heads: int, info: ValidationInfo) -> int:
-        dim = info.data.get("dim", 0)
-        if dim % (2 * heads):
-            raise ValueError(f"must divide dim {dim} into even parts")
-        return heads
+
+class AttentionConfig(AttentionOptions, SubsampledConfig):
+    """What the configs of attention encoders share."""
+
+    dim: PositiveInt = Field(128, description="width of every layer")
+    layers: PositiveInt = 8
 
 
 def without_bias(module: M) -> M:
@@ -223,4 +258,6 @@ def share(module: M) -> M:
     twin = copy.copy(module)
     vars(twin).update({name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)})
     twin._modules = {name: child and share(child) for name, child in module._modules.items()}
+    if isinstance(twin, StreamingModule):
+        twin.changed()
     return twin

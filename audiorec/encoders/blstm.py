@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.rnn import Lstm
-from audiorec.encoders.subsampling import SubsampledConfig, subsampling
+from audiorec.encoders.stack import Stack
+from audiorec.encoders.subsampling import SubsampledConfig
 from audiorec.errors import UserError
-from audiorec.streaming import Carry, Pointwise, Sequential, State, StreamingModule, mask, mask_finite, stack
+from audiorec.streaming import Carry, State, StreamingModule, mask, mask_finite, stack
 
 
 class Bidirectional(nn.Module):
@@ -27,26 +28,30 @@ class Bidirectional(nn.Module):
         self.backwards = backwards
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, chunk: int, own: Tensor, seen: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, chunk: int, chunk_lengths: Tensor | None, window_lengths: Tensor | None, state: State
+    ) -> tuple[Tensor, State]:
         """Windows ``x`` (N, B, chunk + look-ahead, D); ``state`` is the forward direction's, before the first of them.
 
-        Of each row's window ``seen`` (N, B) frames are there, and ``own`` of these in its chunk; where it has none it
-        is skipped. Returns the windows' outputs and the forward direction's state after the last chunk.
+        Of each row's window ``window_lengths`` (N, B) frames are valid, ``chunk_lengths`` of them in its chunk; a window
+        without any is skipped. None: all are whole. Returns the windows' outputs and the forward direction's state after the
+        last chunk.
         """
         frames = self.norm(x)
+        lengths = [None] * len(x) if chunk_lengths is None else chunk_lengths.unbind(0)
         chunks, states = [], []
-        for frame, length in zip(frames[:, :, :chunk].unbind(0), own.unbind(0), strict=True):
-            y, _, state = self.forwards.step(frame, length, state)
+        for frame, length in zip(frames[:, :, :chunk].unbind(0), lengths, strict=True):
+            y, _, state = self.forwards.advance(frame, length, state)
             chunks.append(y)
             states.append(state)
         forwards = torch.stack(chunks)
         if x.shape[2] > chunk:
-            rest = frames[:, :, chunk:].flatten(0, 1)
-            ahead, _, _ = self.forwards.step(rest, (seen - own).flatten(), stack(states))
-            forwards = torch.cat([forwards, ahead.unflatten(0, x.shape[:2])], 2)
-        lengths = seen.flatten()
+            ahead = None if chunk_lengths is None else (window_lengths - chunk_lengths).flatten()
+            y, _, _ = self.forwards.advance(frames[:, :, chunk:].flatten(0, 1), ahead, stack(states))
+            forwards = torch.cat([forwards, y.unflatten(0, x.shape[:2])], 2)
+        lengths = None if window_lengths is None else window_lengths.flatten()
         flipped = reverse(frames.flatten(0, 1), lengths)
-        backwards, _, _ = self.backwards.step(flipped, lengths, self.backwards.initial_state(flipped.shape[0]))
+        backwards, _ = self.backwards.offline(flipped, lengths)
         backwards = reverse(backwards, lengths).unflatten(0, x.shape[:2])
         return x + self.dropout(torch.cat([forwards, backwards], -1)), state
 
@@ -65,7 +70,7 @@ class Windows(StreamingModule):
     direction, depend on no other window: windows are rows of one batch there. All of it is exact.
 
     Without a chunk it is fully bidirectional: the window is the utterance. Then ``reach`` is infinite, ``forward`` works
-    as ever, and ``step`` and ``flush`` raise UserError.
+    as ever, and ``initial_state`` raises UserError.
 
     State: each layer's forward state (``layer0``, …) at the end of the last complete chunk, and ``wait``, the frames
     since then, at most chunk + look_ahead − 1.
@@ -85,64 +90,72 @@ class Windows(StreamingModule):
     def period(self) -> int:
         return self.chunk or 1
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         if self.carry is None:
-            return {}
-        return {"wait": self.carry.initial_state(batch_size, self.zeros(0))} | self._initial(batch_size)
+            raise UserError(
+                "encoder.chunk: null is a fully bidirectional encoder, which needs the whole utterance and cannot stream; "
+                "decode offline, or train with a chunk and look-ahead (encoder.chunk=16 encoder.look_ahead=8)"
+            )
+        return {"wait": self.carry.initial_state(batch_size, self.zeros(0), ragged)} | self._initial(batch_size)
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        carry, chunk = self._streaming()
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        carry, chunk = self.carry, self.chunk
         frames, total = carry.join(state["wait"], mask(x, lengths), lengths)
-        given = (total - self.look_ahead).clamp(min=0) // chunk * chunk
-        y, new = self._run(frames, total, given, -(-x.shape[1] // chunk), state)
-        return y, given, {"wait": carry.keep(state["wait"], frames, given, total)} | new
+        if total is None:
+            emitted = max(frames.shape[1] - self.look_ahead, 0) // chunk * chunk
+            y, new = self._run(frames, None, None, emitted // chunk, state)
+            return y, None, {"wait": carry.keep(state["wait"], frames, emitted, None)} | new
+        emitted = (total - self.look_ahead).clamp(min=0) // chunk * chunk
+        y, new = self._run(frames, total, emitted, -(-x.shape[1] // chunk), state)
+        return y, emitted, {"wait": carry.keep(state["wait"], frames, emitted, total)} | new
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
-        carry, chunk = self._streaming()
-        if carry.capacity == 0:
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
+        frames, total = state["wait"]["frames"], state["wait"].get("length")
+        if frames.shape[1] == 0:
             return super().flush(state)
-        frames, total = state["wait"]["frames"], state["wait"]["length"]
-        y, _ = self._run(frames, total, total, -(-carry.capacity // chunk), state)
-        return y, total
+        available = frames.new_full(frames.shape[:1], frames.shape[1], dtype=torch.int64) if total is None else total
+        y, _ = self._run(frames, available, available, -(-frames.shape[1] // self.chunk), state)
+        return (y[:, : frames.shape[1]] if total is None else y), total
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        self.check(x, lengths)
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        available = x.new_full(x.shape[:1], x.shape[1], dtype=torch.int64) if lengths is None else lengths
         count = -(-x.shape[1] // self.chunk) if self.chunk else 1
-        y, _ = self._run(mask(x, lengths), lengths, lengths, count, self._initial(x.shape[0]))
+        y, _ = self._run(mask(x, lengths), available, available, count, self._initial(x.shape[0]))
         return y[:, : x.shape[1]], lengths
 
     def _initial(self, batch_size: int) -> State:
         return {f"layer{i}": layer.forwards.initial_state(batch_size) for i, layer in enumerate(self.layers)}
 
-    def _streaming(self) -> tuple[Carry, int]:
-        if self.carry is None or self.chunk is None:
-            raise UserError(
-                "encoder.chunk: null is a fully bidirectional encoder, which needs the whole utterance and cannot stream; "
-                "decode offline, or train with a chunk and look-ahead (encoder.chunk=16 encoder.look_ahead=8)"
-            )
-        return self.carry, self.chunk
+    def _run(
+        self, frames: Tensor, available: Tensor | None, emitted: Tensor | None, count: int, state: State
+    ) -> tuple[Tensor, State]:
+        """The first ``count`` windows of ``frames``, of which ``available`` (B,) are there and ``emitted`` lie in chunks
+        that are ready; None: all windows are whole.
 
-    def _run(self, frames: Tensor, total: Tensor, given: Tensor, count: int, state: State) -> tuple[Tensor, State]:
-        """The first ``count`` windows of ``frames``, of which ``total`` (B,) are there and ``given`` lie in ready chunks.
-
-        Returns the outputs (B, count · chunk, D), zero past ``given``, and the layers' next states.
+        Returns the outputs (B, count · chunk, D), zero past ``emitted``, and the layers' next states.
         """
+        if count == 0:
+            return frames[:, :0], {name: state[name] for name in self._initial(0)}
         chunk = self.chunk or frames.shape[1]
         span = chunk + self.look_ahead
-        frames = F.pad(frames, (0, 0, 0, (count - 1) * chunk + span - frames.shape[1]))
-        x = frames.unfold(1, span, chunk).permute(1, 0, 3, 2)
-        start = chunk * torch.arange(count, device=frames.device)[:, None]
-        own = (given - start).clamp(0, chunk)
-        seen = torch.where(own > 0, (total - start).clamp(max=span), 0)
+        missing = (count - 1) * chunk + span - frames.shape[1]
+        x = F.pad(frames, (0, 0, 0, missing)) if missing else frames
+        x = x.unfold(1, span, chunk).permute(1, 0, 3, 2)
+        chunk_lengths = window_lengths = None
+        if available is not None:
+            start = chunk * torch.arange(count, device=frames.device)[:, None]
+            chunk_lengths = (emitted - start).clamp(0, chunk)
+            window_lengths = torch.where(chunk_lengths > 0, (available - start).clamp(max=span), 0)
         new: State = {}
         for i, layer in enumerate(self.layers):
-            x, new[f"layer{i}"] = layer(x, chunk, own, seen, state[f"layer{i}"])
-        return mask_finite(x[:, :, :chunk].transpose(0, 1).flatten(1, 2), given), new
+            x, new[f"layer{i}"] = layer(x, chunk, chunk_lengths, window_lengths, state[f"layer{i}"])
+        return mask_finite(x[:, :, :chunk].transpose(0, 1).flatten(1, 2), emitted), new
 
 
-def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's valid frames in reverse order; what lies past them stays where it is: no frame is taken twice."""
+def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each row's valid frames in reverse order; padding stays in its place, so that no frame is taken twice."""
+    if lengths is None:
+        return x.flip(1)
     time = torch.arange(x.shape[1], device=x.device)
     index = torch.where(time < lengths[:, None], lengths[:, None] - 1 - time, time)
     return x.gather(1, index[..., None].expand_as(x))
@@ -165,7 +178,7 @@ class BlstmConfig(SubsampledConfig):
 
 
 @ENCODERS.register
-class BlstmEncoder(Sequential):
+class BlstmEncoder(Stack):
     """(B, T, input_dim) → (B, ceil(T / stride), dim): the latency-controlled BLSTM, or with ``chunk: null`` the full one.
 
     Pre-norm residual layers (Schuster and Paliwal 1997; Zhang et al. 2016) under the window rule of ``Windows``. Look-
@@ -174,7 +187,7 @@ class BlstmEncoder(Sequential):
     State, per stream: dim floats a layer (h and c of the forward direction), (chunk + look_ahead − 1) · dim for the
     frames that wait, the convolutions' left frames. Each chunk costs 2 · (chunk + look_ahead) frames of one direction.
 
-    By default, of 80 features 100 times a second: 2.29 M parameters, latency 960 ms, state 36.7 kB, 85.0 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.29 M parameters, latency 960 ms, state 36.7 kB, 84.7 M multiply-adds/s.
     """
 
     Config = BlstmConfig
@@ -182,8 +195,4 @@ class BlstmEncoder(Sequential):
     def __init__(self, config: BlstmConfig, input_dim: int):
         dim = config.dim
         layers = [Bidirectional(Lstm(dim, dim // 2), Lstm(dim, dim // 2), config.dropout) for _ in range(config.layers)]
-        super().__init__(
-            subsampling=subsampling(config, input_dim, dim),
-            layers=Windows(layers, dim, config.chunk, config.look_ahead),
-            norm=Pointwise(nn.LayerNorm(dim), dim),
-        )
+        super().__init__(config, input_dim, {"layers": Windows(layers, dim, config.chunk, config.look_ahead)})

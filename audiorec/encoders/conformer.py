@@ -4,17 +4,24 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import parse
-from audiorec.encoders.attention import AttentionConfig, Context, SelfAttention, share, without_bias
+from audiorec.encoders.attention import (
+    AttentionConfig,
+    AttentionOptions,
+    Context,
+    SelfAttention,
+    share,
+    without_bias,
+)
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import subsampling
+from audiorec.encoders.stack import LAYERS, Stack, build_layers
 from audiorec.errors import UserError
-from audiorec.streaming import Carry, Sequential, State, StreamingModule, mask, mask_finite, window
+from audiorec.streaming import Carry, State, StreamingModule, last_frames, mask, mask_finite
 
 
 class Convolution(StreamingModule):
@@ -30,30 +37,40 @@ class Convolution(StreamingModule):
         self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
         self.out = nn.Sequential(nn.LayerNorm(dim), nn.SiLU(), nn.Linear(dim, dim), Dropout(dropout))
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"left": self.zeros(batch_size, self.kernel - 1, self.input_dim)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x = mask(x, lengths)
         inner = self.gated(x)
         frames = torch.cat([state["left"].to(inner.dtype), inner], 1)
         y = x + self.out(self.depthwise(frames.transpose(1, 2)).transpose(1, 2))
-        left = window(frames, lengths, self.kernel - 1).to(state["left"].dtype)
+        left = last_frames(frames, lengths, self.kernel - 1).to(state["left"].dtype)
         return mask_finite(y, lengths), lengths, {"left": left}
 
 
+class ConformerLayerConfig(AttentionOptions):
+    kind: Literal["conformer"] = "conformer"
+    conv_kernel: PositiveInt = Field(9, description="frames seen by the convolution, its own the last")
+    left: NonNegativeInt = Field(64, description="frames before the chunk that attention sees")
+    chunk: PositiveInt = Field(1, description="frames that see one another")
+    right: NonNegativeInt = Field(0, description="frames seen ahead, where the chunk is 1")
+
+
+@LAYERS.register
 class ConformerLayer(StreamingModule):
     """Half a feed-forward, attention, convolution, half a feed-forward, norm: (B, T, dim) → (B, T, dim).
 
     State: ``attention`` and ``conv``, each module's own.
     """
 
-    def __init__(self, config: "ConformerConfig"):
-        dim = config.dim
+    Config = ConformerLayerConfig
+
+    def __init__(self, config: ConformerLayerConfig, dim: int, stride: int):
         super().__init__(dim, dim)
+        context = Context(left=config.left, chunk=config.chunk, right=config.right)
         self.feed_forward1 = FeedForward(dim, config.expansion, config.dropout, scale=0.5)
-        self.attention = SelfAttention(dim, config.heads, Context(), config.dropout)
+        self.attention = SelfAttention(dim, config.heads, context, config.dropout)
         self.conv = Convolution(dim, config.conv_kernel, config.dropout)
         self.feed_forward2 = FeedForward(dim, config.expansion, config.dropout, scale=0.5)
         self.norm = nn.LayerNorm(dim)
@@ -65,22 +82,26 @@ class ConformerLayer(StreamingModule):
     def reach(self, t: int) -> int:
         return self.attention.reach(t)
 
-    def initial_state(self, batch_size: int) -> State:
-        return {"attention": self.attention.initial_state(batch_size), "conv": self.conv.initial_state(batch_size)}
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        return {
+            "attention": self.attention.initial_state(batch_size, ragged),
+            "conv": self.conv.initial_state(batch_size, ragged),
+        }
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x = self.feed_forward1(mask(x, lengths))
-        x, lengths, attention = self.attention.step(x, lengths, state["attention"])
+        x, lengths, attention = self.attention.advance(x, lengths, state["attention"])
+        if x.shape[1] == 0:  # whole rows whose first look-ahead is not there yet
+            return x, lengths, {"attention": attention, "conv": state["conv"]}
         x, conv = self._after_attention(x, lengths, state)
         return x, lengths, {"attention": attention, "conv": conv}
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
         x, lengths = self.attention.flush(state["attention"])
         return (self._after_attention(x, lengths, state)[0] if x.shape[1] else x), lengths
 
-    def _after_attention(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
-        x, _, conv = self.conv.step(x, lengths, state["conv"])
+    def _after_attention(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, State]:
+        x, _, conv = self.conv.advance(x, lengths, state["conv"])
         return mask_finite(self.norm(self.feed_forward2(x)), lengths), conv
 
 
@@ -95,7 +116,7 @@ class ConformerConfig(AttentionConfig):
 
 
 @ENCODERS.register
-class ConformerEncoder(Sequential):
+class ConformerEncoder(Stack):
     """(B, T, input_dim) → (B, ceil(T / stride), dim): "Stateful Conformer with Cache-based Inference" (Noroozi et al.
     2024) on FastConformer layers (Rekesh et al. 2023).
 
@@ -106,24 +127,28 @@ class ConformerEncoder(Sequential):
     layer: dim · (2 · (left + right) + right + conv_kernel − 1); once dim · (chunk − 1) for what falls short of a chunk.
     Multiply-adds a frame and layer: dim² · (7 + 4 · expansion) + dim · (conv_kernel + 2 · (left + chunk + right)), and for
     rotations, once a chunk, 2 · dim · (left + right + 2 · chunk).
-    By default, of 80 features 100 times a second: 3.14 M parameters, latency 520 ms, state 566.3 kB, 83.6 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 3.14 M parameters, latency 520 ms, state 566.3 kB, 83.5 M multiply-adds/s.
     """
 
     Config = ConformerConfig
 
     def __init__(self, config: ConformerConfig, input_dim: int):
-        frames = without_bias(subsampling(config, input_dim, config.dim))
-        super().__init__(subsampling=frames, **{f"layer{i}": ConformerLayer(config) for i in range(config.layers)})
+        shared = set(AttentionOptions.model_fields) | {"conv_kernel"}
+        one = ConformerLayerConfig(**config.model_dump(include=shared))
+        super().__init__(config, input_dim, build_layers([one] * config.layers, config.dim, 1), norm=False)
+        without_bias(self.subsampling)
         self.contexts = tuple(config.contexts)
         self._use(config.contexts[0], drawn=self.contexts)
 
     def _use(self, context: Context, drawn: tuple[Context, ...]) -> None:
         self.context = context
         self.drawn = drawn
+        self.changed()
         if context.full:
             return
         for _, layer in self.members[1:]:
             layer.attention.use(context)
+            layer.changed()
         # What the first layer takes in whole chunks reaches the others in whole chunks.
         self.carries = {"layer0": Carry(context.chunk - 1, self.output_dim)} if context.chunk > 1 else {}
 
@@ -153,12 +178,12 @@ class ConformerEncoder(Sequential):
             context = parse(Context, {**context.model_dump(), "left": left}, prefix="context")
         return self.with_context(context)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         context = self._draw() if self.training and len(self.drawn) > 1 else self.context
         if context.full:  # one chunk as long as the batch
             context = Context(left=0, chunk=max(2, -(-x.shape[1] // self.stride)))
         encoder = self if context is self.context else self.with_context(context)
-        return super(ConformerEncoder, encoder).forward(x, lengths)
+        return super(ConformerEncoder, encoder).offline(x, lengths)
 
     def _draw(self) -> Context:
         weights = torch.tensor([context.weight for context in self.drawn])
@@ -169,14 +194,7 @@ class ConformerEncoder(Sequential):
     def reach(self, t: int) -> float:
         return math.inf if self.context.full else super().reach(t)
 
-    def initial_state(self, batch_size: int) -> State:
-        self._must_stream()
-        return super().initial_state(batch_size)
-
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self._must_stream()
-        return super().step(x, lengths, state)
-
-    def _must_stream(self) -> None:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         if self.context.full:
             raise UserError("conformer: a full context sees the whole utterance and cannot stream; choose a latency")
+        return super().initial_state(batch_size, ragged)

@@ -1,6 +1,5 @@
 """The flash LSTM and GRU encoders: the ``lstm`` and ``gru`` encoders with a recurrence in heads, one kernel a layer."""
 
-from functools import partial
 from typing import Literal
 
 import torch
@@ -10,7 +9,9 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.rnn import RnnConfig, RnnEncoder
+from audiorec.encoders.rnn import RnnConfig, RnnEncoder, RnnLayerConfig
+from audiorec.encoders.stack import LAYERS, PreNorm
+from audiorec.errors import ConfigError
 from audiorec.streaming import State, StreamingModule, mask
 
 
@@ -31,7 +32,7 @@ class FlashRnn(StreamingModule):
         self.inputs = nn.Linear(input_dim, self.gates * output_dim)
         self.recurrent = nn.Parameter(torch.empty(heads, size, self.gates, size).uniform_(-(size**-0.5), size**-0.5))
 
-    def project(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The kernel's wx (B, T, gates, H, D), R and b; the bias is added there, in float32."""
         wx = F.linear(mask(x, lengths), self.inputs.weight)
         return self._by_head(wx), self.recurrent, self._by_head(self.inputs.bias)
@@ -54,11 +55,10 @@ class FlashLstm(FlashRnn):
         with torch.no_grad():  # remember from the start (Jozefowicz et al. 2015)
             self.inputs.bias[output_dim : 2 * output_dim] = 1.0
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, *self.head_sizes), "c": self.zeros(batch_size, *self.head_sizes)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         if self.head_sizes[0] == 1:  # torch's own layer is the faster one
             w_ih, w_hh, bias = self.whole()
             states = state["h"][:, 0], state["c"][:, 0]
@@ -78,11 +78,10 @@ class FlashGru(FlashRnn):
         super().__init__(input_dim, output_dim, heads)
         self.reset_bias = nn.Parameter(torch.zeros(output_dim))
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, *self.head_sizes)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         if self.head_sizes[0] == 1:  # torch's own layer is the faster one
             w_ih, w_hh, bias = self.whole()
             bias_hh = torch.cat([bias.new_zeros(2 * self.output_dim), self.reset_bias])
@@ -108,6 +107,51 @@ class FlashConfig(RnnConfig):
         return value
 
 
+class FlashLayerConfig(RnnLayerConfig):
+    """What the configs of the flash LSTM's and GRU's layers share."""
+
+    heads: PositiveInt = Field(4, description="independent recurrences; divides the cells")
+
+    def cells(self, dim: int) -> int:
+        """The cells of a layer of width ``dim``. Raises ConfigError where the heads do not divide them."""
+        cells = self.hidden or dim
+        if cells % self.heads:
+            raise ConfigError(
+                f"encoder.heads: {self.heads} must divide the {cells} cells of a layer (hidden, or else dim)"
+            )
+        return cells
+
+
+class FlashLstmLayerConfig(FlashLayerConfig):
+    kind: Literal["flash_lstm"] = "flash_lstm"
+
+
+@LAYERS.register
+class FlashLstmLayer(PreNorm):
+    """An LSTM in heads in a pre-norm residual."""
+
+    Config = FlashLstmLayerConfig
+
+    def __init__(self, config: FlashLstmLayerConfig, dim: int, stride: int):
+        mixer = FlashLstm(dim, config.cells(dim), config.heads)
+        super().__init__(mixer, config.dropout, project=config.hidden is not None)
+
+
+class FlashGruLayerConfig(FlashLayerConfig):
+    kind: Literal["flash_gru"] = "flash_gru"
+
+
+@LAYERS.register
+class FlashGruLayer(PreNorm):
+    """A GRU in heads in a pre-norm residual."""
+
+    Config = FlashGruLayerConfig
+
+    def __init__(self, config: FlashGruLayerConfig, dim: int, stride: int):
+        mixer = FlashGru(dim, config.cells(dim), config.heads)
+        super().__init__(mixer, config.dropout, project=config.hidden is not None)
+
+
 class FlashLstmConfig(FlashConfig):
     kind: Literal["flash_lstm"] = "flash_lstm"
 
@@ -118,13 +162,13 @@ class FlashLstmEncoder(RnnEncoder):
 
     State as the LSTM's.
 
-    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 17.4 kB, 57.9 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 17.4 kB, 57.7 M multiply-adds/s.
     """
 
     Config = FlashLstmConfig
 
     def __init__(self, config: FlashLstmConfig, input_dim: int):
-        super().__init__(config, input_dim, partial(FlashLstm, heads=config.heads))
+        super().__init__(config, input_dim, heads=config.heads)
 
 
 class FlashGruConfig(FlashConfig):
@@ -138,10 +182,10 @@ class FlashGruEncoder(RnnEncoder):
 
     State as the GRU's.
 
-    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 13.3 kB, 58.0 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.21 M parameters, latency 40 ms, state 13.3 kB, 57.7 M multiply-adds/s.
     """
 
     Config = FlashGruConfig
 
     def __init__(self, config: FlashGruConfig, input_dim: int):
-        super().__init__(config, input_dim, partial(FlashGru, heads=config.heads))
+        super().__init__(config, input_dim, heads=config.heads)

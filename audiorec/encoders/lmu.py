@@ -9,10 +9,12 @@ from audiorec_kernels.lti import lti_scan
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from audiorec.encoders.dropout import Dropout
+from audiorec.config import Config
+from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
-from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule, mask, mask_finite
+from audiorec.encoders.stack import LAYERS, PreNorm, Stack
+from audiorec.encoders.subsampling import StridedConv, SubsampledConfig
+from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -52,29 +54,49 @@ class Lmu(StreamingModule):
         self.register_buffer("A", A.float(), persistent=False)
         self.register_buffer("B", B.float(), persistent=False)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"memory": self.zeros(batch_size, self.signals.out_features, len(self.B))}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x = mask(x, lengths)
         m, memory = lti_scan(self.signals(x), self.A, self.B, initial_state=state["memory"], lengths=lengths)
         y = F.gelu(self.from_memory(m.flatten(2)) + self.from_input(x))
         return mask_finite(y, lengths), lengths, {"memory": memory}
 
 
-class LmuConfig(SubsampledConfig):
+class LmuOptions(Config):
+    """What the configs of the layer and of the encoder share."""
+
+    channels: PositiveInt = Field(48, description="signals that each layer remembers")
+    order: PositiveInt = Field(16, description="numbers that keep one signal (d)")
+    frame: Seconds = Field(0.01, description="seconds from one input frame to the next")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class LmuLayerConfig(LmuOptions):
+    kind: Literal["lmu"] = "lmu"
+    theta: Seconds = Field(0.8, description="seconds remembered")
+
+
+@LAYERS.register
+class LmuLayer(PreNorm):
+    """A Legendre memory unit and a linear map in a pre-norm residual."""
+
+    Config = LmuLayerConfig
+
+    def __init__(self, config: LmuLayerConfig, dim: int, stride: int):
+        theta = config.theta / (config.frame * stride)
+        super().__init__(Lmu(dim, config.channels, config.order, theta), config.dropout, project=True)
+
+
+class LmuConfig(LmuOptions, SubsampledConfig):
     kind: Literal["lmu"] = "lmu"
     arrangement: Literal["plain", "lmuformer"] = "plain"
     dim: PositiveInt = Field(256, description="width of every layer")
     layers: PositiveInt = 6
-    channels: PositiveInt = Field(48, description="signals that each layer remembers")
-    order: PositiveInt = Field(16, description="numbers that keep one signal (d)")
-    frame: Seconds = Field(0.01, description="seconds from one input frame to the next")
     theta: list[Seconds] = Field([0.8], description="seconds remembered: one number for all layers, or one each")
     embedding_layers: PositiveInt = Field(2, description="lmuformer: convolutions after the strided ones")
     expand: PositiveInt = Field(2, description="lmuformer: width inside the channel mixer, as a multiple of dim")
-    dropout: float = Field(0.1, ge=0, lt=1)
 
     @field_validator("embedding_layers", "expand")
     @classmethod
@@ -98,7 +120,7 @@ class LmuConfig(SubsampledConfig):
 
 
 @ENCODERS.register
-class LmuEncoder(Sequential):
+class LmuEncoder(Stack):
     """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the strided convolutions only.
 
     ``plain``: pre-norm residual layers of an LMU and a linear map. ``lmuformer`` is the arrangement of Liu et al. 2024
@@ -108,33 +130,25 @@ class LmuEncoder(Sequential):
 
     State, per stream: channels · order floats a layer, the convolutions' left frames, and what falls short of a block.
 
-    By default, of 80 features 100 times a second: 2.28 M parameters, latency 40 ms, state 23.5 kB, 61.7 M multiply-adds/s.
-    As lmuformer, of 80 features 100 times a second: 4.00 M parameters, latency 40 ms, state 27.6 kB, 104.5 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.28 M parameters, latency 40 ms, state 23.5 kB, 61.4 M multiply-adds/s.
+    As lmuformer, of 80 features 100 times a second: 4.00 M parameters, latency 40 ms, state 27.6 kB, 104.0 M multiply-adds/s.
     """
 
     Config = LmuConfig
 
     def __init__(self, config: LmuConfig, input_dim: int):
         dim, former = config.dim, config.arrangement == "lmuformer"
-        members: dict[str, StreamingModule] = {"subsampling": subsampling(config, input_dim, dim)}
+        layers: dict[str, StreamingModule] = {}
         if former:
-            members |= {f"embedding{i}": _embedding(config) for i in range(config.embedding_layers)}
+            layers |= {f"embedding{i}": _embedding(config) for i in range(config.embedding_layers)}
+        options = config.model_dump(include=set(LmuOptions.model_fields))
         thetas = config.theta * config.layers if len(config.theta) == 1 else config.theta
         for i, theta in enumerate(thetas):
-            members[f"layer{i}"] = Residual(_layer(config, theta / (config.frame * math.prod(config.strides))))
+            layers[f"layer{i}"] = LmuLayer(LmuLayerConfig(**options, theta=theta), dim, math.prod(config.strides))
             if former:
-                members[f"mixer{i}"] = Residual(_mixer(config))
-        super().__init__(**members, norm=Pointwise(nn.LayerNorm(dim), dim))
-
-
-def _layer(config: LmuConfig, theta: float) -> Sequential:
-    dim = config.dim
-    return Sequential(
-        norm=Pointwise(nn.LayerNorm(dim), dim),
-        lmu=Lmu(dim, config.channels, config.order, theta),
-        out=Pointwise(nn.Linear(dim, dim), dim),
-        dropout=Pointwise(Dropout(config.dropout), dim),
-    )
+                mixer = FeedForward(dim, config.expand, config.dropout, activation=nn.GELU, inner_dropout=0.0)
+                layers[f"mixer{i}"] = Pointwise(mixer, dim)
+        super().__init__(config, input_dim, layers)
 
 
 def _embedding(config: LmuConfig) -> Sequential:
@@ -143,11 +157,3 @@ def _embedding(config: LmuConfig) -> Sequential:
         conv=StridedConv(dim, dim, stride=1, kernel=3, separable=config.separable),
         norm=Pointwise(nn.Sequential(nn.LayerNorm(dim), nn.GELU()), dim),
     )
-
-
-def _mixer(config: LmuConfig) -> Pointwise:
-    dim, inner = config.dim, config.expand * config.dim
-    mixer = nn.Sequential(
-        nn.LayerNorm(dim), nn.Linear(dim, inner), nn.GELU(), nn.Linear(inner, dim), Dropout(config.dropout)
-    )
-    return Pointwise(mixer, dim)

@@ -10,11 +10,12 @@ from audiorec_kernels.ssm import selective_scan
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from audiorec.config import Config
 from audiorec.encoders.blstm import Bidirectional, Windows
-from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import SubsampledConfig, subsampling
-from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule, mask
+from audiorec.encoders.stack import LAYERS, PreNorm, Stack, build_layers
+from audiorec.encoders.subsampling import SubsampledConfig
+from audiorec.streaming import State, StreamingModule, mask
 
 # A channel's step before training lies between these, in frames (Gu and Dao 2023, section 3.6).
 _DT_MIN, _DT_MAX = 1e-3, 1e-1
@@ -63,15 +64,14 @@ class Mamba(StreamingModule):
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
             self.dt_proj.weight.uniform_(-(self.sizes[0] ** -0.5), self.sizes[0] ** -0.5)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         channels, _, kernel = self.conv.weight.shape
         return {
             "conv": self.zeros(batch_size, kernel - 1, channels),
             "ssm": self.zeros(batch_size, *self.A_log.shape),
         }
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x, z = self.in_proj(mask(x, lengths)).chunk(2, -1)
         x, conv = causal_conv1d(x, self.conv.weight[:, 0], self.conv.bias, "silu", state["conv"], lengths)
         dt, B, C = self.x_proj(x).split(self.sizes, -1)
@@ -81,15 +81,37 @@ class Mamba(StreamingModule):
         return self.out_proj(y), lengths, {"conv": conv, "ssm": ssm}
 
 
-class MambaConfig(SubsampledConfig):
-    kind: Literal["mamba"] = "mamba"
-    dim: PositiveInt = Field(256, description="width between the blocks")
-    layers: PositiveInt = 6
+class MambaOptions(Config):
+    """What the configs of the layer and of the encoder share."""
+
     state_size: PositiveInt = Field(16, description="states of each channel (N)")
     expand: PositiveInt = Field(2, description="channels inside a block, as a multiple of dim")
     conv_kernel: PositiveInt = Field(4, description="frames seen by the convolution in each block")
     dt_rank: PositiveInt | None = Field(None, description="rank of the step's projection; dim / 16 if not given")
     dropout: float = Field(0.1, ge=0, lt=1)
+
+    def mamba(self, dim: int, output_dim: int) -> Mamba:
+        return Mamba(dim, output_dim, self.state_size, self.expand, self.conv_kernel, self.dt_rank)
+
+
+class MambaLayerConfig(MambaOptions):
+    kind: Literal["mamba"] = "mamba"
+
+
+@LAYERS.register
+class MambaLayer(PreNorm):
+    """A selective state-space block in a pre-norm residual."""
+
+    Config = MambaLayerConfig
+
+    def __init__(self, config: MambaLayerConfig, dim: int, stride: int):
+        super().__init__(config.mamba(dim, dim), config.dropout)
+
+
+class MambaConfig(MambaOptions, SubsampledConfig):
+    kind: Literal["mamba"] = "mamba"
+    dim: PositiveInt = Field(256, description="width between the blocks")
+    layers: PositiveInt = 6
     chunk: PositiveInt | None = Field(16, description="bidirectional: encoder frames computed together; null: all")
     look_ahead: NonNegativeInt = Field(8, description="bidirectional: encoder frames seen after the chunk")
     bidirectional: bool = Field(False, description="half of dim for each direction, under the window rule of blstm")
@@ -103,7 +125,7 @@ class MambaConfig(SubsampledConfig):
 
 
 @ENCODERS.register
-class MambaEncoder(Sequential):
+class MambaEncoder(Stack):
     """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the convolutions only.
 
     ``bidirectional``: each layer has a block for either direction, under the rule of ``Windows``: the backward one starts
@@ -113,7 +135,7 @@ class MambaEncoder(Sequential):
     State, per stream: expand · dim · (state_size + conv_kernel − 1) floats a layer, the strided convolutions' left
     frames, and what falls short of a block.
 
-    By default, of 80 features 100 times a second: 2.87 M parameters, latency 40 ms, state 238.5 kB, 78.0 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.87 M parameters, latency 40 ms, state 238.5 kB, 77.8 M multiply-adds/s.
     """
 
     Config = MambaConfig
@@ -121,30 +143,12 @@ class MambaEncoder(Sequential):
     def __init__(self, config: MambaConfig, input_dim: int):
         dim = config.dim
         if config.bidirectional:
-            both = [_both_ways(config) for _ in range(config.layers)]
+            both = [
+                Bidirectional(config.mamba(dim, dim // 2), config.mamba(dim, dim // 2), config.dropout)
+                for _ in range(config.layers)
+            ]
             layers = {"layers": Windows(both, dim, config.chunk, config.look_ahead)}
         else:
-            layers = {f"layer{i}": Residual(_layer(config)) for i in range(config.layers)}
-        super().__init__(
-            subsampling=subsampling(config, input_dim, dim),
-            **layers,
-            norm=Pointwise(nn.LayerNorm(dim), dim),
-        )
-
-
-def _mamba(config: MambaConfig, output_dim: int) -> Mamba:
-    return Mamba(config.dim, output_dim, config.state_size, config.expand, config.conv_kernel, config.dt_rank)
-
-
-def _layer(config: MambaConfig) -> Sequential:
-    dim = config.dim
-    return Sequential(
-        norm=Pointwise(nn.LayerNorm(dim), dim),
-        mamba=_mamba(config, dim),
-        dropout=Pointwise(Dropout(config.dropout), dim),
-    )
-
-
-def _both_ways(config: MambaConfig) -> Bidirectional:
-    forwards, backwards = (_mamba(config, config.dim // 2) for _ in range(2))
-    return Bidirectional(forwards, backwards, config.dropout)
+            one = MambaLayerConfig(**config.model_dump(include=set(MambaOptions.model_fields)))
+            layers = build_layers([one] * config.layers, dim, 1)
+        super().__init__(config, input_dim, layers)

@@ -10,10 +10,12 @@ from audiorec_kernels.scan import linear_scan
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from audiorec.encoders.dropout import Dropout
+from audiorec.config import Config
+from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import SubsampledConfig, subsampling
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
+from audiorec.encoders.stack import LAYERS, PreNorm, Stack, build_layers
+from audiorec.encoders.subsampling import SubsampledConfig
+from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask
 
 # Frames that the cells remember at the start of training, log-uniform between these.
 _MEMORY = 2.0, 64.0
@@ -36,15 +38,14 @@ class MinRnn(StreamingModule):
         super().__init__(input_dim, output_dim)
         self.inputs = nn.Linear(input_dim, (self.gates + 1) * output_dim)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, self.output_dim)}
 
     def logit(self, *gates: Tensor) -> Tensor:
         """The logit of z, from the pre-activations of the gates."""
         raise NotImplementedError
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         *gates, candidate = self.inputs(mask(x, lengths)).chunk(self.gates + 1, -1)
         logit = self.logit(*gates)
         y, h = linear_scan(
@@ -87,67 +88,89 @@ class MinLstm(MinRnn):
         return F.softplus(-forget) - F.softplus(-update)
 
 
-class Block(StreamingModule):
-    """Causal depthwise convolution, minRNN and MLP, each pre-norm and residual, (B, T, D) → (B, T, D).
+class DepthwiseConv(StreamingModule):
+    """Causal depthwise convolution, (B, T, dim) → (B, T, dim). State: ``left`` (B, kernel − 1, dim), the frames before."""
 
-    State: ``left`` (B, kernel − 1, D), the frames before, and ``rnn``, the cells' own.
-    """
-
-    def __init__(self, dim: int, rnn: MinRnn, kernel: int, mlp: int, dropout: float):
+    def __init__(self, dim: int, kernel: int):
         super().__init__(dim, dim)
-        self.conv_norm = nn.LayerNorm(dim)
         self.conv = nn.Conv1d(dim, dim, kernel, groups=dim)  # holds the weights; it is never called
-        self.rnn_norm = nn.LayerNorm(dim)
-        self.rnn = rnn
-        self.rnn_out = nn.Sequential(nn.Linear(rnn.output_dim, dim), Dropout(dropout))
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, mlp), nn.SiLU(), nn.Linear(mlp, dim), Dropout(dropout)
-        )
 
-    def initial_state(self, batch_size: int) -> State:
-        left = self.zeros(batch_size, self.conv.kernel_size[0] - 1, self.input_dim)
-        return {"left": left, "rnn": self.rnn.initial_state(batch_size)}
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        return {"left": self.zeros(batch_size, self.conv.kernel_size[0] - 1, self.input_dim)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
-        x = mask(x, lengths)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         weights = self.conv.weight[:, 0], self.conv.bias
-        y, left = causal_conv1d(self.conv_norm(x), *weights, initial_state=state["left"], lengths=lengths)
-        x = x + y
-        y, _, rnn = self.rnn.step(self.rnn_norm(x), lengths, state["rnn"])
-        x = x + self.rnn_out(y)
-        x = x + self.mlp(x)
-        return mask_finite(x, lengths), lengths, {"left": left, "rnn": rnn}
+        y, left = causal_conv1d(mask(x, lengths), *weights, initial_state=state["left"], lengths=lengths)
+        return y, lengths, {"left": left}
 
 
-class MinRnnConfig(SubsampledConfig):
-    """What the minGRU's and the minLSTM's configs share."""
+class MinRnnOptions(Config):
+    """What the configs of the layers and of the encoders share."""
 
-    kind: str
-    dim: PositiveInt = Field(192, description="width between the blocks")
-    layers: PositiveInt = 6
     conv_kernel: PositiveInt = Field(4, description="frames seen by each block's convolution, its own the last")
     expansion: PositiveInt = Field(2, description="cells of a block, over dim")
     mlp_expansion: PositiveInt = Field(2, description="width of a block's MLP, over dim")
     dropout: float = Field(0.1, ge=0, lt=1)
 
 
-class MinRnnEncoder(Sequential):
+class Block(Sequential):
+    """Causal depthwise convolution, minRNN and MLP, each pre-norm and residual, (B, T, dim) → (B, T, dim)."""
+
+    def __init__(self, config: MinRnnOptions, rnn: MinRnn):
+        dim, dropout = rnn.input_dim, config.dropout
+        mlp = FeedForward(dim, config.mlp_expansion, dropout, inner_dropout=0.0)
+        super().__init__(
+            conv=PreNorm(DepthwiseConv(dim, config.conv_kernel)),
+            rnn=PreNorm(rnn, dropout, project=True),
+            mlp=Pointwise(mlp, dim),
+        )
+
+
+class MinGruLayerConfig(MinRnnOptions):
+    kind: Literal["min_gru"] = "min_gru"
+
+
+@LAYERS.register
+class MinGruLayer(Block):
+    """A block of minGRU cells."""
+
+    Config = MinGruLayerConfig
+
+    def __init__(self, config: MinGruLayerConfig, dim: int, stride: int):
+        super().__init__(config, MinGru(dim, dim * config.expansion))
+
+
+class MinLstmLayerConfig(MinRnnOptions):
+    kind: Literal["min_lstm"] = "min_lstm"
+
+
+@LAYERS.register
+class MinLstmLayer(Block):
+    """A block of minLSTM cells."""
+
+    Config = MinLstmLayerConfig
+
+    def __init__(self, config: MinLstmLayerConfig, dim: int, stride: int):
+        super().__init__(config, MinLstm(dim, dim * config.expansion))
+
+
+class MinRnnConfig(MinRnnOptions, SubsampledConfig):
+    """What the minGRU's and the minLSTM's configs share."""
+
+    kind: str
+    dim: PositiveInt = Field(192, description="width between the blocks")
+    layers: PositiveInt = 6
+
+
+class MinRnnEncoder(Stack):
     """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the strided convolutions only.
 
     Blocks of convolution, minRNN and MLP, as in Feng et al. 2024 ("Were RNNs all we needed?").
     """
 
-    def __init__(self, config: MinRnnConfig, input_dim: int, rnn: type[MinRnn]):
-        dim, cells, mlp = config.dim, config.dim * config.expansion, config.dim * config.mlp_expansion
-        super().__init__(
-            subsampling=subsampling(config, input_dim, dim),
-            **{
-                f"layer{i}": Block(dim, rnn(dim, cells), config.conv_kernel, mlp, config.dropout)
-                for i in range(config.layers)
-            },
-            norm=Pointwise(nn.LayerNorm(dim), dim),
-        )
+    def __init__(self, config: MinRnnConfig, input_dim: int):
+        one = {"kind": config.kind, **config.model_dump(include=set(MinRnnOptions.model_fields))}
+        super().__init__(config, input_dim, build_layers([one] * config.layers, config.dim, 1))
 
 
 class MinGruConfig(MinRnnConfig):
@@ -161,13 +184,10 @@ class MinGruEncoder(MinRnnEncoder):
     State, per stream: expansion · dim + (conv_kernel − 1) · dim floats a block, the strided convolutions' left frames,
     and what falls short of a block.
 
-    By default, of 80 features 100 times a second: 2.39 M parameters, latency 40 ms, state 27.1 kB, 61.3 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.39 M parameters, latency 40 ms, state 27.1 kB, 61.2 M multiply-adds/s.
     """
 
     Config = MinGruConfig
-
-    def __init__(self, config: MinGruConfig, input_dim: int):
-        super().__init__(config, input_dim, MinGru)
 
 
 class MinLstmConfig(MinRnnConfig):
@@ -180,10 +200,7 @@ class MinLstmEncoder(MinRnnEncoder):
 
     State as the minGRU's.
 
-    By default, of 80 features 100 times a second: 2.83 M parameters, latency 40 ms, state 27.1 kB, 72.4 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.83 M parameters, latency 40 ms, state 27.1 kB, 72.3 M multiply-adds/s.
     """
 
     Config = MinLstmConfig
-
-    def __init__(self, config: MinLstmConfig, input_dim: int):
-        super().__init__(config, input_dim, MinLstm)

@@ -1,17 +1,17 @@
 """The LSTM and GRU encoders: strided causal convolutions, then pre-norm residual recurrent layers."""
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from audiorec_kernels.rnn import dense_gru, dense_lstm
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from audiorec.encoders.dropout import Dropout
+from audiorec.config import Config
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import StridedConv, SubsampledConfig, subsampling
-from audiorec.streaming import Pointwise, Residual, Sequential, State, StreamingModule
+from audiorec.encoders.stack import LAYERS, PreNorm, Stack
+from audiorec.encoders.subsampling import StridedConv, SubsampledConfig
+from audiorec.streaming import State, StreamingModule, mask, mask_finite
 
 
 class Lstm(StreamingModule):
@@ -27,15 +27,18 @@ class Lstm(StreamingModule):
             self.weights.bias_ih_l0[output_dim : 2 * output_dim] = 1.0
             self.weights.bias_hh_l0[output_dim : 2 * output_dim] = 0.0
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, self.output_dim), "c": self.zeros(batch_size, self.output_dim)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
-        w = self.weights
-        weights = w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0
-        y, (h, c) = dense_lstm(x, *weights, initial_state=(state["h"], state["c"]), lengths=lengths)
-        return y, lengths, {"h": h.to(state["h"].dtype), "c": c.to(state["c"].dtype)}
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        before = state["h"], state["c"]
+        y, (h, c) = dense_lstm(x, *_weights(self.weights), initial_state=before, lengths=lengths)
+        return y, lengths, {"h": h.to(before[0].dtype), "c": c.to(before[1].dtype)}
+
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        # Padding stands at the end, and no one asks for the state there: nothing has to hold it.
+        y, _ = dense_lstm(mask(x, lengths), *_weights(self.weights))
+        return mask_finite(y, lengths), lengths
 
 
 class Gru(StreamingModule):
@@ -48,15 +51,28 @@ class Gru(StreamingModule):
         super().__init__(input_dim, output_dim)
         self.weights = nn.GRU(input_dim, output_dim)  # holds and initialises the weights; it is never called
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, self.output_dim)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
-        w = self.weights
-        weights = w.weight_ih_l0, w.weight_hh_l0, w.bias_ih_l0, w.bias_hh_l0
-        y, h = dense_gru(x, *weights, initial_state=state["h"], lengths=lengths)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        y, h = dense_gru(x, *_weights(self.weights), initial_state=state["h"], lengths=lengths)
         return y, lengths, {"h": h.to(state["h"].dtype)}
+
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        y, _ = dense_gru(mask(x, lengths), *_weights(self.weights))
+        return mask_finite(y, lengths), lengths
+
+
+def _weights(layer: nn.LSTM | nn.GRU) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
+
+
+class RnnLayerConfig(Config):
+    """What the configs of all recurrent layers share."""
+
+    kind: str
+    hidden: PositiveInt | None = Field(None, description="cells, projected back to dim; null: dim, unprojected")
+    dropout: float = Field(0.1, ge=0, lt=1)
 
 
 class RnnConfig(SubsampledConfig):
@@ -80,37 +96,36 @@ class RnnConfig(SubsampledConfig):
         return value
 
 
-class RnnEncoder(Sequential):
+class RnnEncoder(Stack):
     """(B, T, input_dim) → (B, ceil(T / stride), dim). Look-ahead: that of the strided convolutions only.
 
     Layers are x + dropout(rnn(norm(x))), with a projection after the rnn where ``hidden`` is given (as in LSTMP, Sak et
     al. 2014, but outside the recurrence). ``reduce_after`` joins each two frames by a linear layer between two layers
-    (time reduction, He et al. 2019) and doubles the stride. ``rnn(input_dim, output_dim)`` makes the recurrent layers.
+    (time reduction, He et al. 2019) and doubles the stride. The layers are those of the encoder's kind.
     """
 
-    def __init__(self, config: RnnConfig, input_dim: int, rnn: Callable[[int, int], StreamingModule]):
-        dim = config.dim
+    def __init__(self, config: RnnConfig, input_dim: int, **options: Any):
+        one = {"kind": config.kind, "hidden": config.hidden, "dropout": config.dropout, **options}
         layers: dict[str, StreamingModule] = {}
         for i in range(config.layers):
-            layers[f"layer{i}"] = Residual(_layer(config, rnn))
+            layers[f"layer{i}"] = LAYERS.build(one, config.dim, 1)
             if i + 1 in config.reduce_after:
-                layers[f"reduction{i}"] = StridedConv(dim, dim, stride=2, kernel=2)
-        super().__init__(
-            subsampling=subsampling(config, input_dim, dim),
-            **layers,
-            norm=Pointwise(nn.LayerNorm(dim), dim),
-        )
+                layers[f"reduction{i}"] = StridedConv(config.dim, config.dim, stride=2, kernel=2)
+        super().__init__(config, input_dim, layers)
 
 
-def _layer(config: RnnConfig, rnn: Callable[[int, int], StreamingModule]) -> Sequential:
-    dim, hidden = config.dim, config.hidden or config.dim
-    projection = {"projection": Pointwise(nn.Linear(hidden, dim), hidden, dim)} if config.hidden else {}
-    return Sequential(
-        norm=Pointwise(nn.LayerNorm(dim), dim),
-        **{config.kind: rnn(dim, hidden)},
-        **projection,
-        dropout=Pointwise(Dropout(config.dropout), dim),
-    )
+class LstmLayerConfig(RnnLayerConfig):
+    kind: Literal["lstm"] = "lstm"
+
+
+@LAYERS.register
+class LstmLayer(PreNorm):
+    """An LSTM in a pre-norm residual."""
+
+    Config = LstmLayerConfig
+
+    def __init__(self, config: LstmLayerConfig, dim: int, stride: int):
+        super().__init__(Lstm(dim, config.hidden or dim), config.dropout, project=config.hidden is not None)
 
 
 class LstmConfig(RnnConfig):
@@ -123,13 +138,24 @@ class LstmEncoder(RnnEncoder):
 
     State, per stream: 2 · hidden floats a layer, the convolutions' left frames, and what falls short of a block.
 
-    By default, of 80 features 100 times a second: 2.34 M parameters, latency 40 ms, state 13.3 kB, 61.1 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.34 M parameters, latency 40 ms, state 13.3 kB, 60.9 M multiply-adds/s.
     """
 
     Config = LstmConfig
 
-    def __init__(self, config: LstmConfig, input_dim: int):
-        super().__init__(config, input_dim, Lstm)
+
+class GruLayerConfig(RnnLayerConfig):
+    kind: Literal["gru"] = "gru"
+
+
+@LAYERS.register
+class GruLayer(PreNorm):
+    """A GRU in a pre-norm residual."""
+
+    Config = GruLayerConfig
+
+    def __init__(self, config: GruLayerConfig, dim: int, stride: int):
+        super().__init__(Gru(dim, config.hidden or dim), config.dropout, project=config.hidden is not None)
 
 
 class GruConfig(RnnConfig):
@@ -143,10 +169,7 @@ class GruEncoder(RnnEncoder):
 
     State, per stream: hidden floats a layer, the convolutions' left frames, and what falls short of a block.
 
-    By default, of 80 features 100 times a second: 2.28 M parameters, latency 40 ms, state 10.2 kB, 60.0 M multiply-adds/s.
+    By default, of 80 features 100 times a second: 2.28 M parameters, latency 40 ms, state 10.2 kB, 59.8 M multiply-adds/s.
     """
 
     Config = GruConfig
-
-    def __init__(self, config: GruConfig, input_dim: int):
-        super().__init__(config, input_dim, Gru)

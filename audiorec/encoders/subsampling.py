@@ -1,11 +1,12 @@
 """Strided causal convolutions: fewer frames for the encoder, no look-ahead beyond the stride itself."""
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite, window
+from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, last_frames, mask, mask_finite
 
 
 class Strided(StreamingModule):
@@ -26,16 +27,18 @@ class Strided(StreamingModule):
     def convolve(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"left": self.zeros(batch_size, self.kernel - self.stride, self.input_dim)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         frames = torch.cat([state["left"].to(x.dtype), mask(x, lengths)], 1)
+        left = last_frames(frames, lengths, self.kernel - self.stride).to(state["left"].dtype)
+        if short := -x.shape[1] % self.stride:  # whole rows that end here
+            frames = F.pad(frames, (0, 0, 0, short))
         y = self.convolve(frames)
-        y_lengths = -(-lengths // self.stride)
-        left = window(frames, lengths, self.kernel - self.stride).to(state["left"].dtype)
-        return mask_finite(y, y_lengths), y_lengths, {"left": left}
+        if lengths is not None:
+            lengths = -(-lengths // self.stride)
+        return mask_finite(y, lengths), lengths, {"left": left}
 
 
 def _conv(kind: type[nn.Module], channels: int, out: int, kernel: int | tuple, separable: bool, **steps) -> nn.Module:
@@ -53,7 +56,7 @@ class StridedConv(Strided):
         self.conv = _conv(nn.Conv1d, input_dim, output_dim, kernel, separable, stride=stride)
 
     def convolve(self, frames: Tensor) -> Tensor:
-        return self.conv(frames.transpose(1, 2)).transpose(1, 2)
+        return self.conv(frames.transpose(1, 2)).transpose(1, 2).contiguous()
 
 
 class StridedConv2d(Strided):

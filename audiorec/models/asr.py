@@ -92,9 +92,13 @@ class AsrModel(Sequential):
         return view
 
     def forward(
-        self, samples: Tensor, lengths: Tensor, augment: Callable[[Tensor, Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """samples (B, T) or (B, T, 1), lengths (B,) → encoder frames (B, ceil(T / stride), dim) and their lengths.
+        self,
+        samples: Tensor,
+        lengths: Tensor | None = None,
+        augment: Callable[[Tensor, Tensor | None], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """samples (B, T) or (B, T, 1), lengths (B,), None where all are of T samples → encoder frames (B, ceil(T / stride),
+        dim) and their lengths, or None.
 
         ``augment`` takes the features (B, T', bins) and their lengths, and returns what the encoder gets in their place.
         """

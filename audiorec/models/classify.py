@@ -48,7 +48,7 @@ class ClassifyHead(Head):
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): cross-entropy of encoder frames x (B, T, dim) with tokens (B, S); +inf for transcripts of several words."""
-        _, _, state = self.pool.step(x, lengths, self.pool.initial_state(len(x)))
+        _, _, state = self.pool.step(x, lengths)
         padded = F.pad(tokens, (0, 1), value=BLANK)  # tokens (B, 0) too have a first column now
         label = torch.where(token_lengths > 0, padded[:, 0], BLANK)
         losses = F.nll_loss(self(self.pool.mean(state)), label, reduction="none")

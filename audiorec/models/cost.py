@@ -46,17 +46,19 @@ def multiply_adds(module: M, run: Callable[[M], Any]) -> int:
 def live_multiply_adds(module: StreamingModule) -> float:
     """Multiply-adds per input frame of one live stream that is fed a ``period`` at a time."""
 
-    def step(twin: StreamingModule) -> None:
-        twin.step(*_frames(twin, twin.period), twin.initial_state(1))
+    def feed(twin: StreamingModule, *sizes: int) -> None:
+        state = None
+        for size in sizes:
+            _, _, state = twin.step(_frames(twin, size), None, state)
 
-    return multiply_adds(module, step) / module.period
+    first = multiply_adds(module, lambda twin: feed(twin, twin.first_feed))
+    return (multiply_adds(module, lambda twin: feed(twin, twin.first_feed, twin.period)) - first) / module.period
 
 
 def offline_multiply_adds(module: StreamingModule, frames: int) -> float:
     """Multiply-adds per input frame of a whole utterance of ``frames`` frames, for modules that cannot stream."""
-    return multiply_adds(module, lambda twin: twin(*_frames(twin, frames))) / frames
+    return multiply_adds(module, lambda twin: twin(_frames(twin, frames))) / frames
 
 
-def _frames(module: StreamingModule, frames: int) -> tuple[Tensor, Tensor]:
-    x = torch.zeros(1, frames, module.input_dim, device="meta")
-    return x, torch.full((1,), frames, device="meta")
+def _frames(module: StreamingModule, frames: int) -> Tensor:
+    return torch.zeros(1, frames, module.input_dim, device="meta")

@@ -55,7 +55,7 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         tables.append(_latencies_table(model))
     if model.streams:
         searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
-        tables.append(_state_table({**model.initial_state(1), **searches}))
+        tables.append(_state_table({**model.initial_state(1, ragged=True), **searches}))
     return facts, tables
 
 
@@ -94,7 +94,7 @@ def _whole(name: str, chain: Sequential, model: AsrModel) -> Part:
     """The cost of a chain that begins with samples: of a live stream, or where the model cannot stream, of a recording."""
     rate = model.sample_rate
     if model.streams:
-        work, size = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1))
+        work, size = rate * live_multiply_adds(chain), state_bytes(chain.initial_state(1, ragged=True))
     else:
         work, size = rate * offline_multiply_adds(chain, WHOLE_SECONDS * rate), 0
     return Part(name, parameter_count(chain), work, 1000 * (chain.lookahead + 1) / rate, size)

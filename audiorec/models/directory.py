@@ -11,6 +11,7 @@ from audiorec.errors import UserError
 from audiorec.files import replacing_folder, write_text
 from audiorec.models.asr import AsrModel
 from audiorec.models.config import FORMAT, ModelConfig
+from audiorec.models.names import todays_names
 from audiorec.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -53,7 +54,7 @@ def load_model(path: Path | str) -> tuple[AsrModel, Tokenizer, ModelConfig]:
     config = parse(ModelConfig, content, source=str(folder / "config.yaml"))
     tokenizer = load_tokenizer(folder)
     model = AsrModel(config, tokenizer.size)
-    weights = _read_weights(folder / WEIGHTS)
+    weights = todays_names(_read_weights(folder / WEIGHTS))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in sorted(expected.keys() | shapes.keys()):

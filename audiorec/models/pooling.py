@@ -15,15 +15,18 @@ class RunningMean(StreamingModule):
     def __init__(self, dim: int):
         super().__init__(dim, dim)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"sum": self.zeros(batch_size, self.input_dim), "count": self.zeros(batch_size, 1)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         sums = state["sum"][:, None] + mask(x, lengths).to(state["sum"].dtype).cumsum(1)
         counts = state["count"] + torch.arange(1, x.shape[1] + 1, device=x.device)
         y = mask_finite(sums / counts[..., None], lengths).to(x.dtype)
-        return y, lengths, {"sum": sums[:, -1], "count": state["count"] + lengths[:, None]}
+        return (
+            y,
+            lengths,
+            {"sum": sums[:, -1], "count": state["count"] + (x.shape[1] if lengths is None else lengths[:, None])},
+        )
 
     @staticmethod
     def mean(state: State) -> Tensor:

@@ -63,7 +63,7 @@ class Stream:
         while len(self._waiting) >= self._needed:
             size = self._needed + (len(self._waiting) - self._needed) // model.period * model.period
             size = min(size, max(self._needed, self._longest))
-            self._step(self._waiting[:size], size)
+            self._step(self._waiting[:size])
             self._waiting = self._waiting[size:]
             self._needed = model.period
         return []
@@ -81,12 +81,9 @@ class Stream:
         self._finished = True
         self._take(self._resampler.flush())
         if len(rest := self._waiting):
-            block = self.recognizer.model.block
-            self._step(np.pad(rest, (0, -len(rest) % block)), len(rest))
+            self._step(rest)
         with torch.inference_mode(), full_precision(self._search_state["margin"]):
-            x, lengths = self.recognizer.model.flush(self._state)
-            if x.shape[1]:
-                self._search_frames(x, lengths)
+            self._search_frames(self.recognizer.model.flush(self._state)[0])
             (decoded,) = conclude(self._search, self._search_state, [self._committed])
         self._committed = decoded.best
         return self._result(decoded.best, decoded.nbest)
@@ -101,16 +98,16 @@ class Stream:
         self._waiting = np.concatenate([self._waiting, samples])
 
     @torch.inference_mode()
-    def _step(self, samples: np.ndarray, length: int) -> None:
-        device = self.recognizer.device
-        x = torch.from_numpy(samples).to(device)[None, :, None]
+    def _step(self, samples: np.ndarray) -> None:
+        x = torch.from_numpy(samples).to(self.recognizer.device)[None, :, None]
         with full_precision(x):
-            x, lengths, self._state = self.recognizer.model.step(x, torch.tensor([length], device=device), self._state)
-            self._search_frames(x, lengths)
+            x, _, self._state = self.recognizer.model.step(x, None, self._state)
+            self._search_frames(x)
 
-    def _search_frames(self, x: Tensor, lengths: Tensor) -> None:
-        tokens, self._search_state = self._search.step(x, lengths, self._search_state)
-        self._committed.extend(tokens.hypothesis(0))
+    def _search_frames(self, x: Tensor) -> None:
+        if x.shape[1]:
+            tokens, self._search_state = self._search.step(x, None, self._search_state)
+            self._committed.extend(tokens.hypothesis(0))
 
     def _result(self, best: Hypothesis, nbest: Sequence[Hypothesis] = ()) -> Result:
         return self.recognizer.result(best, self._word_times, float(self._search_state["margin"][0]), nbest)

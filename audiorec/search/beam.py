@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audiorec.search.automaton import Automaton
 from audiorec.search.history import Growth, History
-from audiorec.search.tokens import Hypothesis, Tokens, spoken
+from audiorec.search.tokens import Hypothesis, Tokens, without_blank
 from audiorec.streaming import State, map_state, valid
 from audiorec.text import BLANK
 
@@ -99,14 +99,16 @@ class BeamSearch(ABC):
         }
 
     @torch.no_grad()
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
-        """The tokens that these frames commit: x (B, T, C), lengths (B,) any from 0 to T."""
+    def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """The tokens that these frames commit: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         batch, time = x.shape[:2]
-        longest, shortest = (int(lengths.max()), int(lengths.min())) if batch and time else (0, 0)
+        longest = shortest = time
+        if lengths is not None:
+            longest, shortest = (int(lengths.max()), int(lengths.min())) if batch and time else (0, 0)
         if longest == 0:
             return Tokens.none(batch, x.device), state
         frames = self.prepare(x)
-        live, committed = valid(lengths, longest), []
+        live, committed = None if lengths is None else valid(lengths, longest), []
         for t in range(longest):
             after, out = self._advance(frames[:, t], state)
             if t >= shortest:
@@ -116,7 +118,8 @@ class BeamSearch(ABC):
         ids, at, log_probs = (torch.stack(leaf, 1) for leaf in zip(*committed, strict=True))
         ordered = self._final(state).sort(1, descending=True).values
         margin = ordered[:, 0] - ordered[:, 1] if self.beam > 1 else state["margin"]
-        return Tokens.where((ids != BLANK) & live, ids, at, log_probs), {**state, "margin": margin}
+        arrived = ids != BLANK if live is None else (ids != BLANK) & live
+        return Tokens.where(arrived, ids, lambda: (at, log_probs)), {**state, "margin": margin}
 
     def partial(self, state: State) -> Tokens:
         """The best hypothesis's tokens that are not committed yet."""
@@ -143,7 +146,8 @@ class BeamSearch(ABC):
         history = state["history"]
         length = history["length"][rows, which]
         mask = valid(length, self.history.window)
-        return Tokens.where(mask, *(history[name][rows, which] for name in ("ids", "frames", "log_probs")))
+        ids, frames, log_probs = (history[name][rows, which] for name in ("ids", "frames", "log_probs"))
+        return Tokens.where(mask, ids, lambda: (frames, log_probs))
 
     def _final(self, state: State) -> Tensor:
         score = state["score"]
@@ -180,7 +184,7 @@ class BeamSearch(ABC):
         came = stays & (arriving > expansion.stay).gather(1, source)
         origin = torch.where(came, parent.gather(1, source), source)
         at = state["frame"][:, None].expand_as(token)
-        growth = Growth(origin, ~stays | came, token, at, _spoken(log_probs, origin, token))
+        growth = Growth(origin, ~stays | came, token, at, _confidence(log_probs, origin, token))
         history, committed, alive = self.history.advance(state["history"], growth, best > -torch.inf)
 
         hashes = state["hash"].gather(1, source)
@@ -215,8 +219,8 @@ def _where(rows: Tensor, new: State, old: State) -> State:
     return map_state(pick, new, old)
 
 
-def _spoken(log_probs: Tensor, origin: Tensor, token: Tensor) -> Tensor:
+def _confidence(log_probs: Tensor, origin: Tensor, token: Tensor) -> Tensor:
     """(B, K): how sure the model is of ``token`` at this frame, given the history ``origin``."""
     row = torch.arange(len(token), device=token.device)[:, None]
     given = origin if log_probs.shape[1] > 1 else torch.zeros_like(origin)
-    return spoken(log_probs[row, given, token], log_probs[row, given, BLANK])
+    return without_blank(log_probs[row, given, token], log_probs[row, given, BLANK])

@@ -25,11 +25,13 @@ class BlankSkip:
         return self.search.initial_state(batch_size, device)
 
     @torch.no_grad()
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
-        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
+    def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         if x.shape[1] == 0:
             return self.search.step(x, lengths, state)
-        kept = valid(lengths, x.shape[1]) & ~(self.scores(x)[..., BLANK] > self.threshold)
+        kept = ~(self.scores(x)[..., BLANK] > self.threshold)
+        kept = kept if lengths is None else kept & valid(lengths, x.shape[1])
+        time = x.shape[1]
         order, counts = (~kept).to(torch.uint8).argsort(dim=1, stable=True), kept.sum(1)
         x = x.gather(1, order[..., None].expand_as(x))[:, : int(counts.max())]
         tokens, after = self.search.step(x, counts, state)
@@ -45,7 +47,7 @@ class BlankSkip:
         if "history" in after:  # a beam has tokens that are not committed
             history = after["history"]
             after = {**after, "history": {**history, "frames": in_time(history["frames"])}}
-        return tokens, {**after, "frame": state["frame"] + lengths}
+        return tokens, {**after, "frame": state["frame"] + (time if lengths is None else lengths)}
 
     def partial(self, state: State) -> Tokens:
         return self.search.partial(state)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from audiorec.search.greedy import GreedySearch
-from audiorec.search.tokens import Hypothesis, Tokens, spoken
+from audiorec.search.tokens import Hypothesis, Tokens, without_blank
 from audiorec.streaming import State, StreamingModule, map_state
 from audiorec.text import BLANK
 
@@ -27,14 +27,16 @@ class ClassifySearch(GreedySearch):
         pool = map_state(lambda leaf: leaf.to(device), self.pool.initial_state(batch_size))
         return {"pool": pool, "margin": torch.full((batch_size,), torch.inf, device=device)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
-        """No tokens yet: x (B, T, C), lengths (B,) any from 0 to T."""
+    def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """No tokens yet: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         none = Tokens.none(len(x), x.device)
         if x.shape[1] == 0:
             return none, state
         _, _, pool = self.pool.step(x, lengths, state["pool"])
         best = self._scores(pool).topk(2).values
-        margin = torch.where(lengths > 0, best[:, 0] - best[:, 1], state["margin"])
+        margin = best[:, 0] - best[:, 1]
+        if lengths is not None:
+            margin = torch.where(lengths > 0, margin, state["margin"])
         return none, {"pool": pool, "margin": margin}
 
     def partial(self, state: State) -> Tokens:
@@ -43,8 +45,8 @@ class ClassifySearch(GreedySearch):
         scores = self._scores(state["pool"])
         best, label = scores.max(1)
         heard = (count > 0) & (label != BLANK)
-        columns = (x[:, None] for x in (heard, label, count - 1, spoken(best, scores[:, BLANK])))
-        return Tokens.where(*columns)
+        sure = without_blank(best, scores[:, BLANK])
+        return Tokens.where(heard[:, None], label[:, None], lambda: (count[:, None] - 1, sure[:, None]))
 
     def hypotheses(self, state: State, row: int) -> list[Hypothesis]:
         """The label alone."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from audiorec.search.greedy import GreedySearch
-from audiorec.search.tokens import Tokens, spoken
+from audiorec.search.tokens import Tokens, without_blank
 from audiorec.streaming import State, valid
 from audiorec.text import BLANK
 
@@ -25,23 +25,26 @@ class CtcGreedySearch(GreedySearch):
         zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
         return {"last": zeros, "frame": zeros.clone(), "margin": torch.full_like(zeros, torch.inf, dtype=torch.float32)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
-        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
+    def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         batch, time = x.shape[:2]
         if time == 0:
             return Tokens.none(batch, x.device), state
-        live = valid(lengths, time)
         scores = self.scores(x).float()
-        best, symbols = scores.topk(2, dim=-1)
-        best_symbol = symbols[..., 0]
-        before = torch.cat([state["last"][:, None], best_symbol[:, :-1]], 1)
-        new = (best_symbol != BLANK) & (best_symbol != before) & live
-        frames = state["frame"][:, None] + torch.arange(time, device=x.device)
-        tokens = Tokens.where(new, best_symbol, frames, spoken(best[..., 0], scores[..., BLANK]))
-        last = best_symbol.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
-        margin = torch.where(live, best[..., 0] - best[..., 1], torch.inf).amin(1)
-        return tokens, {
-            "last": torch.where(lengths > 0, last, state["last"]),
-            "frame": state["frame"] + lengths,
-            "margin": torch.minimum(state["margin"], margin),
-        }
+        (best, second), (symbols, _) = (pair.unbind(-1) for pair in scores.topk(2, dim=-1))
+        gaps = best - second
+        new = (symbols != BLANK) & (symbols != torch.cat([state["last"][:, None], symbols[:, :-1]], 1))
+        if lengths is None:
+            last, frame = symbols[:, -1], state["frame"] + time
+        else:
+            live = valid(lengths, time)
+            new, gaps = new & live, torch.where(live, gaps, torch.inf)
+            last = symbols.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
+            last, frame = torch.where(lengths > 0, last, state["last"]), state["frame"] + lengths
+
+        def frames_and_log_probs() -> tuple[Tensor, Tensor]:
+            frames = state["frame"][:, None] + torch.arange(time, device=x.device)
+            return frames, without_blank(best, scores[..., BLANK])
+
+        tokens = Tokens.where(new, symbols, frames_and_log_probs)
+        return tokens, {"last": last, "frame": frame, "margin": torch.minimum(state["margin"], gaps.amin(1))}

@@ -17,7 +17,7 @@ class Search(Protocol):
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         """The state of streams that have not begun; its ``margin`` (B,) is the gap of the two best scores."""
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
+    def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
         """The tokens that encoder frames x (B, T, C), of which ``lengths`` (B,) are valid, commit."""
 
     def partial(self, state: State) -> Tokens:

@@ -1,5 +1,6 @@
 """What searches give: ragged rows of tokens with the frame each was emitted at."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -71,11 +72,15 @@ class Tokens:
         return cls(ragged(ids), ragged(frames), ragged(log_probs), counts)
 
     @classmethod
-    def where(cls, mask: Tensor, ids: Tensor, frames: Tensor, log_probs: Tensor) -> "Tokens":
-        """Those of (B, T) for which ``mask`` is true."""
-        return cls.of(mask.nonzero()[:, 0], ids[mask], frames[mask], log_probs[mask], len(mask))
+    def where(cls, mask: Tensor, ids: Tensor, rest: Callable[[], tuple[Tensor, Tensor]]) -> "Tokens":
+        """The tokens of (B, T) for which ``mask`` is true; ``rest`` gives frames and log-probabilities, once there is one."""
+        rows, columns = mask.nonzero(as_tuple=True)
+        if len(rows) == 0:
+            return cls.none(len(mask), mask.device)
+        frames, log_probs = rest()
+        return cls.of(rows, *(x[rows, columns] for x in (ids, frames, log_probs)), len(mask))
 
 
-def spoken(log_probs: Tensor, blank: Tensor) -> Tensor:
+def without_blank(log_probs: Tensor, blank: Tensor) -> Tensor:
     """Log-probabilities given that the symbol is not the blank, whose own log-probabilities are ``blank``."""
     return (log_probs - (-blank.expm1()).log()).clamp(max=0)

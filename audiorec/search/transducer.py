@@ -50,11 +50,16 @@ class TransducerGreedySearch(GreedySearch):
         }
 
     @torch.no_grad()
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tokens, State]:
-        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T."""
+    def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """The tokens that these frames add: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         batch, time = x.shape[:2]
-        frames = self.joiner.encoder_proj(x).flatten(0, 1)
-        said = {name: state[name] for name in ("predictor", "read")}
+        frames = self.joiner.encoder_proj(x)
+        if lengths is None:
+            if self.block > 1 and 0 < time <= self.block and (blanks := self._blanks(frames, state)):
+                return Tokens.none(batch, x.device), blanks
+            lengths = torch.full_like(state["frame"], time)
+        frames = frames.flatten(0, 1)
+        grown = {name: state[name] for name in ("predictor", "read")}
         decisions, margin = state["decisions"].clone(), state["margin"].clone()
         at = state["skip"].clone()  # the frame that each row is at
         count = torch.zeros_like(at)  # symbols that it emitted there
@@ -65,7 +70,7 @@ class TransducerGreedySearch(GreedySearch):
             ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
-            logits = self.joiner(seen, said["read"][rows, None]).float()
+            logits = self.joiner(seen, grown["read"][rows, None]).float()
             symbols, moves, gaps = self._decide(logits)
             live = ahead < left[:, None]
             # Up to the first symbol, or to the last frame: what comes after has another history.
@@ -85,15 +90,27 @@ class TransducerGreedySearch(GreedySearch):
             if emits.any():
                 who, symbol = rows[emits], symbol[emits]
                 emitted.append(torch.stack([who, symbol, (state["frame"][rows] + here)[emits]]))
-                sure.append(self._spoken(logits[emits, last[emits]], symbol))
-                grown = self.predictor.step(symbol, take(said["predictor"], who))
-                said = put(said, who, histories(self.predictor, self.joiner, grown))
+                sure.append(self._confidence(logits[emits, last[emits]], symbol))
+                after = self.predictor.step(symbol, take(grown["predictor"], who))
+                grown = put(grown, who, histories(self.predictor, self.joiner, after))
         return Tokens.of(*torch.cat(emitted, 1), torch.cat(sure), batch), {
-            **said,
+            **grown,
             "frame": state["frame"] + lengths,
             "skip": at - lengths,
             "decisions": decisions,
             "margin": margin,
+        }
+
+    def _blanks(self, frames: Tensor, state: State) -> State | None:
+        """The state after these projected frames of whole rows if all of them are blanks, as most are in a live stream."""
+        symbols, _, gaps = self._decide(self.joiner(frames, state["read"][:, None]).float())
+        if symbols.any():
+            return None
+        return {
+            **state,
+            "frame": state["frame"] + frames.shape[1],
+            "decisions": state["decisions"] + frames.shape[1],
+            "margin": torch.minimum(state["margin"], gaps.amin(1)),
         }
 
     def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,7 +119,7 @@ class TransducerGreedySearch(GreedySearch):
         symbol = symbols[..., 0]
         return symbol, (symbol == BLANK).long(), best[..., 0] - best[..., 1]
 
-    def _spoken(self, logits: Tensor, symbols: Tensor) -> Tensor:
+    def _confidence(self, logits: Tensor, symbols: Tensor) -> Tensor:
         """(N, V), (N,) → (N,): the symbols' log-probabilities among all but the blank."""
         return logits[:, BLANK + 1 :].log_softmax(-1).gather(1, symbols[:, None] - BLANK - 1)[:, 0]
 
@@ -117,6 +134,18 @@ class TdtGreedySearch(TransducerGreedySearch):
         super().__init__(predictor, joiner, max_symbols, block=1)  # most frames ahead would be passed over
         self.durations = tuple(durations)
 
+    def _blanks(self, frames: Tensor, state: State) -> State | None:
+        """The state after these projected frames of whole rows if all of them are blanks, as most are in a live stream."""
+        symbols, _, gaps = self._decide(self.joiner(frames, state["read"][:, None]).float())
+        if symbols.any():
+            return None
+        return {
+            **state,
+            "frame": state["frame"] + frames.shape[1],
+            "decisions": state["decisions"] + frames.shape[1],
+            "margin": torch.minimum(state["margin"], gaps.amin(1)),
+        }
+
     def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         durations = torch.tensor(self.durations, device=logits.device)
         symbol, _, gap = super()._decide(logits[..., : -len(durations)])
@@ -127,5 +156,5 @@ class TdtGreedySearch(TransducerGreedySearch):
         best, which = lasting.topk(2, -1)
         return symbol, durations[which[..., 0]], torch.minimum(gap, best[..., 0] - best[..., 1])
 
-    def _spoken(self, logits: Tensor, symbols: Tensor) -> Tensor:
-        return super()._spoken(logits[:, : -len(self.durations)], symbols)
+    def _confidence(self, logits: Tensor, symbols: Tensor) -> Tensor:
+        return super()._confidence(logits[:, : -len(self.durations)], symbols)

@@ -2,7 +2,7 @@
 
 from audiorec.streaming.chain import Parallel, Residual, Sequential
 from audiorec.streaming.module import Pointwise, StreamingModule
-from audiorec.streaming.ragged import Carry, append, mask, mask_finite, valid, window
+from audiorec.streaming.ragged import Carry, append, last_frames, mask, mask_finite, valid, window
 from audiorec.streaming.state import State, batch_size, leaves, map_state, put, stack, state_bytes, take, unstack
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "StreamingModule",
     "append",
     "batch_size",
+    "last_frames",
     "leaves",
     "map_state",
     "mask",

@@ -1,14 +1,15 @@
 """Chains and branches: ``Sequential``, ``Parallel``, ``Residual``. They keep every member in whole blocks and in step."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from math import lcm
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from audiorec.streaming.module import Pointwise, StreamingModule, check_keys
-from audiorec.streaming.ragged import Carry, append, mask_finite
+from audiorec.streaming.module import StreamingModule
+from audiorec.streaming.ragged import Carry, append, mask, mask_finite
 from audiorec.streaming.state import State, batch_size
 
 
@@ -20,7 +21,7 @@ class Sequential(StreamingModule):
     """One member after another: ``Sequential(a, b)`` or ``Sequential(features=a, encoder=b)``.
 
     A member takes whole blocks; frames that fall short of the next member's block wait in a ``Carry`` and are handed on
-    in flush at the latest. State: each member's own under its name, and ``NAME_rest`` for what waits before it.
+    in flush at the latest. State: each member's own under its name, and ``NAME_rest`` for the frames that wait before it.
     """
 
     def __init__(self, *modules: StreamingModule, **named: StreamingModule):
@@ -54,7 +55,7 @@ class Sequential(StreamingModule):
             frames = member.ready(frames // member.block * member.block)
         return frames
 
-    @property
+    @cached_property
     def period(self) -> int:
         periods, stride = [], 1
         for _, member in self.members:
@@ -62,28 +63,31 @@ class Sequential(StreamingModule):
             stride *= member.stride
         return lcm(*periods, stride)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         state: State = {}
         for name, member in self.members:
             if name in self.carries:
-                state[f"{name}_rest"] = self.carries[name].initial_state(batch_size, self.zeros(0))
-            state[name] = member.initial_state(batch_size)
+                state[f"{name}_rest"] = self.carries[name].initial_state(batch_size, self.zeros(0), ragged)
+            state[name] = member.initial_state(batch_size, ragged)
         return state
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        check_keys(type(self).__name__, state, [*self.names, *(f"{name}_rest" for name in self.carries)])
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         new: State = {}
         for name, member in self.members:
             if carry := self.carries.get(name):
                 rest = state[f"{name}_rest"]
                 frames, total = carry.join(rest, x, lengths)
-                lengths = total // member.block * member.block
-                x = mask_finite(frames[:, : frames.shape[1] // member.block * member.block], lengths)
-                new[f"{name}_rest"] = carry.keep(rest, frames, lengths, total)
-            x, lengths, new[name] = member.step(x, lengths, state[name])
+                size = frames.shape[1] // member.block * member.block
+                lengths = None if total is None else total // member.block * member.block
+                x = mask_finite(frames[:, :size], lengths)
+                new[f"{name}_rest"] = carry.keep(rest, frames, size if lengths is None else lengths, total)
+            if lengths is None and x.shape[1] == 0:  # nothing is ready for this member yet
+                x, new[name] = x.new_zeros(x.shape[0], 0, member.output_dim), state[name]
+            else:
+                x, lengths, new[name] = member.advance(x, lengths, state[name])
         return x, lengths, new
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
         x, lengths = super().flush(state)
         for name, member in self.members:
             inner = state[name]
@@ -93,15 +97,16 @@ class Sequential(StreamingModule):
             if x.shape[1] == 0:
                 x, lengths = member.flush(inner)
                 continue
-            padded = F.pad(x, (0, 0, 0, -x.shape[1] % member.block))
-            y, y_lengths, inner = member.step(padded, lengths, inner)
+            if lengths is not None:
+                x = F.pad(x, (0, 0, 0, -x.shape[1] % member.block))
+            y, y_lengths, inner = member.advance(x, lengths, inner)
             x, lengths = append(y, y_lengths, *member.flush(inner))
         return x, lengths
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         # Member by member, which is the same as one big step and a flush of the chain (law 1) with half the calls.
         for _, member in self.members:
-            x, lengths = member(x, lengths)
+            x, lengths = member.offline(x, lengths)
         return x, lengths
 
 
@@ -137,13 +142,13 @@ class Parallel(StreamingModule):
         return [(name, self._modules[name]) for name in self.names]  # type: ignore[misc]
 
     def _wait(self, member: StreamingModule) -> int:
-        """The most output frames of ``member`` that ever wait for the slowest branch."""
+        """The largest number of output frames of ``member`` that ever wait for the slowest branch."""
         longest = 0
         for frames in range(self.period * 2 + int(self.lookahead) + 1):
-            least = min(other.ready(frames // other.block * other.block) for _, other in self.members)
+            slowest = min(other.ready(frames // other.block * other.block) for _, other in self.members)
             # A row that ends within a block may give that block's outputs at once.
-            most = min(member.ready(-(-frames // member.block) * member.block), -(-frames // self.stride))
-            longest = max(longest, most - least)
+            ahead = min(member.ready(-(-frames // member.block) * member.block), -(-frames // self.stride))
+            longest = max(longest, ahead - slowest)
         return longest
 
     def reach(self, t: int) -> float:
@@ -152,32 +157,33 @@ class Parallel(StreamingModule):
     def ready(self, frames: int) -> int:
         return min(member.ready(frames) for _, member in self.members)
 
-    @property
+    @cached_property
     def period(self) -> int:
         return lcm(*(member.period for _, member in self.members))
 
-    def initial_state(self, batch_size: int) -> State:
-        states: State = {name: member.initial_state(batch_size) for name, member in self.members}
-        waits = {f"{name}_wait": c.initial_state(batch_size, self.zeros(0)) for name, c in self.carries.items()}
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        states: State = {name: member.initial_state(batch_size, ragged) for name, member in self.members}
+        waits = {f"{name}_wait": c.initial_state(batch_size, self.zeros(0), ragged) for name, c in self.carries.items()}
         return states | waits
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        check_keys(type(self).__name__, state, [*self.names, *(f"{name}_wait" for name in self.carries)])
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         new: State = {}
         outputs, totals = [], []
         for name, member in self.members:
-            y, total, new[name] = member.step(x, lengths, state[name])
+            y, total, new[name] = member.advance(x, lengths, state[name])
             if name in self.carries:
                 y, total = self.carries[name].join(state[f"{name}_wait"], y, total)
             outputs.append(y)
             totals.append(total)
-        lengths = torch.stack(totals).amin(0)
+        size = min(y.shape[1] for y in outputs)
+        ready = None if lengths is None else torch.stack([n for n in totals if n is not None]).amin(0)
         for name, y, total in zip(self.names, outputs, totals, strict=True):
             if name in self.carries:
-                new[f"{name}_wait"] = self.carries[name].keep(state[f"{name}_wait"], y, lengths, total)
-        return *self._join(outputs, lengths), new
+                wait = state[f"{name}_wait"]
+                new[f"{name}_wait"] = self.carries[name].keep(wait, y, size if ready is None else ready, total)
+        return *self._join(outputs, ready), new
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
         outputs, totals = [], []
         for name, member in self.members:
             y, total = member.flush(state[name])
@@ -192,19 +198,29 @@ class Parallel(StreamingModule):
             return self._anchor.new_zeros(rows, 0, self.output_dim), self._anchor.new_zeros(rows, dtype=torch.int64)
         return self._join(outputs, totals[0])
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = [member(x, lengths) for _, member in self.members]
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        outputs = [member.offline(x, lengths) for _, member in self.members]
         return self._join([y for y, _ in outputs], outputs[0][1])
 
-    def _join(self, outputs: list[Tensor], lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _join(self, outputs: list[Tensor], lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         size = min(y.shape[1] for y in outputs)
-        outputs = [y[:, :size] for y in outputs]
+        outputs = [y if y.shape[1] == size else y[:, :size] for y in outputs]
         y = torch.cat(outputs, -1) if self.combine == "concat" else sum(outputs[1:], outputs[0])
         return mask_finite(y, lengths), lengths
+
+
+class Skip(StreamingModule):
+    """Its input as it came: the branch beside a residual's module."""
+
+    def __init__(self, dim: int):
+        super().__init__(dim, dim)
+
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        return mask(x, lengths), lengths, state
 
 
 class Residual(Parallel):
     """``x + module(x)``; the skip waits for the module's look-ahead."""
 
     def __init__(self, module: StreamingModule):
-        super().__init__(module=module, skip=Pointwise(nn.Identity(), module.input_dim))
+        super().__init__(module=module, skip=Skip(module.input_dim))

@@ -1,7 +1,7 @@
 """``StreamingModule``: the contract every layer, chain and model keeps (docs/design.md, section 2)."""
 
 import math
-from collections.abc import Iterable
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -11,20 +11,17 @@ from audiorec.streaming.ragged import append, mask, mask_finite
 from audiorec.streaming.state import State, batch_size, leaves
 
 
-def check_keys(name: str, state: State, keys: Iterable[str]) -> None:
-    """One clear ValueError where a state has other keys: it is another model's."""
-    if state.keys() != set(keys):
-        raise ValueError(
-            f"{name}: the state of another model: it keeps {sorted(state)}, this module keeps {sorted(keys)}"
-        )
-
-
 class StreamingModule(nn.Module):
     """A module that gives the same numbers for a whole utterance and chunk by chunk.
 
-    ``step`` takes x (B, T, input_dim) with T a multiple of ``block`` and ``lengths`` (B,), the valid frames of each row:
-    a multiple of ``block``, or any other number, which ends that row's stream. Frames past a row's length reach nothing.
-    ``reach`` says what each output may depend on; subclasses set ``stride`` and ``block`` where they are not 1.
+    ``step`` takes x (B, T, input_dim) and the state after the frames before. Either every row is whole, ``lengths`` None: T
+    is any multiple of ``block``, or any other number, which ends all streams. Or rows are ragged: ``lengths`` (B,) counts
+    the valid frames of each, a multiple of ``block``, or any other number, which ends that row's stream; T is a multiple of
+    ``block``, and frames past a row's length reach nothing.
+
+    A subclass writes ``reach``, ``initial_state``, ``advance``, and ``flush`` if it looks ahead; it sets ``stride`` and
+    ``block`` where they are not 1. ``step`` and ``forward`` check their arguments and call ``advance`` and ``offline``, which
+    trust theirs: so a chain is checked once.
     """
 
     stride: int = 1  # input frames per output frame
@@ -37,7 +34,6 @@ class StreamingModule(nn.Module):
         self.output_dim = output_dim
         # Follows .to(): tells a module without parameters its device and dtype.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
-        self._kept: dict[str, torch.Size | None] | None = None
 
     # What a module says of itself
 
@@ -57,7 +53,7 @@ class StreamingModule(nn.Module):
         """Input frames after which all inner parts are in step again; a multiple of ``block``."""
         return self.block
 
-    @property
+    @cached_property
     def lookahead(self) -> float:
         """The most input frames past its own start that an output frame waits for: max of ``reach(t) - t * stride``."""
         return max(self.reach(t) - t * self.stride for t in range(self.period // self.stride))
@@ -67,38 +63,61 @@ class StreamingModule(nn.Module):
         """Whether it can step: not where an output waits for the whole utterance, that is, where ``reach`` is infinite."""
         return math.isfinite(self.lookahead)
 
-    @property
+    @cached_property
     def first_feed(self) -> int:
         """Input frames to give first, then ``period`` at a time: every step then completes whole periods of output."""
         frames = int(self.reach(self.period // self.stride - 1)) + 1
         return -(-frames // self.block) * self.block
 
+    def changed(self) -> None:
+        """Forget what was computed once of this module: to be called where an option changes ``reach`` or the state."""
+        for name in ("lookahead", "first_feed", "period", "_whole_state", "_ragged_state"):
+            self.__dict__.pop(name, None)
+
     # What a module does
 
-    def initial_state(self, batch_size: int) -> State:
-        """The state of streams that have not begun: zeros, so that the first chunk is never special."""
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        """The state of streams that have not begun: zeros, so that the first chunk is never special.
+
+        Of whole rows unless ``ragged``; a state serves steps of its own sort alone.
+        """
         return {}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """The next outputs (B, T', output_dim), their lengths (B,) and the next state. Pure: nothing is kept in self."""
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        """``step`` on arguments that are right. Pure: nothing is kept in self."""
         raise NotImplementedError
 
-    def flush(self, state: State) -> tuple[Tensor, Tensor]:
-        """The outputs that look-ahead still holds back: (B, T', output_dim) and lengths (B,).
+    def step(
+        self, x: Tensor, lengths: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, Tensor | None, State]:
+        """The next outputs (B, T', output_dim), their lengths (B,), None of whole rows, and the next state.
+
+        Without a state the streams begin here. Raises ValueError for arguments that do not fit.
+        """
+        if state is None:
+            state = self.initial_state(x.shape[0], ragged=lengths is not None)
+        self.check(x, lengths, state)
+        return self.advance(x, lengths, state)
+
+    def flush(self, state: State) -> tuple[Tensor, Tensor | None]:
+        """The outputs that look-ahead still holds back: (B, T', output_dim) and lengths (B,), None of whole rows.
 
         With nothing ever held back T' is 0, and so is B where a stateless module has no leaf that tells it.
         """
         rows = batch_size(state)
         return self._anchor.new_zeros(rows, 0, self.output_dim), self._anchor.new_zeros(rows, dtype=torch.int64)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Whole utterances: x (B, T, input_dim), lengths (B,) → (B, ceil(T / stride), output_dim) and ceil(lengths / stride).
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Whole utterances: x (B, T, input_dim), lengths (B,), None where all are of T frames → (B, ceil(T / stride),
+        output_dim) and ceil(lengths / stride), or None."""
+        self.check(x, lengths)
+        return self.offline(x, lengths)
 
-        Offline is streaming with one big step: pad to whole blocks, step, flush.
-        """
-        self._check_lengths(x, lengths)  # before padding makes room for what is not there
-        padded = F.pad(x, (0, 0, 0, -x.shape[1] % self.block))
-        y, y_lengths, state = self.step(padded, lengths, self.initial_state(x.shape[0]))
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """``forward`` on arguments that are right. Offline is streaming with one big step and a flush."""
+        state = self.initial_state(x.shape[0], ragged=lengths is not None)
+        padded = x if lengths is None else F.pad(x, (0, 0, 0, -x.shape[1] % self.block))
+        y, y_lengths, state = self.advance(padded, lengths, state)
         y, y_lengths = append(y, y_lengths, *self.flush(state))
         return y[:, : -(-x.shape[1] // self.stride)], y_lengths
 
@@ -109,29 +128,27 @@ class StreamingModule(nn.Module):
         state_dtype = torch.float64 if self._anchor.dtype == torch.float64 else torch.float32
         return self._anchor.new_zeros(*sizes, dtype=dtype or state_dtype)
 
-    def check(self, x: Tensor, lengths: Tensor, state: State | None = None) -> None:
-        """One clear ValueError for a step that cannot be: wrong sizes, or a state of another model or batch."""
+    # Checks
+
+    def check(self, x: Tensor, lengths: Tensor | None, state: State | None = None) -> None:
+        """One clear ValueError for a call that cannot be: wrong sizes, or a state of another model, sort or batch."""
         name = type(self).__name__
         if x.ndim != 3 or x.shape[2] != self.input_dim:
             raise ValueError(f"{name}: x must be (B, T, {self.input_dim}), got {tuple(x.shape)}")
-        if x.shape[1] % self.block:
+        if lengths is not None:
+            self._check_lengths(name, x, lengths)
+        if state is None or torch.compiler.is_compiling():
+            return
+        if lengths is not None and x.shape[1] % self.block:
             raise ValueError(
                 f"{name}: step takes multiples of {self.block} frames, got {x.shape[1]}; pad to a whole block"
             )
-        self._check_lengths(x, lengths)
-        if state is None or torch.compiler.is_compiling():
-            return
-        self._check_state(state)
+        self._check_state(name, state, lengths is not None)
         for leaf, tensor in leaves(state):
             if tensor.shape[0] != x.shape[0]:
                 raise ValueError(f"{name}: the state's {leaf} has {tensor.shape[0]} rows, the input {x.shape[0]}")
 
-    def state_changes(self) -> None:
-        """To be called where an option changes what ``initial_state`` gives."""
-        self._kept = None
-
-    def _check_lengths(self, x: Tensor, lengths: Tensor) -> None:
-        name = type(self).__name__
+    def _check_lengths(self, name: str, x: Tensor, lengths: Tensor) -> None:
         if lengths.shape != x.shape[:1]:
             raise ValueError(f"{name}: lengths must be ({x.shape[0]},), got {tuple(lengths.shape)}")
         if torch.compiler.is_compiling() or lengths.device.type != "cpu" or not lengths.numel():
@@ -139,19 +156,34 @@ class StreamingModule(nn.Module):
         if not 0 <= lengths.min() <= lengths.max() <= x.shape[1]:
             raise ValueError(f"{name}: lengths must lie in 0..{x.shape[1]}, got {lengths.tolist()}")
 
-    def _check_state(self, state: State) -> None:
-        """That the module's own leaves are there, in their shapes. Members of a module check theirs."""
-        name = type(self).__name__
-        if self._kept is None:
-            self._kept = {
-                key: None if isinstance(value, dict) else value.shape[1:]
-                for key, value in self.initial_state(0).items()
-            }
-        check_keys(name, state, self._kept)
-        for key, shape in self._kept.items():
-            if shape is not None and state[key].shape[1:] != shape:
+    @cached_property
+    def _whole_state(self) -> dict[str, tuple]:
+        return {leaf: tuple(tensor.shape) for leaf, tensor in leaves(self.initial_state(0))}
+
+    @cached_property
+    def _ragged_state(self) -> dict[str, tuple]:
+        return {leaf: tuple(tensor.shape) for leaf, tensor in leaves(self.initial_state(0, ragged=True))}
+
+    def _check_state(self, name: str, state: State, ragged: bool) -> None:
+        """That all leaves are there, in their shapes; of whole rows the number of frames that wait differs."""
+        expected = self._ragged_state if ragged else self._whole_state
+        given = {leaf: tuple(tensor.shape) for leaf, tensor in leaves(state)}
+        if expected.keys() != given.keys():
+            if given.keys() == (self._whole_state if ragged else self._ragged_state).keys():
                 raise ValueError(
-                    f"{name}: the state's {key} has rows of {tuple(state[key].shape[1:])}, this module's of {tuple(shape)}: "
+                    f"{name}: the state is one of {'whole' if ragged else 'ragged'} rows, which "
+                    f"{'takes no lengths' if ragged else 'takes lengths'}; begin with initial_state(…, ragged={ragged})"
+                )
+            only = sorted(expected.keys() ^ given.keys())
+            raise ValueError(
+                f"{name}: the state of another model: {', '.join(only[:3])} {'is' if len(only) == 1 else 'are'} in one "
+                "of the two alone"
+            )
+        for leaf, shape in expected.items():
+            start = 2 if not ragged and len(shape) == 3 else 1
+            if len(given[leaf]) != len(shape) or given[leaf][start:] != shape[start:]:
+                raise ValueError(
+                    f"{name}: the state's {leaf} has rows of {given[leaf][1:]}, this module's of {shape[1:]}: "
                     "it is another model's, or of another latency"
                 )
 
@@ -163,7 +195,6 @@ class Pointwise(StreamingModule):
         super().__init__(input_dim, input_dim if output_dim is None else output_dim)
         self.module = module
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        self.check(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         # Masked on entry too: a NaN in the padding would otherwise reach the gradient of the weights.
         return mask_finite(self.module(mask(x, lengths)), lengths), lengths, state

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiorec.streaming import StreamingModule, leaves, map_state, mask, put, take
+from audiorec.streaming import State, StreamingModule, leaves, map_state, mask, put, take
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
@@ -55,7 +55,7 @@ class Case:
 
     def stream(self, x: Tensor, lengths: Tensor, cuts: list[int]) -> list[Tensor]:
         """Every row's output when the batch is fed in these cuts."""
-        state = self.module.initial_state(len(x))
+        state = self.module.initial_state(len(x), ragged=True)
         x = F.pad(x, (0, 0, 0, sum(cuts) - x.shape[1]))
         parts, at = [], 0
         for cut in cuts:
@@ -117,7 +117,10 @@ def padding(case: Case) -> None:
         case.close(a, b, "output or gradient with NaN in the padding")
     size = case.size // case.module.block * case.module.block
     lengths = case.lengths.clamp(max=size) // case.module.block * case.module.block
-    states = [case.module.step(x[:, :size], lengths, case.module.initial_state(len(x)))[2] for x in (case.x, poisoned)]
+    states = [
+        case.module.step(x[:, :size], lengths, case.module.initial_state(len(x), ragged=True))[2]
+        for x in (case.x, poisoned)
+    ]
     for (name, a), (_, b) in zip(leaves(states[0]), leaves(states[1]), strict=True):
         case.close(a.to(case.dtype), b.to(case.dtype), f"state {name} with NaN in the padding")
 
@@ -132,12 +135,12 @@ def rows_law(case: Case) -> None:
 
     waiting, seats = list(range(len(whole))), [None] * 3  # more utterances than seats in the batch
     pieces, outputs = [[] for _ in whole], [[] for _ in whole]
-    state = module.initial_state(len(seats))
+    state = module.initial_state(len(seats), ragged=True)
     while waiting or any(seat is not None for seat in seats):
         for seat, utterance in enumerate(seats):
             if utterance is None and waiting and case.random.random() < 0.7:
                 seats[seat] = waiting.pop(0)
-                state = put(state, [seat], module.initial_state(1))
+                state = put(state, [seat], module.initial_state(1, ragged=True))
         order = case.random.sample(range(len(seats)), len(seats))
         seats, state = [seats[i] for i in order], take(state, order)
         size = case.random.choice([1, 2, 5]) * block
@@ -179,7 +182,7 @@ def shape(case: Case) -> None:
     def signature(state):
         return [(name, tuple(leaf.shape), leaf.dtype) for name, leaf in leaves(state)]
 
-    state = module.initial_state(len(case.x))
+    state = module.initial_state(len(case.x), ragged=True)
     first = signature(state)
     for blocks in (1, 3, 12):
         size = blocks * module.block
@@ -205,6 +208,61 @@ def flush(case: Case) -> None:
     assert [len(row) for row in case.stream(x, lengths, case.cuts())] == expected, "streamed: not ceil(length / stride)"
 
 
+@torch.no_grad()
+def whole(case: Case) -> None:
+    """8. Whole rows without lengths give what full lengths give: bit for bit in a stream's periods, in any split, offline."""
+    module, count = case.module, 3
+    frames = case.draw(count, module.first_feed + 6 * module.period + max(1, module.block // 2))
+    full = torch.full((count,), frames.shape[1])
+    expected, lengths = module(frames, full)
+    alone, none = module(frames)
+    assert none is None, "whole rows have no output lengths"
+    case.close(expected, alone, "offline without lengths")
+
+    y, _, state = module.step(frames[:, : module.first_feed])
+    case.close(expected[:, : y.shape[1]], y, "the first feed without lengths")
+    parts, at, shapes = [y], module.first_feed, [leaf.shape for _, leaf in leaves(state)]
+    for i in range(3):
+        x = frames[:, at : at + module.period].contiguous()
+        before = _as_ragged(module.initial_state(count, ragged=True), state)
+        a, n, _ = module.step(x, torch.full((count,), module.period), before)
+        y, none, state = module.step(x, None, state)
+        assert none is None, "whole rows have no output lengths"
+        assert [leaf.shape for _, leaf in leaves(state)] == shapes, "the state's shapes changed within a period"
+        a = a[:, : int(n[0])]
+        assert a.shape == y.shape, f"period {i}: {y.shape[1]} frames without lengths, {a.shape[1]} with"
+        # Double precision is for checks, where masks may change a tensor's layout in memory, and so the order of its sums.
+        same = torch.equal(a, y) if case.dtype == torch.float32 else torch.allclose(a, y, 1e-14, 1e-14)
+        assert same, f"period {i}: off by {(a - y).abs().max():.1e} without lengths"
+        parts.append(y)
+        at += module.period
+    for size in case.cuts():
+        x = frames[:, at : at + size]
+        if x.shape[1]:
+            y, _, state = module.step(x, None, state)
+            parts.append(y)
+        at += size
+    parts += [y for y in [module.flush(state)[0]] if y.shape[1]]
+    case.close(expected, torch.cat(parts, 1), "a stream without lengths, and its end within a block")
+    assert lengths.tolist() == [expected.shape[1]] * count
+
+
+def _as_ragged(ragged: State, state: State) -> State:
+    """The state of whole rows as one of ragged rows; ``ragged`` is such a one, of the same module."""
+    new = {}
+    for key, leaf in ragged.items():
+        own = state.get("held" if key == "ahead" and "held" in state else key)
+        if isinstance(leaf, dict):
+            new[key] = _as_ragged(leaf, own)
+        elif own is None:  # the number of frames that wait, or whether the row has begun
+            new[key] = torch.ones_like(leaf) * (state["frames"].shape[1] if key == "length" else True)
+        elif own.shape == leaf.shape:
+            new[key] = own
+        else:
+            new[key] = F.pad(own, (0, 0) * (own.ndim - 2) + (0, leaf.shape[1] - own.shape[1]))
+    return new
+
+
 LAWS = {
     "grouping": grouping,
     "causality": causality,
@@ -212,6 +270,7 @@ LAWS = {
     "rows": rows_law,
     "shape": shape,
     "flush": flush,
+    "whole": whole,
 }
 
 
@@ -223,7 +282,12 @@ def check_law(law: str, make: Callable[[], StreamingModule], dtype: torch.dtype 
     torch.manual_seed(0)
     try:
         LAWS[law](Case(make(), dtype))
-    except (AssertionError, RuntimeError, IndexError) as error:  # a wrong shape may surface as torch's own error
+    except (
+        AssertionError,
+        RuntimeError,
+        IndexError,
+        ValueError,
+    ) as error:  # a wrong shape may surface as torch's own error
         raise AssertionError(f"{law}, {str(dtype).removeprefix('torch.')}: {error}") from error
 
 

@@ -13,10 +13,10 @@ class KeepsPadding(StreamingModule):
     def __init__(self):
         super().__init__(4, 4)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"sum": self.zeros(batch_size, 4)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         y = mask(state["sum"][:, None] + mask(x, lengths).cumsum(1), lengths)
         return y, lengths, {"sum": state["sum"] + x.sum(1)}
 
@@ -39,6 +39,8 @@ class DropsLast(Ahead):
 
     def flush(self, state: State) -> tuple[Tensor, Tensor]:
         y, lengths = super().flush(state)
+        if lengths is None:
+            return y[:, :-1], None
         return mask(y, (lengths - 1).clamp(min=0)), (lengths - 1).clamp(min=0)
 
 
@@ -48,10 +50,10 @@ class Grows(StreamingModule):
     def __init__(self):
         super().__init__(4, 4)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"seen": self.zeros(batch_size, 1, 4)}
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x = mask(x, lengths)
         return x, lengths, {"seen": torch.cat([state["seen"], x.to(state["seen"].dtype)], 1)}
 
@@ -62,9 +64,20 @@ class SkipsWrong(Ahead):
     def __init__(self):
         super().__init__(4, 2)
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        y, given, new = super().step(x, lengths, state)
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        y, given, new = super().advance(x, lengths, state)
         return mask(y + mask(x, lengths), given), given, new
+
+
+class RoundsWhole(StreamingModule):
+    """Whole rows go another way, whose sum differs in the last bits."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        x = mask(x, lengths)
+        return (x * 0.1 + x * 0.2 if lengths is None else x * (0.1 + 0.2)), lengths, state
 
 
 class MixesRows(StreamingModule):
@@ -73,17 +86,18 @@ class MixesRows(StreamingModule):
     def __init__(self):
         super().__init__(4, 4)
 
-    def step(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x = mask(x, lengths)
         return mask(x - x.mean(0), lengths), lengths, state
 
 
-# What breaks, and every law it breaks: a state that grew cannot be put beside a fresh one, so rows cannot join either.
+# What breaks, and every law it breaks: a state that grew is refused by the next step.
 BROKEN = {
     "keeps padding in its state": (KeepsPadding, {"padding"}),
     "peeks ahead": (Peeks, {"causality"}),
-    "drops a frame in flush": (DropsLast, {"flush"}),
-    "grows": (Grows, {"shape", "rows"}),
-    "aligns a residual wrongly": (SkipsWrong, {"grouping"}),
+    "drops a frame in flush": (DropsLast, {"flush", "whole"}),
+    "grows": (Grows, {"shape", "rows", "grouping", "flush", "whole"}),
+    "aligns a residual wrongly": (SkipsWrong, {"grouping", "whole"}),
+    "rounds otherwise without lengths": (RoundsWhole, {"whole"}),
     "mixes rows": (MixesRows, {"rows"}),
 }

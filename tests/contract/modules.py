@@ -10,7 +10,7 @@ from audiorec.encoders.blstm import Bidirectional, Windows
 from audiorec.encoders.flash_rnn import FlashGru, FlashLstm
 from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
-from audiorec.encoders.min_rnn import Block, MinGru, MinLstm
+from audiorec.encoders.min_rnn import Block, MinGru, MinLstm, MinRnnOptions
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import StridedConv, StridedConv2d, SubsampledConfig, subsampling
 from audiorec.models import AsrModel, ModelConfig
@@ -37,11 +37,20 @@ TINY = {
     **{kind: {"dim": 6, "heads": 2} for kind in ("flash_lstm", "flash_gru")},
     "mamba": {"dim": 6, "state_size": 3},
     "lmu": {"dim": 6, "channels": 3, "order": 4},
+    "stack": {
+        "dim": 8,
+        "pattern": [
+            {"kind": "mamba", "state_size": 3, "dropout": 0.0},
+            {"kind": "transformer", "heads": 2, "expansion": 2, "left": 4, "right": 1, "dropout": 0.0},
+            {"kind": "min_gru", "dropout": 0.0},
+        ],
+    },
 }
 
 
 def encoder(kind: str, input_dim: int = 7, **options) -> nn.Module:
-    return build({"kind": kind, **DEFAULTS, **TINY[kind], **options}, input_dim)
+    defaults = {} if kind == "stack" else DEFAULTS  # a pattern gives its layers their options
+    return build({"kind": kind, **defaults, **TINY[kind], **options}, input_dim)
 
 
 def whole_model() -> Sequential:
@@ -121,7 +130,7 @@ MODULES = {
     "flash_gru": lambda: FlashGru(4, 6, heads=2),
     "min_gru": lambda: MinGru(4, 3),
     "min_lstm": lambda: MinLstm(4, 3),
-    "min_rnn block": lambda: Block(4, MinGru(4, 5), kernel=3, mlp=6, dropout=0.0),
+    "min_rnn block": lambda: Block(MinRnnOptions(conv_kernel=3, dropout=0.0), MinGru(4, 5)),
     "windows 3 + 2": lambda: windows(3, 2),
     "windows 2 + 5": lambda: windows(2, 5),
     "windows 4 + 0": lambda: windows(4, 0),
@@ -141,6 +150,17 @@ MODULES = {
     "min_gru encoder 4": lambda: encoder("min_gru"),
     "min_gru encoder 8, wide": lambda: encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
     "min_lstm encoder 4": lambda: encoder("min_lstm"),
+    # patterns
+    "stack of three kinds": lambda: encoder("stack"),
+    "stack with a conformer of chunks": lambda: encoder(
+        "stack",
+        strides=[2],
+        pattern=[
+            {"kind": "lstm", "dropout": 0.0},
+            {"kind": "conformer", "heads": 2, "expansion": 2, "left": 3, "chunk": 2, "dropout": 0.0},
+            {"kind": "lmu", "channels": 2, "order": 3, "dropout": 0.0},
+        ],
+    ),
     # state-space models
     "mamba": lambda: Mamba(5, 3, state_size=2),
     "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),

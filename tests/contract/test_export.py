@@ -39,7 +39,9 @@ def test_step_exports_with_a_dynamic_batch(name, monkeypatch):
     def feed(rows: int):
         """The step that every stream repeats, in the midst of it: some rows have begun, some end, some wait."""
         begun = torch.randn(rows, module.first_feed, module.input_dim)
-        _, _, state = module.step(begun, torch.arange(rows) % 2 * module.first_feed, module.initial_state(rows))
+        _, _, state = module.step(
+            begun, torch.arange(rows) % 2 * module.first_feed, module.initial_state(rows, ragged=True)
+        )
         lengths = torch.randint(0, size // module.block + 1, (rows,)) * module.block
         return torch.randn(rows, size, module.input_dim), lengths, state
 

@@ -95,10 +95,9 @@ def test_look_ahead_does_not_add_up_by_layer():
 def test_the_full_one_says_that_it_cannot_stream():
     model = encoder(None)
     assert model.lookahead == math.inf and model.ready(1000) == 0
-    state = model.initial_state(1)
     for attempt in (
-        lambda: model.step(torch.zeros(1, 4, 7, dtype=torch.float64), torch.tensor([4]), state),
-        lambda: model.flush(state),
+        lambda: model.step(torch.zeros(1, 4, 7, dtype=torch.float64)),
+        lambda: model.initial_state(1),
     ):
         with pytest.raises(UserError, match=r"encoder\.chunk: null .* cannot stream; .* encoder\.look_ahead=8"):
             attempt()

@@ -39,7 +39,7 @@ def encoder(*contexts: dict, **options):
 
 def pieces(module, x, lengths, size: int):
     """The outputs of streams of one length, fed ``size`` frames at a time."""
-    state, parts = module.initial_state(len(x)), []
+    state, parts = module.initial_state(len(x), ragged=True), []
     for at in range(0, x.shape[1], size):
         piece = F.pad(x[:, at : at + size], (0, 0, 0, max(0, at + size - x.shape[1])))
         y, n, state = module.step(piece, (lengths - at).clamp(0, size), state)
@@ -148,7 +148,7 @@ def test_a_view_shares_weights_and_leaves_the_original_alone():
     model = encoder({"left": 4, "chunk": 3}, {"left": 6, "chunk": 5}, {"chunk": None}).eval()
     x, lengths = torch.randn(2, 120, 6, dtype=torch.float64), torch.tensor([120, 55])
     before = model(x, lengths)[0]
-    _, _, state = model.step(x[:, :60], lengths.clamp(max=60) // 60 * 60, model.initial_state(2))
+    _, _, state = model.step(x[:, :60], lengths.clamp(max=60) // 60 * 60, model.initial_state(2, ragged=True))
     view = model.at_latency(160, 40)
     full = model.at_latency(math.inf, 40)
     assert [id(p) for p in view.parameters()] == [id(p) for p in model.parameters()]
@@ -190,10 +190,10 @@ def test_training_draws_a_context_for_each_batch():
 def test_cached_frames_are_chosen_at_run_time():
     model = encoder({"left": 8, "chunk": 2}).float()
     view = model.at_latency(40, 40, left=3)
-    bytes_apart = state_bytes(model.initial_state(1)) - state_bytes(view.initial_state(1))
+    bytes_apart = state_bytes(model.initial_state(1, ragged=True)) - state_bytes(view.initial_state(1, ragged=True))
     assert view.context == Context(left=3, chunk=2) and bytes_apart == 2 * (8 - 3) * 2 * 8 * 4  # layers, k and v, dim
     with pytest.raises(ValueError, match="another model's, or of another latency"):
-        model.step(torch.zeros(1, 8, 6), torch.tensor([8]), view.initial_state(1))
+        model.step(torch.zeros(1, 8, 6), torch.tensor([8]), view.initial_state(1, ragged=True))
 
 
 def test_a_cast_keeps_positions_exact():
@@ -207,7 +207,7 @@ def test_a_cast_keeps_positions_exact():
 def test_a_full_context_says_that_it_cannot_stream():
     model = encoder({"chunk": None})
     with pytest.raises(UserError, match="choose a latency"):
-        model.initial_state(1)
+        model.initial_state(1, ragged=True)
     with pytest.raises(UserError, match="choose a latency"):
         model.step(torch.zeros(1, 4, 6).double(), torch.tensor([4]), {})
     assert model.lookahead == math.inf
@@ -242,6 +242,6 @@ def test_an_unknown_latency_names_those_there_are():
 def test_defaults():
     model = build({"kind": "conformer"}, 80)
     assert 2e6 < sum(p.numel() for p in model.parameters()) < 4e6 and model.stride == 4
-    state = model.initial_state(1)
+    state = model.initial_state(1, ragged=True)
     _, _, after = model.step(torch.randn(1, 10 * model.period, 80), torch.tensor([10 * model.period]), state)
     assert state_bytes(after) == state_bytes(state) and len(list(leaves(state))) == len(list(leaves(after)))

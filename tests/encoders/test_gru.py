@@ -48,10 +48,8 @@ def by_hand(model, x: torch.Tensor) -> torch.Tensor:
             weight = member.conv.weight  # (out, in, 2)
             x = pairs[:, :, 0] @ weight[..., 0].T + pairs[:, :, 1] @ weight[..., 1].T + member.conv.bias
             continue
-        layer = dict(member.module.members)
-        recurrent = next(layer[kind] for kind in KINDS if kind in layer)
-        y = torchs_own(recurrent)(layer["norm"].module(x).transpose(0, 1))[0].transpose(0, 1)
-        x = x + (layer["projection"].module(y) if "projection" in layer else y)
+        y = torchs_own(member.mixer)(member.norm(x).transpose(0, 1))[0].transpose(0, 1)
+        x = x + (y if member.out is None else member.out(y))
     return model.norm.module(x)
 
 

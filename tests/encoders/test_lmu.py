@@ -38,7 +38,7 @@ def test_the_layer_is_the_papers_equations():
     lengths = torch.tensor([20, 9])
     x = torch.randn(2, 20, 5, dtype=torch.float64)
     with torch.no_grad():
-        y, _, state = layer.step(x, lengths, layer.initial_state(2))
+        y, _, state = layer.step(x, lengths, layer.initial_state(2, ragged=True))
     weights = {name: value.detach().numpy() for name, value in layer.named_parameters()}
     for row, n in enumerate(lengths.tolist()):
         frames = x[row, :n].numpy()

@@ -45,7 +45,7 @@ def test_the_block_is_the_papers(options):
     lengths = torch.tensor([12, 5])
     x = torch.randn(2, 12, 6, dtype=torch.float64)
     with torch.no_grad():
-        y, _, state = block.step(x, lengths, block.initial_state(2))
+        y, _, state = block.step(x, lengths, block.initial_state(2, ragged=True))
     for row, n in enumerate(lengths.tolist()):
         expected, h = from_the_paper(block, x[row, :n].numpy())
         np.testing.assert_allclose(y[row, :n], expected, atol=1e-12)

@@ -30,7 +30,7 @@ def test_all_frames_at_once_are_the_frames_one_by_one(cell):
     layer = cell(4, 6).double()
     lengths = torch.tensor([50, 23, 1])
     x = torch.randn(3, 50, 4, dtype=torch.float64)
-    y, _, state = layer.step(x, lengths, layer.initial_state(3))
+    y, _, state = layer.step(x, lengths, layer.initial_state(3, ragged=True))
     expected = [frame_by_frame(layer, row[:n]) for row, n in zip(x, lengths.tolist(), strict=True)]
     for row, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(y[row, :n], expected[row])

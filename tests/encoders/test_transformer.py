@@ -47,7 +47,7 @@ def test_equals_plain_layers_whole_and_streamed(left, right):
     expected = plain(model, x[0], left, right)
     torch.testing.assert_close(model(x, lengths)[0][0], expected)
 
-    state, parts = model.initial_state(1), []
+    state, parts = model.initial_state(1, ragged=True), []
     for piece in F.pad(x, (0, 0, 0, 1)).split(2, 1):
         y, n, state = model.step(piece, torch.tensor([2 if len(parts) < 37 else 1]), state)
         parts.append(y[0, : int(n)])
@@ -81,7 +81,7 @@ def test_defaults_and_state():
     model = build({"kind": "transformer"}, 80)
     assert 2e6 < sum(p.numel() for p in model.parameters()) < 4e6 and model.stride == 4
     layer = build({"kind": "transformer", "right": 1}, 80).layer0
-    assert state_bytes(layer.initial_state(1)) == 4 * 192 * (2 * (64 + 1) + 1) + 8
+    assert state_bytes(layer.initial_state(1, ragged=True)) == 4 * 192 * (2 * (64 + 1) + 1) + 8
 
 
 def test_bad_options():

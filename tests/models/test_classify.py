@@ -93,7 +93,7 @@ def test_silence_is_a_class(tmp_path):
         text = "" if is_silent else clip.text
         clips[i] = replace(clip, recording=clip.id, path=path, start=0.0, end=None, text=text)
     write_data_dir(data, clips)
-    settings = [*SETTINGS, "trainer.max_epochs=12", "optimizer.warmup_steps=5", "optimizer.lr=1e-2", "spec_augment={}"]
+    settings = [*SETTINGS, "trainer.max_epochs=24", "optimizer.warmup_steps=5", "optimizer.lr=1e-2", "spec_augment={}"]
     config = load_config(RunConfig, ROOT / "recipes/lmu_classify.yaml", [*settings, "trainer.precision=fp32"])
     assert "empty transcript" in str(validate(data)[0])
     assert not validate(data, allow_empty_text=config.allows_empty_text)

@@ -25,10 +25,13 @@ def test_a_model_from_samples_waits_for_its_features_and_convolutions():
 def test_fed_first_feed_then_periods_every_step_gives_whole_periods(name):
     module = MODULES[name]()
     frames = module.period // module.stride
-    state = module.initial_state(1)
+    state = ragged = None
     for i in range(4):
         size = module.first_feed if i == 0 else module.period
-        y, n, state = module.step(torch.randn(1, size, module.input_dim), torch.tensor([size]), state)
+        x = torch.randn(1, size, module.input_dim)
+        y, _, state = module.step(x, None, state)
+        assert y.shape[1] == frames
+        y, n, ragged = module.step(x, torch.tensor([size]), ragged)
         assert n.item() == frames
         assert i == 0 or y.shape[1] <= 2 * frames  # no module computes many empty blocks
 
@@ -36,16 +39,16 @@ def test_fed_first_feed_then_periods_every_step_gives_whole_periods(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_ready_counts_what_step_gives(name):
     module = MODULES[name]()
-    state, given, fed = module.initial_state(1), 0, 0
+    state, given, fed = None, 0, 0
     for _ in range(3 * max(1, module.first_feed // module.block)):
-        _, n, state = module.step(torch.randn(1, module.block, module.input_dim), torch.tensor([module.block]), state)
-        given, fed = given + n.item(), fed + module.block
+        y, _, state = module.step(torch.randn(1, module.block, module.input_dim), None, state)
+        given, fed = given + y.shape[1], fed + module.block
         assert given == module.ready(fed)
 
 
 def test_errors_are_one_clear_line():
     module = Sequential(ChunkMean(4, 3), linear())
-    state, n = module.initial_state(2), torch.tensor([3, 3])
+    state, n = module.initial_state(2, ragged=True), torch.tensor([3, 3])
     for message, call in {
         "must be \\(B, T, 4\\)": lambda: module.step(torch.zeros(2, 3, 5), n, state),
         "multiples of 3 frames, got 4": lambda: module.step(torch.zeros(2, 4, 4), n, state),
@@ -58,4 +61,4 @@ def test_errors_are_one_clear_line():
             call()
     lstm = encoder("lstm")
     with pytest.raises(ValueError, match="rows"):
-        lstm.step(torch.zeros(2, 4, 7), torch.tensor([4, 4]), take(lstm.initial_state(2), [0]))
+        lstm.step(torch.zeros(2, 4, 7), torch.tensor([4, 4]), take(lstm.initial_state(2, ragged=True), [0]))

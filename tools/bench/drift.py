@@ -33,7 +33,7 @@ def measure(config: dict, frames: int) -> None:
     double = copy.deepcopy(single).double()
     name = config.get("arrangement", config["kind"])
     memory = "ssm" if config["kind"] == "mamba" else "memory"
-    states = single.initial_state(1), double.initial_state(1)
+    states = single.initial_state(1, ragged=True), double.initial_state(1, ragged=True)
     size = PIECE * single.stride
     lengths = torch.tensor([size])
     for end in range(PIECE, frames + 1, PIECE):

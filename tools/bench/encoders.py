@@ -79,10 +79,10 @@ class Encoder:
         return torch.randn(1, frames, BINS)
 
     def offline(self, x: torch.Tensor) -> None:
-        self.module(x, torch.tensor([x.shape[1]]))
+        self.module(x)
 
     def live(self, x: torch.Tensor, state: State) -> State:
-        return self.module.step(x, torch.tensor([x.shape[1]]), state)[2]
+        return self.module.step(x, None, state)[2]
 
     def begin(self) -> State:
         return self.module.initial_state(1)

@@ -63,29 +63,38 @@ def scan(
     batch, time, channels = u.shape
     if initial_state is None:
         initial_state = u.new_zeros(batch, channels, B.shape[0], dtype=dtype)
-    if lengths is None:
-        lengths = torch.full((batch,), time, device=u.device)
-    past = padding(u, lengths)[..., None]
-    u, A, B, m = u.masked_fill(past, 0).to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
+    u, A, B, m = u.to(dtype), A.to(dtype), B.to(dtype), initial_state.to(dtype)
     C = None if C is None else C.to(dtype)
+    if lengths is not None:
+        past = padding(u, lengths)[..., None]
+        u = u.masked_fill(past, 0)
+        reset = None if reset is None else reset & ~past[..., 0]
     with full_precision(u):
         if reset is None and time > _FEW:
             y, m = _in_chunks(u, A, B, C, m, lengths, size, carry)
         else:
-            y, m = _in_steps(u, A, B, C, m, lengths, None if reset is None else reset & ~past[..., 0], carry)
-    return y.masked_fill(past[..., None], 0).to(y_dtype), m
+            y, m = _in_steps(u, A, B, C, m, lengths, reset, carry)
+    return (y if lengths is None else y.masked_fill(past[..., None], 0)).to(y_dtype), m
 
 
 def _in_steps(
-    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, reset: Tensor | None, carry: Carry
+    u: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor | None,
+    m: Tensor,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    carry: Carry,
 ) -> tuple[Tensor, Tensor]:
     memories = carry(u[..., None] * B, A.T, m, reset)
-    end = memories[torch.arange(lengths.shape[0], device=u.device), lengths]
-    return (memories[:, 1:] if C is None else torch.einsum("btkd,kqd->btkq", memories[:, 1:], C)), end
+    end = memories[:, -1] if lengths is None else memories[torch.arange(len(m), device=u.device), lengths]
+    memories = memories[:, 1:].contiguous()
+    return (memories if C is None else torch.einsum("btkd,kqd->btkq", memories, C)), end
 
 
 def _in_chunks(
-    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor, size: int, carry: Carry
+    u: Tensor, A: Tensor, B: Tensor, C: Tensor | None, m: Tensor, lengths: Tensor | None, size: int, carry: Carry
 ) -> tuple[Tensor, Tensor]:
     """In a chunk that begins from m, m_i = A^{i+1} m + Σ_{j ≤ i} A^{i−j} B u_j: products with two fixed matrices.
 
@@ -108,7 +117,9 @@ def _in_chunks(
     toeplitz = _at_lags(response, lags[:, None] - lags)  # (L, L, k, q)
     y = torch.einsum("bnjk,ijkq->bnikq", chunks, toeplitz) + torch.einsum("bnke,ikqe->bnikq", starts[:, :-1], decay)
 
-    # The memory at the end of each row, from the memory at the start of the chunk that holds the end.
+    if lengths is None:
+        lengths = torch.full((len(m),), time, device=u.device)
+    # The memory at a row's own end: on from the start of the chunk that holds it.
     rows, chunk, rest = torch.arange(lengths.shape[0], device=u.device), lengths // size, lengths % size
     begun = chunks[rows, chunk.clamp(max=chunks.shape[1] - 1)]
     weights = _at_lags(impulse, rest[:, None] - 1 - lags)

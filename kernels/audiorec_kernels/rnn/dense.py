@@ -1,11 +1,14 @@
 """torch's own LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from audiorec_kernels.rnn.cell import gru_cell, lstm_cell
 
 # Gates saturate to exactly 0 and 1 in every dtype, bfloat16 included.
 _SHUT = 1e4
-# Rows times frames up to which stepping cell by cell is the faster way on a CPU (4.6 against 1 at one frame, D 256).
+# Frames up to which stepping cell by cell is the faster way: oneDNN's layer packs its weights anew on every call.
 _FEW = 4
 
 
@@ -28,18 +31,18 @@ def dense_lstm(
     if initial_state is None:
         initial_state = x.new_zeros(batch, dim), x.new_zeros(batch, dim)
     h0, c0 = (s.to(x.dtype) for s in initial_state)
-    biases = bias_ih, bias_hh
-    if lengths is None:
-        y, h, c = _layer(x, h0, c0, weight_ih, weight_hh, *biases)
+    weights = weight_ih, weight_hh, bias_ih, bias_hh
+    padding = None if lengths is None else _padding(x, lengths)
+    x = x if padding is None else x.masked_fill(padding, 0)
+    if time <= _FEW and not torch.compiler.is_compiling():
+        return _few_lstm(x, h0, c0, weights, padding)
+    if padding is None:
+        y, h, c = _layer(x, h0, c0, *weights)
         return y, (h, c)
-    padding = (torch.arange(time, device=x.device) >= lengths[:, None])[..., None]
-    x = x.masked_fill(padding, 0)
-    if not torch.compiler.is_compiling() and batch * time <= _FEW:
-        return _few_frames(x, h0, c0, (weight_ih, weight_hh, *biases), padding)
     shut = torch.cat([weight_ih.new_full((dim, 1), -_SHUT), weight_ih.new_full((dim, 1), _SHUT)])
     shut = torch.cat([shut, weight_ih.new_zeros(2 * dim, 1)])
     marked = torch.cat([x, padding.to(x.dtype)], 2)
-    y, _, c = _layer(marked, h0, c0, torch.cat([weight_ih, shut], 1), weight_hh, *biases)
+    y, _, c = _layer(marked, h0, c0, torch.cat([weight_ih, shut], 1), weight_hh, bias_ih, bias_hh)
     y = y * ~padding
     return y, (_last(y, lengths, h0), c)
 
@@ -59,17 +62,22 @@ def dense_gru(
     bit for bit. The output is the whole state, so h is gathered from it; nothing has to hold the state over padding, and
     what ``x`` holds past a row's length reaches nothing.
     """
-    if initial_state is None:
-        initial_state = x.new_zeros(x.shape[0], weight_hh.shape[1])
-    if lengths is not None:
-        padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[..., None]
-        x = x.masked_fill(padding, 0)
-    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
-    y, _ = torch.gru(x, initial_state.to(x.dtype)[None], weights, True, 1, 0.0, _train(x), False, True)
-    if lengths is None:
+    h0 = x.new_zeros(x.shape[0], weight_hh.shape[1]) if initial_state is None else initial_state.to(x.dtype)
+    padding = None if lengths is None else _padding(x, lengths)
+    x = x if padding is None else x.masked_fill(padding, 0)
+    weights = weight_ih, weight_hh, bias_ih, bias_hh
+    if x.shape[1] <= _FEW and not torch.compiler.is_compiling():
+        return _few_gru(x, h0, weights, padding)
+    y, _ = torch.gru(x, h0[None], list(weights), True, 1, 0.0, _train(x), False, True)
+    if padding is None:
         return y, y[:, -1]
     y = y * ~padding
-    return y, _last(y, lengths, initial_state)
+    return y, _last(y, lengths, h0)
+
+
+def _padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T, 1) bool: true past each row's length."""
+    return (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[..., None]
 
 
 def _last(y: Tensor, lengths: Tensor, initial_state: Tensor) -> Tensor:
@@ -92,13 +100,33 @@ def _layer(
     return y, h_last.view_as(h), c_last.view_as(c)
 
 
-def _few_frames(
-    x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...], padding: Tensor
+# Cell by cell. The input's product is one for all frames, so that each weight is read from memory once for them.
+
+
+def _few_lstm(
+    x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Cell by cell: oneDNN's layer packs its weights anew on every call, which takes longer than a few frames do."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    inputs, recurrent = F.linear(x, weight_ih, bias_ih + bias_hh), weight_hh.t()
     outputs = []
-    for frame, past in zip(x.unbind(1), padding.unbind(1), strict=True):
-        h_next, c_next = torch.lstm_cell(frame, (h, c), *weights)
-        h, c = torch.where(past, h, h_next), torch.where(past, c, c_next)
-        outputs.append(h_next * ~past)
-    return torch.stack(outputs, 1), (h, c)
+    for t, gates in enumerate(inputs.unbind(1)):
+        h_next, c_next = lstm_cell(torch.addmm(gates, h, recurrent), c)
+        if padding is None:
+            h, c = h_next, c_next
+        else:
+            h, c = torch.where(padding[:, t], h, h_next), torch.where(padding[:, t], c, c_next)
+        outputs.append(h_next)
+    y = torch.stack(outputs, 1)
+    return (y if padding is None else y * ~padding), (h, c)
+
+
+def _few_gru(x: Tensor, h: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None) -> tuple[Tensor, Tensor]:
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    recurrent, outputs = weight_hh.t(), []
+    # Each frame contiguous, as the cell reads it.
+    for t, inputs in enumerate(F.linear(x.transpose(0, 1), weight_ih, bias_ih).unbind(0)):
+        h_next = gru_cell(inputs, torch.addmm(bias_hh, h, recurrent), h)
+        h = h_next if padding is None else torch.where(padding[:, t], h, h_next)
+        outputs.append(h_next)
+    y = torch.stack(outputs, 1)
+    return (y if padding is None else y * ~padding), h

@@ -1,0 +1,88 @@
+"""``Stack``: strided convolutions, layers, a final norm. Every encoder is one; a pattern mixes layers of several kinds."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from audiorec.config import Config, Registry
+from audiorec.encoders.dropout import Dropout
+from audiorec.encoders.registry import ENCODERS
+from audiorec.encoders.subsampling import SubsampledConfig, subsampling
+from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
+
+# Kinds of layers: each is built from its config, the width, and the strides' product, and gives as many channels.
+LAYERS = Registry("encoder.pattern")
+
+
+class PreNorm(StreamingModule):
+    """A layer around a mixer: ``x + dropout(out(mixer(norm(x))))``, (B, T, dim) → (B, T, dim).
+
+    The mixer is a module of stride 1 without look-ahead, whose state is the layer's; ``out`` maps its channels to dim,
+    where it has another number or ``project`` asks for it.
+    """
+
+    def __init__(self, mixer: StreamingModule, dropout: float = 0.0, project: bool = False):
+        dim = mixer.input_dim
+        super().__init__(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.mixer = mixer
+        self.out = nn.Linear(mixer.output_dim, dim) if project or mixer.output_dim != dim else None
+        self.dropout = Dropout(dropout)
+
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        return self.mixer.initial_state(batch_size, ragged)
+
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        x = mask(x, lengths)
+        y, _, state = self.mixer.advance(self.norm(x), lengths, state)
+        return self._add(x, y, lengths), lengths, state
+
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        x = mask(x, lengths)
+        y, _ = self.mixer.offline(self.norm(x), lengths)
+        return self._add(x, y, lengths), lengths
+
+    def _add(self, x: Tensor, y: Tensor, lengths: Tensor | None) -> Tensor:
+        y = y if self.out is None else self.out(y)
+        return mask_finite(x + self.dropout(y), lengths)
+
+
+class Stack(Sequential):
+    """``subsampling``, the layers by their names, and ``norm``, unless the layers end in one: (B, T, input_dim) →
+    (B, ceil(T / stride), dim)."""
+
+    def __init__(
+        self, config: SubsampledConfig, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True
+    ):
+        dim = next(iter(layers.values())).input_dim
+        last = {"norm": Pointwise(nn.LayerNorm(dim), dim)} if norm else {}
+        super().__init__(subsampling=subsampling(config, input_dim, dim), **layers, **last)
+
+
+class StackConfig(SubsampledConfig):
+    kind: Literal["stack"] = "stack"
+    dim: PositiveInt = Field(256, description="width of every layer")
+    pattern: list[LAYERS.field] = Field(min_length=1, description="kinds of layers, or mappings with a kind, in order")
+    repeats: PositiveInt = Field(1, description="times that the pattern stands one after another")
+
+
+@ENCODERS.register
+class StackEncoder(Stack):
+    """Layers of several kinds: ``{kind: stack, pattern: [mamba, mamba, transformer], repeats: 3}``.
+
+    Look-ahead: that of the strided convolutions, and of each layer that looks ahead.
+    """
+
+    Config = StackConfig
+
+    def __init__(self, config: StackConfig, input_dim: int):
+        pattern = [layer for _ in range(config.repeats) for layer in config.pattern]
+        super().__init__(config, input_dim, build_layers(pattern, config.dim, math.prod(config.strides)))
+
+
+def build_layers(configs: list[Config | dict[str, Any] | str], dim: int, stride: int) -> dict[str, StreamingModule]:
+    """``layer0``, ``layer1``, … of these configs."""
+    return {f"layer{i}": LAYERS.build(config, dim, stride) for i, config in enumerate(configs)}
