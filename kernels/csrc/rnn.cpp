@@ -4,18 +4,20 @@
 
 static inline float tanh_of(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
-// Gates i, f, g, o before their activations.
-KERNEL(lstm_cell)(int64_t batch, int64_t dim, const float *gates, const float *c, float *h_next, float *c_next,
-                  int64_t threads) {
+// Gates i, f, g, o before their activations and without bias (4, D).
+KERNEL(lstm_cell)(int64_t batch, int64_t dim, const float *gates, const float *bias, const float *c, float *h_next,
+                  float *c_next, int64_t threads) {
     parallel_rows(batch, dim, threads, [=](int64_t row, int64_t start, int64_t n) {
         const float *__restrict i = gates + row * 4 * dim + start, *__restrict f = i + dim, *__restrict g = f + dim,
                                 *__restrict o = g + dim;
+        const float *__restrict b_i = bias + start, *__restrict b_f = b_i + dim, *__restrict b_g = b_f + dim,
+                                *__restrict b_o = b_g + dim;
         const float *__restrict c_0 = c + row * dim + start;
         float *__restrict h_1 = h_next + row * dim + start, *__restrict c_1 = c_next + row * dim + start;
         SIMD for (int64_t d = 0; d < n; ++d) {
-            float cell = sigmoid(f[d]) * c_0[d] + sigmoid(i[d]) * tanh_of(g[d]);
+            float cell = sigmoid(f[d] + b_f[d]) * c_0[d] + sigmoid(i[d] + b_i[d]) * tanh_of(g[d] + b_g[d]);
             c_1[d] = cell;
-            h_1[d] = sigmoid(o[d]) * tanh_of(cell);
+            h_1[d] = sigmoid(o[d] + b_o[d]) * tanh_of(cell);
         }
     });
 }

@@ -69,15 +69,15 @@ class SkipsWrong(Ahead):
         return mask(y + mask(x, lengths), given), given, new
 
 
-class RoundsWhole(StreamingModule):
-    """Whole rows go another way, whose sum differs in the last bits."""
+class ForksWhole(StreamingModule):
+    """Whole rows go another way, whose result is a little different."""
 
     def __init__(self):
         super().__init__(4, 4)
 
     def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         x = mask(x, lengths)
-        return (x * 0.1 + x * 0.2 if lengths is None else x * (0.1 + 0.2)), lengths, state
+        return x * (1.0 if lengths is None else 1.0 + 1e-9), lengths, state
 
 
 class MixesRows(StreamingModule):
@@ -98,6 +98,6 @@ BROKEN = {
     "drops a frame in flush": (DropsLast, {"flush", "whole"}),
     "grows": (Grows, {"shape", "rows", "grouping", "flush", "whole"}),
     "aligns a residual wrongly": (SkipsWrong, {"grouping", "whole"}),
-    "rounds otherwise without lengths": (RoundsWhole, {"whole"}),
+    "differs without lengths": (ForksWhole, {"whole"}),
     "mixes rows": (MixesRows, {"rows"}),
 }

@@ -105,7 +105,8 @@ def test_strings_hold_the_share_of_repeats_asked_for(share, least, most):
 def test_joined_clips_stand_in_order_with_faint_noise_between():
     clips = [np.full(400, value, np.float32) for value in (0.5, -0.5)]
     config = StringsConfig(gap=(0.01, 0.02), noise_db=(-60, -60))
-    joined = join_clips(clips, 8000, config, np.random.default_rng(0))
+    joined, starts = join_clips(clips, 8000, config, np.random.default_rng(0))
+    assert [joined[start : start + 400].tolist() for start in starts] == [clip.tolist() for clip in clips]
     assert [int(v > 0) for v in joined[np.abs(joined) == 0.5]] == [1] * 400 + [0] * 400
     noise = joined[np.abs(joined) != 0.5]
     assert 3 * 80 <= len(noise) <= 3 * 160 and np.sqrt(np.mean(noise**2)) == pytest.approx(1e-3, rel=0.2)

@@ -88,7 +88,7 @@ def _in_steps(
     carry: Carry,
 ) -> tuple[Tensor, Tensor]:
     memories = carry(u[..., None] * B, A.T, m, reset)
-    end = memories[:, -1] if lengths is None else memories[torch.arange(len(m), device=u.device), lengths]
+    end = memories[:, -1] if lengths is None else memories[torch.arange(lengths.shape[0], device=u.device), lengths]
     memories = memories[:, 1:].contiguous()
     return (memories if C is None else torch.einsum("btkd,kqd->btkq", memories, C)), end
 

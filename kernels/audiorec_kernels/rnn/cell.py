@@ -7,17 +7,17 @@ from audiorec_kernels import native
 from audiorec_kernels.backends import backend
 from audiorec_kernels.native import kernel, threads
 
-_lstm = kernel("lstm_cell", sizes=2, tensors=4)
+_lstm = kernel("lstm_cell", sizes=2, tensors=5)
 _gru = kernel("gru_cell", sizes=2, tensors=4)
 
 
-def lstm_cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """gates (B, 4 · D), i, f, g, o before their activations, and c (B, D) → h and c (B, D)."""
-    if _serves(gates, c):
+def lstm_cell(gates: Tensor, bias: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """gates (B, 4 · D), i, f, g, o before their activations and without ``bias`` (4 · D,), and c (B, D) → h and c (B, D)."""
+    if _serves(gates, bias, c):
         h_next, c_next = torch.empty_like(c), torch.empty_like(c)
-        _lstm(*c.shape, gates, c, h_next, c_next, threads(gates.numel()))
+        _lstm(*c.shape, gates, bias, c, h_next, c_next, threads(gates.numel()))
         return h_next, c_next
-    i, f, g, o = gates.chunk(4, 1)
+    i, f, g, o = (gates + bias).chunk(4, 1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 

@@ -107,16 +107,16 @@ def _few_lstm(
     x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
-    inputs, recurrent = F.linear(x, weight_ih, bias_ih + bias_hh), weight_hh.t()
+    inputs, recurrent = F.linear(x, weight_ih, bias_ih), weight_hh.t()
     outputs = []
     for t, gates in enumerate(inputs.unbind(1)):
-        h_next, c_next = lstm_cell(torch.addmm(gates, h, recurrent), c)
+        h_next, c_next = lstm_cell(torch.addmm(gates, h, recurrent), bias_hh, c)
         if padding is None:
             h, c = h_next, c_next
         else:
             h, c = torch.where(padding[:, t], h, h_next), torch.where(padding[:, t], c, c_next)
         outputs.append(h_next)
-    y = torch.stack(outputs, 1)
+    y = outputs[0][:, None] if x.shape[1] == 1 else torch.stack(outputs, 1)
     return (y if padding is None else y * ~padding), (h, c)
 
 
@@ -128,5 +128,5 @@ def _few_gru(x: Tensor, h: Tensor, weights: tuple[Tensor, ...], padding: Tensor 
         h_next = gru_cell(inputs, torch.addmm(bias_hh, h, recurrent), h)
         h = h_next if padding is None else torch.where(padding[:, t], h, h_next)
         outputs.append(h_next)
-    y = torch.stack(outputs, 1)
+    y = outputs[0][:, None] if x.shape[1] == 1 else torch.stack(outputs, 1)
     return (y if padding is None else y * ~padding), h

@@ -1,0 +1,127 @@
+"""A live step stays as short as its arithmetic: torch operators of a period, which nobody lets grow unseen."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from audiorec.config import parse
+from audiorec.encoders import ENCODERS
+from audiorec.models import AsrModel, ModelConfig
+from tests.search.searches import DIM, SEARCHES
+
+# Operators that give another look at the same memory, and compute nothing.
+VIEWS = {
+    "view",
+    "_unsafe_view",
+    "t",
+    "transpose",
+    "permute",
+    "slice",
+    "select",
+    "unfold",
+    "unbind",
+    "unsqueeze",
+    "expand",
+}
+VIEWS |= {"alias", "split", "split_with_sizes", "as_strided", "squeeze", "detach", "chunk", "_reshape_alias"}
+
+# Operators of a period that compute: of features, subsampling and norm together, and of each layer. Kernels of our own are
+# none. Why some have more: attention turns queries and keys by their places, and masks the cache of a stream that has just
+# begun; a conformer has two feed-forwards and a convolution besides; a BLSTM runs each chunk in both directions; recurrences
+# in heads are made for GPUs, and their reference on a CPU has an operator for every gate.
+BASE = {"blstm": 23}
+LAYER = {
+    "lstm": 6,
+    "gru": 5,
+    "mamba": 14,
+    "lmu": 13,
+    "min_gru": 20,
+    "min_lstm": 25,
+    "transformer": 34,
+    "conformer": 50,
+    "blstm": 20,
+    "flash_lstm": 17,
+    "flash_gru": 19,
+}
+
+
+class Operators(TorchDispatchMode):
+    """Counts the operators that compute."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name not in VIEWS:
+            self.counts[name] += 1
+        return function(*args, **(kwargs or {}))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@torch.no_grad()
+def period(kind: str, layers: int) -> Operators:
+    """The operators of one period of a live stream."""
+    config = {"encoder": {"kind": kind, "layers": layers}, "heads": "ctc"}
+    model = AsrModel(parse(ModelConfig, config), vocabulary=50).eval()
+    _, _, state = model.step(torch.randn(1, model.first_feed, 1))
+    x = torch.randn(1, model.period, 1)
+    with Operators() as operators:
+        model.advance(x, None, state)
+    return operators
+
+
+def test_every_kind_has_a_bound():
+    assert set(LAYER) == set(ENCODERS.kinds) - {"stack"}
+
+
+@pytest.mark.parametrize("kind", LAYER)
+def test_a_period_costs_few_operators(kind):
+    two, three = period(kind, 2), period(kind, 3)
+    layer = three.total - two.total
+    assert layer <= LAYER[kind], three.counts - two.counts
+    assert two.total - 2 * layer <= BASE.get(kind, 21), two.counts
+
+
+# Of a frame in which no token comes. A beam grows, scores, sorts and remembers its hypotheses; n-grams and hotwords are looked
+# up for each token that is tried; a transducer asks its joiner; TDT searches frame by frame, since it jumps.
+FRAME = {
+    "ctc greedy": 13,
+    "greedy": 17,
+    "greedy, lstm predictor": 17,
+    "greedy, one symbol a frame": 17,
+    "tdt greedy": 35,
+    "tdt greedy, lstm predictor": 35,
+    "greedy, blanks skipped": 54,
+    "ctc beam": 129,
+    "ctc beam of one": 127,
+    "ctc beam, little room": 129,
+    "ctc beam, n-gram and hotwords": 200,
+    "beam": 118,
+    "beam, lstm predictor": 119,
+    "beam, little room": 141,
+    "beam, n-gram and hotwords": 210,
+    "beam, blanks skipped": 54,
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_frame_without_a_token_costs_few_operators(name):
+    search = SEARCHES[name]()
+    blank = torch.zeros(1, 1, DIM)
+    blank[..., 0] = 10
+    if hasattr(search, "joiner"):
+        with torch.no_grad():
+            search.joiner.output.bias[0] = 100
+    state = search.initial_state(1)
+    _, state = search.step(blank, None, state)
+    with Operators() as operators:
+        tokens, _ = search.step(blank, None, state)
+    assert tokens.ids.shape[1] == 0
+    assert operators.total <= FRAME[name], operators.counts
