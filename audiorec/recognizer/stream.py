@@ -9,7 +9,7 @@ import torch
 from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
-from audiorec.audio.read import Resampler
+from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 from audiorec.recognizer.inputs import Samples, to_array
 from audiorec.recognizer.result import Result, Segment
