@@ -86,7 +86,9 @@ class Resampler:
         return out
 
     def _phases(self, phase: np.ndarray) -> np.ndarray:
-        """The filters of output samples that lie phase / up after an input sample, (M,) → (M, taps)."""
+        """The filters of output samples that lie phase / up after an input sample, (M,) → (M, taps), or (1, taps) for all."""
+        if self._up == 1:
+            return self._filters
         if self._up <= MAX_PHASES:
             return self._filters[phase]
         index, part = np.divmod(phase * 256, self._up)
