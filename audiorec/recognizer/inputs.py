@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from torch import Tensor
 
-from audiorec.audio.read import Resampler, blocks, check
+from audiorec.audio.read import blocks, check
+from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 
 Samples = np.ndarray | Tensor

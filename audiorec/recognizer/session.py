@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiorec.audio.read import Resampler
+from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 from audiorec.recognizer.inputs import Samples, to_array
 from audiorec.recognizer.result import Result, Segment
