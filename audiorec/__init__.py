@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiorec.errors import ConfigError, UserError
-    from audiorec.recognizer import Alternative, Piece, Recognizer, Result, Segment, Stream, load
+    from audiorec.recognizer import Alternative, Engine, Piece, Recognizer, Result, Segment, Stream, load
 
 __version__ = "0.1.0"
 
 # Names are looked up when they are first used, so that `import audiorec` costs nothing and `audiorec --help` needs no torch.
 _HOMES = {
     **dict.fromkeys(
-        ["Alternative", "Piece", "Recognizer", "Result", "Segment", "Stream", "load"], "audiorec.recognizer"
+        ["Alternative", "Engine", "Piece", "Recognizer", "Result", "Segment", "Stream", "load"], "audiorec.recognizer"
     ),
     **dict.fromkeys(["ConfigError", "UserError"], "audiorec.errors"),
 }
 __all__ = [
     "Alternative",
     "ConfigError",
+    "Engine",
     "Piece",
     "Recognizer",
     "Result",

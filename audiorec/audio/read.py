@@ -1,4 +1,4 @@
-"""Audio files in and out as mono float32 in [-1, 1], whole or in blocks; one resampler for files and live audio."""
+"""Audio files in and out as mono float32 in [-1, 1], whole or in blocks."""
 
 import logging
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
-from audiorec.audio.file import RATES, PathLike, Source, open_audio, reason
+from audiorec.audio.file import PathLike, Source, open_audio, reason
+from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 from audiorec.files import replacing
 
@@ -87,30 +87,6 @@ def read(
         pieces.append(resampler.push(samples))
     assert resampler is not None  # a file without samples is refused
     return np.concatenate([*pieces, resampler.flush()]), to_rate
-
-
-class Resampler:
-    """Resample a stream of samples (T,), T ≥ 0 each time: any split of the input gives the same output, bit for bit.
-
-    n samples in give n · to_rate / from_rate out, rounded, once flushed; the same samples where the rates agree.
-    Raises UserError for a rate outside RATES.
-    """
-
-    def __init__(self, from_rate: int, to_rate: int):
-        for rate in (from_rate, to_rate):
-            if not RATES[0] <= rate <= RATES[1]:
-                raise UserError(f"sample rate {rate} Hz: must lie between {RATES[0]} and {RATES[1]} Hz")
-        self._stream = None if from_rate == to_rate else soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take the next samples and return those that are ready, float32 (U,)."""
-        samples = np.array(samples, np.float32)  # a copy: whoever records may use his buffer again
-        return samples if self._stream is None else self._stream.resample_chunk(samples)
-
-    def flush(self) -> np.ndarray:
-        """Return the samples still held back, float32 (U,). The stream is over."""
-        nothing = np.zeros(0, np.float32)
-        return nothing if self._stream is None else self._stream.resample_chunk(nothing, last=True)
 
 
 def write(path: PathLike, samples: np.ndarray, sample_rate: int) -> None:

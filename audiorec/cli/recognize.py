@@ -78,17 +78,20 @@ def transcribe(
     head: Head = None,
     latency_ms: Latency = None,
     device: Device = "cpu",
+    accept_truncated: Annotated[
+        bool, typer.Option("--accept-truncated", help="Take a file that is cut short as far as it goes.")
+    ] = False,
     search: dict[str, Any],
 ) -> None:
     """Print the words of recordings, a line each. A file that cannot be read is named, the others are transcribed."""
     recognizer = _load(model, device, head, search, latency_ms)
     if len(files) == 1:
-        print(recognizer.transcribe(files[0]).text)
+        print(recognizer.transcribe(files[0], accept_truncated=accept_truncated).text)
         return
     failed = 0
     for file in _with_bar(files):
         try:
-            print(f"{file}\t{recognizer.transcribe(file).text}", flush=True)
+            print(f"{file}\t{recognizer.transcribe(file, accept_truncated=accept_truncated).text}", flush=True)
         except UserError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr, flush=True)

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from torch import Tensor
 
-from audiorec.audio.read import Resampler, blocks, check
+from audiorec.audio.read import blocks, check
+from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 
 Samples = np.ndarray | Tensor
@@ -24,7 +25,9 @@ def to_array(samples: Samples, what: str) -> np.ndarray:
     return check(samples, what)
 
 
-def pieces(audio: Any, sample_rate: int | None, model_rate: int) -> Iterator[tuple[np.ndarray, int]]:
+def pieces(
+    audio: Any, sample_rate: int | None, model_rate: int, accept_truncated: bool = False
+) -> Iterator[tuple[np.ndarray, int]]:
     """(samples (T,), their rate in Hz) of an ``Audio``, in order: a file in blocks, an array or tensor whole.
 
     Arrays are at ``sample_rate``, else at ``model_rate``; a pair (rate, array) or (array, rate) brings its own.
@@ -32,8 +35,10 @@ def pieces(audio: Any, sample_rate: int | None, model_rate: int) -> Iterator[tup
     if isinstance(audio, str | os.PathLike) or hasattr(audio, "read"):
         if sample_rate is not None:
             raise UserError("transcribe: a file has a sample rate of its own; leave sample_rate out")
-        yield from blocks(audio)
+        yield from blocks(audio, accept_truncated=accept_truncated)
         return
+    if accept_truncated:
+        raise UserError("transcribe: accept_truncated is for files; an array is as long as it is")
     if isinstance(audio, bytes | bytearray | memoryview):
         raise UserError(
             "transcribe: bytes do not name their type; give a file's content as io.BytesIO(data), 16-bit PCM as "

@@ -77,19 +77,22 @@ class Recognizer:
         return Stream(self, rate)
 
     @overload
-    def transcribe(self, audio: Audio, sample_rate: int | None = None) -> Result: ...
+    def transcribe(self, audio: Audio, sample_rate: int | None = None, accept_truncated: bool = False) -> Result: ...
     @overload
-    def transcribe(self, audio: list[Audio], sample_rate: int | None = None) -> list[Result]: ...
-    def transcribe(self, audio: Any, sample_rate: int | None = None) -> Any:
+    def transcribe(
+        self, audio: list[Audio], sample_rate: int | None = None, accept_truncated: bool = False
+    ) -> list[Result]: ...
+    def transcribe(self, audio: Any, sample_rate: int | None = None, accept_truncated: bool = False) -> Any:
         """The words of one recording, or of each in a list.
 
         A recording is a path, a file opened for reading bytes (also ``io.BytesIO``), an array or tensor (T,) at
         ``sample_rate`` Hz (the model's own unless given), or a pair (rate, array). A file is read, and any audio stepped, in
-        long pieces, so that hours take no more memory than a minute. Raises UserError for audio that cannot be used.
+        long pieces, so that hours take no more memory than a minute. A file that is cut short is refused, or with
+        ``accept_truncated`` taken as far as it goes. Raises UserError for audio that cannot be used.
         """
         if isinstance(audio, list | tuple) and not is_pair(audio):
-            return [self.transcribe(one, sample_rate) for one in audio]
-        source = pieces(audio, sample_rate, self.sample_rate)
+            return [self.transcribe(one, sample_rate, accept_truncated) for one in audio]
+        source = pieces(audio, sample_rate, self.sample_rate, accept_truncated)
         if not self.model.streams:
             return self.transcribe_batch([whole(source, self.sample_rate)])[0]
         stream = None

@@ -13,48 +13,46 @@ from audiorec.search.tokens import Hypothesis, Tokens, without_blank
 from audiorec.streaming import State, map_state, valid
 from audiorec.text import BLANK
 
-MULTIPLIER = 0x5851F42D4C957F2D  # Knuth's, of MMIX
+MULTIPLIER = 0x5851F42D4C957F2D  # of the hash: Knuth's multiplier for MMIX
 
 
 @dataclass
 class Expansion:
-    """Scores after one more frame of K hypotheses: as they are; with each of N tokens; i with the last token of j."""
+    """Log-scores of K hypotheses after one more frame."""
 
-    stay: Tensor  # (B, K)
-    tokens: Tensor  # (B, K, N)
-    extended: Tensor  # (B, K, N)
-    joined: Tensor  # (B, K, K)
+    stay: Tensor  # (B, K): without a new token
+    tokens: Tensor  # (B, K, N): the tokens that are tried after each
+    extended: Tensor  # (B, K, N): with each of these tokens
+    joined: Tensor  # (B, K, K): hypothesis i with the last token of hypothesis j, which may make it equal to j
 
 
 @dataclass
 class Choice:
-    """The K best after a frame, best first: ``source`` (B, K) as it was, where ``stays``, or with ``token`` added.
+    """The K best hypotheses after a frame, best first."""
 
-    ``arriving`` (B, K) is what the old hypotheses were given by others that grew into them; ``best`` (B, 1) is taken off
-    every score, so that no stream is too long for float32.
-    """
-
-    source: Tensor
-    stays: Tensor
-    token: Tensor
-    score: Tensor
-    arriving: Tensor
-    best: Tensor
-    alive: Tensor
+    source: Tensor  # (B, K): the old hypothesis that each comes from
+    stays: Tensor  # (B, K): whether it has no new token
+    token: Tensor  # (B, K): its last token
+    score: Tensor  # (B, K)
+    arriving: Tensor  # (B, K): log-probability that old hypotheses receive from others that became equal to them
+    best: Tensor  # (B, 1): subtracted from every score, so that scores of long streams stay exact in float32
+    alive: Tensor  # (B, K)
 
 
 class BeamSearch(ABC):
-    """Frames in, tokens out; ``beam`` hypotheses, which hold up to ``window`` tokens that are not committed yet.
+    """Frames in, tokens out; ``beam`` hypotheses, each with up to ``window`` tokens that are not committed yet.
 
-    One symbol a frame can be added to a hypothesis, so two hypotheses become equal only where one is the other and its last
-    token: a comparison of hashes, of a history and of the history without its last token, finds them all. Of two that are
-    merged, the likelier tells the times. ``automata`` (n-grams, hotwords) score each token given the history. A hypothesis
-    tries the ``4 · beam`` tokens that the model finds likeliest. Without automata ``beam`` are enough: of the
-    hypotheses that grow from one, each is at least as likely as its last token makes it, so the others cannot be among the best.
+    Merging: a frame adds at most one token to a hypothesis. So hypothesis a becomes equal to b only if b is a plus one token.
+    Each hypothesis keeps the hash of its tokens and the hash of its tokens without the last one (its parent): if the hash of a
+    is the parent of b, a with b's last token is b, and their probabilities are added. The times are those of the likelier one.
+
+    Pruning: ``automata`` (n-grams, hotwords) score each token after its history. Each hypothesis tries the ``4 · beam`` tokens
+    with the highest probability. Without automata ``beam`` tokens are enough: the tokens after them score lower than these
+    ``beam``, and only ``beam`` hypotheses are kept.
 
     State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
-    ``automata`` (B, K, F), their states; ``last``, ``hash``, ``parent`` (B, K); ``history``; ``own``, the subclass's;
-    ``frame`` (B,); ``margin`` (B,), by how much the best hypothesis is the best.
+    ``automata`` (B, K, F), their states; ``last`` (B, K), the last token; ``hash`` and ``parent`` (B, K); ``history``; ``own``,
+    the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between the two best scores.
     """
 
     def __init__(self, beam: int = 4, window: int = 64, automata: Sequence[Automaton] = ()):
@@ -173,27 +171,27 @@ class BeamSearch(ABC):
 
         child = (state["hash"][..., None] == state["parent"][:, None]) & (score > -torch.inf)[:, None]
         arriving, parent = joined.masked_fill(~child, -torch.inf).max(1)
-        there = (child[..., None] & (tokens[:, :, None] == last[:, None, :, None])).any(2)
-        extended = extended.masked_fill(there, -torch.inf)
+        exists = (child[..., None] & (tokens[:, :, None] == last[:, None, :, None])).any(2)  # it is merged instead
+        extended = extended.masked_fill(exists, -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
         best, index = torch.cat([stay, extended.flatten(1)], 1).topk(beam)
         stays, slot = index < beam, (index - beam).clamp(min=0)
         source = torch.where(stays, index, slot // tokens.shape[-1])
         token = torch.where(stays, last.gather(1, source), tokens.flatten(1).gather(1, slot))
 
-        came = stays & (arriving > expansion.stay).gather(1, source)
-        origin = torch.where(came, parent.gather(1, source), source)
+        merged = stays & (arriving > expansion.stay).gather(1, source)  # the other one is likelier and tells the times
+        origin = torch.where(merged, parent.gather(1, source), source)
         at = state["frame"][:, None].expand_as(token)
-        growth = Growth(origin, ~stays | came, token, at, _confidence(log_probs, origin, token))
+        growth = Growth(origin, ~stays | merged, token, at, _confidence(log_probs, origin, token))
         history, committed, alive = self.history.advance(state["history"], growth, best > -torch.inf)
 
         hashes = state["hash"].gather(1, source)
         longer = (hashes + token) * MULTIPLIER
         choice = Choice(source, stays, token, best, arriving, best[:, :1], alive)
         if self.automata:
-            here = automata.gather(1, source[..., None].expand_as(automata))
-            there = torch.stack([target.gather(1, slot) for target in moved], -1)
-            automata = torch.where(stays[..., None], here, there)
+            unmoved = automata.gather(1, source[..., None].expand_as(automata))
+            advanced = torch.stack([target.gather(1, slot) for target in moved], -1)
+            automata = torch.where(stays[..., None], unmoved, advanced)
             bonus = bonus.gather(1, source) + torch.where(stays, 0, gained.flatten(1).gather(1, slot))
             bonus = bonus - bonus[:, :1]
         return {
@@ -220,7 +218,7 @@ def _where(rows: Tensor, new: State, old: State) -> State:
 
 
 def _confidence(log_probs: Tensor, origin: Tensor, token: Tensor) -> Tensor:
-    """(B, K): how sure the model is of ``token`` at this frame, given the history ``origin``."""
+    """(B, K): the log-probability of ``token`` at this frame, among all but the blank, after the history ``origin``."""
     row = torch.arange(len(token), device=token.device)[:, None]
-    given = origin if log_probs.shape[1] > 1 else torch.zeros_like(origin)
-    return without_blank(log_probs[row, given, token], log_probs[row, given, BLANK])
+    history = origin if log_probs.shape[1] > 1 else torch.zeros_like(origin)  # CTC has one distribution for all
+    return without_blank(log_probs[row, history, token], log_probs[row, history, BLANK])

@@ -67,7 +67,7 @@ class TransducerGreedySearch(GreedySearch):
         while len(rows := (at < lengths).nonzero()[:, 0]):
             here = at[rows]
             left = lengths[rows] - here
-            ahead = torch.arange(min(self.block, int(left.max())), device=x.device)
+            ahead = torch.arange(min(self.block, time), device=x.device)
             look = here[:, None] + ahead
             seen = frames[rows[:, None] * time + look.clamp(max=time - 1)]
             logits = self.joiner(seen, grown["read"][rows, None]).float()
@@ -87,10 +87,11 @@ class TransducerGreedySearch(GreedySearch):
             move = torch.where(many >= self.max_symbols, move.clamp(min=1), move)
             at[rows] = here + move
             count[rows] = torch.where(move == 0, many, 0)
-            if emits.any():
-                who, symbol = rows[emits], symbol[emits]
-                emitted.append(torch.stack([who, symbol, (state["frame"][rows] + here)[emits]]))
-                sure.append(self._confidence(logits[emits, last[emits]], symbol))
+            if len(who := emits.nonzero()[:, 0]):  # a turn waits for the device here and at its rows, nowhere else
+                frame = (state["frame"][rows] + here)[who]
+                sure.append(self._confidence(logits[who, last[who]], symbol[who]))
+                who, symbol = rows[who], symbol[who]
+                emitted.append(torch.stack([who, symbol, frame]))
                 after = self.predictor.step(symbol, take(grown["predictor"], who))
                 grown = put(grown, who, histories(self.predictor, self.joiner, after))
         return Tokens.of(*torch.cat(emitted, 1), torch.cat(sure), batch), {

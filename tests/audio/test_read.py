@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from audiorec.audio import read as module
-from audiorec.audio.read import Resampler, blocks, check, header, read, write
+from audiorec.audio.read import blocks, check, header, read, write
+from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 
 RECORDINGS = Path(__file__).parents[2] / "egs" / "digits" / "recordings"
@@ -71,26 +72,6 @@ def test_channels_are_averaged_and_resampled(tmp_path, rate):
     expected = sum(np.sin(2 * np.pi * hertz * seconds) for hertz in (300.0, 700.0, 1100.0)) / 3
     assert to_rate == 16000 and samples.shape == expected.shape
     assert np.abs(samples - expected)[2000:-2000].max() < 1e-3
-
-
-@pytest.mark.parametrize(("from_rate", "to_rate"), [(8000, 16000), (44100, 16000), (48000, 16000), (16000, 16000)])
-def test_resampling_does_not_depend_on_the_split(from_rate, to_rate):
-    random = np.random.default_rng(from_rate)
-    samples = tone(3.21, from_rate)
-
-    def resample(pieces: list[np.ndarray]) -> np.ndarray:
-        resampler = Resampler(from_rate, to_rate)
-        return np.concatenate([*map(resampler.push, pieces), resampler.flush()])
-
-    whole = resample([samples])
-    assert abs(len(whole) - len(samples) * to_rate / from_rate) <= 1
-    if from_rate == to_rate:
-        assert np.array_equal(whole, samples)
-    for number in (1, 7, 300, 5000):  # 5000 pieces of some 30 samples, not a few of them empty
-        cuts = np.sort(random.integers(0, len(samples) + 1, number))
-        assert np.array_equal(resample(np.split(samples, [0, *cuts, len(samples)])), whole)
-    single = resample(list(samples[:2000, None]))
-    assert np.array_equal(single, resample([samples[:2000]]))
 
 
 def test_a_file_is_resampled_as_a_live_stream_is():

@@ -77,6 +77,15 @@ def test_what_cannot_be_used_is_one_line_with_the_mend(recognizer, wav, samples,
         assert "\n" not in str(error.value)
 
 
+def test_a_file_that_is_cut_short_is_refused_or_taken_as_far_as_it_goes(recognizer, wav, tmp_path):
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(wav.read_bytes()[:-2000])
+    with pytest.raises(UserError, match="accept_truncated"):
+        recognizer.transcribe(cut)
+    whole, part = recognizer.transcribe(wav).tokens, recognizer.transcribe(cut, accept_truncated=True).tokens
+    assert part[: len(part) // 2] == whole[: len(part) // 2] and len(part) <= len(whole)
+
+
 def test_a_stream_is_a_context(recognizer, samples):
     with recognizer.stream() as stream:
         stream.accept(samples)

@@ -8,7 +8,7 @@ import torch
 import audiorec
 from audiorec.errors import UserError
 from audiorec.models import find_device, load_model
-from audiorec.recognizer import Recognizer, recognizer, stream
+from audiorec.recognizer import Recognizer, recognizer, runner
 from tests.conftest import make_model
 
 
@@ -58,7 +58,7 @@ def test_steps_and_searches_run_in_full_precision(model_dir, speech, monkeypatch
         def __exit__(self, *_):
             precise[0] -= 1
 
-    for module in (recognizer, stream):
+    for module in (recognizer, runner):
         monkeypatch.setattr(module, "full_precision", Precisely)
     made = audiorec.load(model_dir)
     made.model.features.register_forward_hook(lambda *_: inside.append(precise[0]))

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -98,6 +99,38 @@ def test_errors_are_one_clear_line(recognizer, model_dir, tmp_path):
         with pytest.raises(UserError, match=f"(?i){message}") as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_a_second_thread_is_refused_and_nothing_is_lost(recognizer, speech, monkeypatch):
+    stream, refused = recognizer.stream(), []
+    step = recognizer.model.step
+
+    def while_another_calls(*arguments):
+        def call():
+            for use in (lambda: stream.accept(speech[:100]), stream.partial, stream.finish):
+                with pytest.raises(UserError, match="another thread uses it") as error:
+                    use()
+                refused.append(error)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return step(*arguments)
+
+    monkeypatch.setattr(recognizer.model, "step", while_another_calls)
+    stream.accept(speech[:16000])
+    monkeypatch.undo()
+    assert len(refused) >= 3
+    assert stream.finish().segments == recognizer.transcribe(speech[:16000]).segments
+
+
+def test_samples_that_are_refused_leave_the_stream_as_it_was(recognizer, speech):
+    stream = recognizer.stream()
+    for start in range(0, 16000, 1000):
+        stream.accept(speech[start : start + 1000])
+        with pytest.raises(UserError, match="sample 1 is nan"):
+            stream.accept(np.array([0.1, np.nan], np.float32))
+    assert stream.finish().segments == recognizer.transcribe(speech[:16000]).segments
 
 
 def test_long_audio_takes_no_more_memory(recognizer, speech, tmp_path):
