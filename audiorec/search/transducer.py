@@ -135,18 +135,6 @@ class TdtGreedySearch(TransducerGreedySearch):
         super().__init__(predictor, joiner, max_symbols, block=1)  # most frames ahead would be passed over
         self.durations = tuple(durations)
 
-    def _blanks(self, frames: Tensor, state: State) -> State | None:
-        """The state after these projected frames of whole rows if all of them are blanks, as most are in a live stream."""
-        symbols, _, gaps = self._decide(self.joiner(frames, state["read"][:, None]).float())
-        if symbols.any():
-            return None
-        return {
-            **state,
-            "frame": state["frame"] + frames.shape[1],
-            "decisions": state["decisions"] + frames.shape[1],
-            "margin": torch.minimum(state["margin"], gaps.amin(1)),
-        }
-
     def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         durations = torch.tensor(self.durations, device=logits.device)
         symbol, _, gap = super()._decide(logits[..., : -len(durations)])

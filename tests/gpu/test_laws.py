@@ -7,10 +7,8 @@ import pytest
 import torch
 from audiorec_kernels import full_precision
 
-try:
-    from audiorec.testing import LAWS, Case
-except ImportError:
-    from ..contract.laws import LAWS, Case
+from audiorec.testing import LAWS, Case
+
 from ..contract.modules import MODULES
 from ..device import DEVICE
 
