@@ -36,13 +36,18 @@ def backend(name: str | None = None) -> dict[str, str] | _Restore:
     """
     global _forced
     if name is None:
-        return {device: _order(device)[0] for device in ("cpu", "cuda")}
+        return {device: serving(device) for device in ("cpu", "cuda")}
     if name not in _NAMES:
         raise ValueError(f"backend: the name must be one of {', '.join(_NAMES)}, got {name!r}")
     if name == "native" and native.LIBRARY is None:
         raise ValueError(f"backend: native cannot serve: {native.ABSENT}")
     before, _forced = _forced, name
     return _Restore(before)
+
+
+def serving(device: str) -> str:
+    """The backend that is tried first on "cpu" or "cuda"."""
+    return _order(device)[0]
 
 
 def choose(family: str, function: str, x: Tensor) -> Callable:

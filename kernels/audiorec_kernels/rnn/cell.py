@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from audiorec_kernels import native
-from audiorec_kernels.backends import backend
+from audiorec_kernels.backends import serving
 from audiorec_kernels.native import kernel, threads
 
 _lstm = kernel("lstm_cell", sizes=2, tensors=5)
@@ -39,5 +39,5 @@ def _serves(*tensors: Tensor) -> bool:
         native.LIBRARY is not None
         and not torch.is_grad_enabled()
         and all(x.dtype is torch.float32 and x.is_cpu and x.is_contiguous() for x in tensors)
-        and backend()["cpu"] == "native"
+        and serving("cpu") == "native"
     )
