@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from audiorec.audio.levels import Levels
 from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.folder import whole_folder
 from audiorec.progress import progress
-from audiorec.search import WordTimes
 from audiorec.text import words
+from audiorec.transcript import WordTimes
 
 
 @torch.inference_mode()
@@ -29,7 +30,7 @@ def align(
 
     Writes ``tokens.ctm``, ``words.ctm`` and ``align.json``, all or nothing, and returns the content of ``align.json``: under
     ``left_out`` the utterances without an alignment and why, under ``scores`` the log-probability per frame of the others.
-    A token lies in the frames that the head gives to it, a word where ``audiorec.search.times`` finds it, as in recognition.
+    A token lies in the frames that the head gives to it, a word where ``audiorec.transcript.times`` finds it, as in recognition.
     Raises UserError where the data or the model cannot be used, or no utterance has an alignment.
     """
     from audiorec.models import delay_name, load_model, read_delays
@@ -67,7 +68,7 @@ def align(
                     ends = [start + model.frame_seconds for start in starts]
                 spelled = words(tokenizer, ids[utterance])
                 emissions = [(starts[word.start], ends[word.end - 1]) for word in spelled]
-                times = WordTimes(model.sample_rate, delay, samples[i])(emissions)
+                times = WordTimes(Levels(model.sample_rate, samples[i]), delay)(emissions)
                 for word, (start, end) in zip(spelled, times, strict=True):
                     lines["words.ctm"].append(ctm_line(utterance, start, end, word.text))
             advance(len(names))

@@ -16,7 +16,8 @@ from audiorec.search import SearchConfig
 from audiorec.streaming import state_bytes
 
 if TYPE_CHECKING:
-    from audiorec.recognizer import Recognizer, Result
+    from audiorec.recognizer import Recognizer
+    from audiorec.transcript import Result
 
 BATCH_SECONDS = 120.0
 TIE = 1e-4  # rounding may decide between two scores of a frame that are closer than this

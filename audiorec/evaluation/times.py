@@ -12,8 +12,8 @@ from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.ctm import TimedWord
 from audiorec.evaluation.decode import batches
-from audiorec.search import Delay
 from audiorec.text import Normalizer
+from audiorec.transcript import Delay
 
 if TYPE_CHECKING:
     from audiorec.recognizer import Recognizer

@@ -9,7 +9,7 @@ from typing import Literal
 from audiorec.config import Config, dump_yaml, parse, read_yaml
 from audiorec.files import write_text
 from audiorec.models.directory import find_model
-from audiorec.search import Delay
+from audiorec.transcript import Delay
 
 TIMES = "times.yaml"
 

@@ -1,8 +1,6 @@
-"""Recognition: ``load`` a model, ``transcribe`` recordings, ``stream`` live audio."""
+"""Recognition with torch: ``load`` a model, ``transcribe`` recordings, ``stream`` live audio."""
 
-from audiorec.recognizer.engine import Engine
 from audiorec.recognizer.recognizer import Recognizer, load
-from audiorec.recognizer.result import Alternative, Piece, Result, Segment
-from audiorec.recognizer.stream import Stream
+from audiorec.recognizer.runner import Runner
 
-__all__ = ["Alternative", "Engine", "Piece", "Recognizer", "Result", "Segment", "Stream", "load"]
+__all__ = ["Recognizer", "Runner", "load"]

@@ -10,30 +10,24 @@ import numpy as np
 import torch
 from audiorec_kernels.precision import full_precision
 
+from audiorec.audio.levels import Levels
 from audiorec.config import parse
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
+from audiorec.live import Stream
+from audiorec.live.inputs import Audio, is_pair, pieces, to_array, whole
 from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
-from audiorec.recognizer.inputs import Audio, is_pair, pieces, to_array, whole
-from audiorec.recognizer.result import Result, alternatives, make_segment
-from audiorec.recognizer.stream import Stream
-from audiorec.search import (
-    GREEDY,
-    Automaton,
-    Delay,
-    Hypothesis,
-    Search,
-    SearchConfig,
-    WordTimes,
-    build_automata,
-    decode,
-)
-from audiorec.text import Tokenizer
+from audiorec.recognizer.runner import Runner
+from audiorec.search import GREEDY, Automaton, Search, SearchConfig, build_automata, conclude, search_parts
+from audiorec.text import Tokenizer, begins_word
+from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Result, Transcript
+from audiorec.transcript.result import join
 
 
 class Recognizer:
     """A model with its tokeniser. Offline and live use give the same words (docs/design.md, section 2).
 
     It shares the weights of ``model``, which itself stays in its mode and type; weights of other types are copied to float32.
+    ``endpoint`` says where a segment of speech ends, in recordings as in streams; None: all is one segment.
     """
 
     def __init__(
@@ -44,6 +38,7 @@ class Recognizer:
         search: SearchConfig = GREEDY,
         automata: Sequence[Automaton] = (),
         delays: Mapping[str, Delay] = MappingProxyType({}),
+        endpoint: EndpointConfig | None = ENDPOINT,
     ):
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
         single = all(dtype == torch.float32 for dtype in floats)
@@ -55,26 +50,39 @@ class Recognizer:
         self.automata = tuple(automaton.to(self.device) for automaton in automata)
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
-        self.search()  # what the head does not offer is an error here already
+        self.endpoint = endpoint
+        if not self.search().segments:  # what the head does not offer is an error here already
+            if endpoint is not None and endpoint is not ENDPOINT:
+                raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
+            self.endpoint = None
 
     @property
     def sample_rate(self) -> int:
         """The rate of the model's features, Hz; other rates are resampled."""
         return self.model.sample_rate
 
+    @property
+    def frame_seconds(self) -> float:
+        """The length of an output frame of the model."""
+        return self.model.frame_seconds
+
     def search(self) -> Search:
         return self.model.search(self.head, self.search_config, self.automata)
 
-    def stream(self, sample_rate: int | None = None) -> Stream:
-        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given)."""
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate < 1:
-            raise UserError(f"stream: sample_rate must be positive, got {rate}")
+    def runner(self, slots: int) -> Runner:
+        """What computes the words of up to ``slots`` streams. Raises UserError where the model cannot stream."""
         if not self.model.streams:
             raise UserError(
                 "stream: this model sees whole utterances and cannot stream; choose a latency, or transcribe"
             )
-        return Stream(self, rate)
+        return Runner(self.model, self.search(), slots, self.device)
+
+    def stream(self, sample_rate: int | None = None, segments_only: bool = False) -> Stream:
+        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given); ``segments_only`` as in `Session`."""
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if rate < 1:
+            raise UserError(f"stream: sample_rate must be positive, got {rate}")
+        return Stream(self, rate, segments_only)
 
     @overload
     def transcribe(self, audio: Audio, sample_rate: int | None = None, accept_truncated: bool = False) -> Result: ...
@@ -108,32 +116,33 @@ class Recognizer:
         Raises UserError where the model was not trained for it.
         """
         view = self.model.at_latency(ms)
-        return Recognizer(view, self.tokenizer, self.head, self.search_config, self.automata, self.delays)
-
-    def word_times(self, samples: np.ndarray | None = None) -> WordTimes:
-        """Begin and end of words in audio at the model's rate, of which these are the first samples (T,)."""
-        return WordTimes(self.sample_rate, self.delay, samples)
-
-    def result(
-        self, best: Hypothesis, word_times: WordTimes, margin: float, nbest: Sequence[Hypothesis] = ()
-    ) -> Result:
-        """The hypotheses of a search as text with times."""
-        segment = make_segment(self.tokenizer, best, self.model.frame_seconds, word_times)
-        return Result([segment] if segment.text else [], margin, alternatives(self.tokenizer, nbest))
+        return Recognizer(
+            view, self.tokenizer, self.head, self.search_config, self.automata, self.delays, self.endpoint
+        )
 
     @torch.inference_mode()
     def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
         lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
-        times = []
+        search, levels, begins = self.search(), [], begins_word(self.tokenizer)
         for row, utterance in zip(samples, utterances, strict=True):
             utterance = to_array(utterance, "utterance")
             row[: len(utterance)] = torch.from_numpy(utterance)
-            times.append(self.word_times(utterance))
+            levels.append(Levels(self.sample_rate, utterance))
+        endpointers = [Endpointer(self.endpoint, self.frame_seconds, one, begins) for one in levels]
         with full_precision(samples):
-            decoded = decode(self.search(), *self.model(samples, lengths))
-        return [self.result(one.best, at, one.margin, one.nbest) for one, at in zip(decoded, times, strict=True)]
+            x, lengths = self.model(samples, lengths)
+            state = search.initial_state(len(x), self.device)
+            parts, state = search_parts(search, x, lengths.tolist(), state, endpointers)
+            endings = conclude(search, state)
+        results = []
+        for one, said, ending in zip(levels, parts, endings, strict=True):
+            transcript = Transcript(self.tokenizer, self.frame_seconds, one, self.delay)
+            segments = transcript.hear(said)
+            nbest = transcript.alternatives(join(segments), ending.nbest)
+            results.append(Result(segments + transcript.close(ending.best), ending.margin, nbest))
+        return results
 
 
 def load(
@@ -141,16 +150,19 @@ def load(
     device: str | torch.device = "cpu",
     head: str | None = None,
     search: SearchConfig | Mapping[str, Any] = GREEDY,
+    endpoint: EndpointConfig | Mapping[str, Any] | None = ENDPOINT,
 ) -> Recognizer:
     """The recogniser of a model directory or of a run (``exp/…``). Raises UserError naming what is wrong with it.
 
     ``device`` is cpu, cuda, cuda:1, mps or auto. ``search`` is a SearchConfig or its keys: ``{"kind": "beam", "beam": 4,
-    "lm": "digits.arpa", "hotwords": ["one two"]}``.
+    "lm": "digits.arpa", "hotwords": ["one two"]}``. ``endpoint`` is an EndpointConfig or its keys, which say where segments of
+    speech end, or None for no segments.
     """
     search = parse(SearchConfig, search, prefix="search")
+    endpoint = None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
     device = find_device(device)
     model, tokenizer, config = load_model(path)
     if head is not None and head not in config.heads:
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
     automata = build_automata(search, tokenizer, config.tokenizer.normalize)
-    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path))
+    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path), endpoint)

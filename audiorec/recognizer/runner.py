@@ -8,16 +8,20 @@ from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
 from audiorec.errors import UserError
-from audiorec.search import Decoded, Hypothesis, Search, conclude
+from audiorec.search import Search, conclude, search_parts
 from audiorec.streaming import State, StreamingModule, map_state, state_bytes, take
+from audiorec.transcript import Ending, Endpointer, Hypothesis, Part
+
+Parts = list[list[Part]]  # of each row
 
 
 class Runner:
     """Steps the streams of up to ``slots`` slots, any of them in one batch. To be used by one thread at a time.
 
     A stream takes a slot by ``begin`` and gives it back by ``finish`` or ``free``. All streams are of whole rows: the first
-    samples are ``model.first_feed`` and any number of periods, all later ones whole periods, and only the last are any number.
-    So every slot's state has the same shapes, and those that step need no padding.
+    samples are ``first_feed`` and any number of periods, all later ones whole periods, and only the last are any number.
+    So every slot's state has the same shapes, and those that step need no padding. The host's part of a stream is an
+    ``Endpointer``, which says at which frame a segment ends; what comes back are the parts of segments.
     """
 
     def __init__(self, model: StreamingModule, search: Search, slots: int, device: torch.device | str = "cpu"):
@@ -25,17 +29,27 @@ class Runner:
         self.search = search
         self.slots = slots
         self.device = torch.device(device)
+        self.first_feed, self.period = model.first_feed, model.period
         self._free = list(reversed(range(slots)))
         self._state: State | None = None  # its shapes are those of the first stream that begins
+
+    @property
+    def revises(self) -> bool:
+        """Whether ``partial`` may hold tokens that are not committed."""
+        return self.search.revises
 
     @property
     def state_bytes(self) -> int:
         """Bytes of all slots; 0 before the first stream began."""
         return 0 if self._state is None else self.slots * state_bytes(self._state)
 
+    def feed_for(self, samples: int) -> int:
+        """The least number of samples, the first feed and whole periods, after which all frames of ``samples`` are out."""
+        return self.first_feed + max(0, -(-samples // self.period) - 1) * self.period
+
     @torch.inference_mode()
-    def begin(self, samples: np.ndarray) -> tuple[list[int], list[Hypothesis]]:
-        """Slots for N new streams, and the tokens that their first samples (N, first_feed + k · period) commit.
+    def begin(self, samples: np.ndarray, rows: Sequence[Endpointer]) -> tuple[list[int], Parts]:
+        """Slots for N new streams, and what their first samples (N, first_feed + k · period) commit.
 
         Raises UserError where fewer than N slots are free.
         """
@@ -43,40 +57,51 @@ class Runner:
             raise UserError(
                 f"runner: {len(samples)} streams begin, and {len(self._free)} of {self.slots} slots are free"
             )
-        hypotheses, state = self._advance(samples, self._initial(len(samples)))
+        parts, state = self._advance(samples, self._initial(len(samples)), rows)
         slots = [self._free.pop() for _ in samples]
         self._store(slots, state)
-        return slots, hypotheses
+        return slots, parts
 
     @torch.inference_mode()
-    def step(self, slots: Sequence[int], samples: np.ndarray) -> list[Hypothesis]:
-        """The tokens that the next samples (N, k · period) of these N slots commit."""
-        hypotheses, state = self._advance(samples, self._load(slots))
+    def step(self, slots: Sequence[int], samples: np.ndarray, rows: Sequence[Endpointer]) -> Parts:
+        """What the next samples (N, k · period) of these N slots commit."""
+        parts, state = self._advance(samples, self._load(slots), rows)
         self._store(slots, state)
-        return hypotheses
+        return parts
 
     @torch.inference_mode()
-    def partial(self, slot: int) -> tuple[Hypothesis, float]:
-        """The slot's tokens that are not committed yet, and the margin so far."""
-        state = self._load([slot])["search"]
-        return self.search.partial(state).hypothesis(0), float(state["margin"][0])
+    def partial(self, slot: int) -> Hypothesis:
+        """The slot's tokens that are not committed yet."""
+        return self.search.partial(self._load([slot])["search"]).hypothesis(0)
 
     @torch.inference_mode()
-    def finish(self, slot: int | None, rest: np.ndarray, committed: Hypothesis) -> Decoded:
-        """End a stream with its last samples (T,), any number, after the tokens ``committed``; its slot is free.
+    def commit(self, slot: int, row: Endpointer) -> list[Part]:
+        """End the slot's segment at its last frame; the stream goes on."""
+        state = self._load([slot])
+        tokens, search = self.search.commit(state["search"])
+        self._store([slot], {**state, "search": search})
+        return row.end(tokens.hypothesis(0))
 
-        ``slot`` None: of a stream that never began, for it is shorter than its first feed.
+    @torch.inference_mode()
+    def finish(
+        self, slots: Sequence[int | None], rests: np.ndarray, rows: Sequence[Endpointer]
+    ) -> tuple[Parts, list[Ending]]:
+        """End N streams with their last samples (N, T), any number but the same: what these commit, and how it may go on from
+        there to the end. Their slots are free.
+
+        A slot of None is that of a stream that never began, for it is shorter than its first feed; then all are.
         """
-        state = self._initial(1) if slot is None else self._load([slot])
-        if len(rest):
-            (tokens,), state = self._advance(rest[None], state)
-            committed = committed + tokens
+        held = [slot for slot in slots if slot is not None]
+        state = self._load(held) if held else self._initial(len(slots))
+        parts: Parts = [[] for _ in slots]
+        if rests.shape[1]:
+            parts, state = self._advance(rests, state, rows)
         with full_precision(state["search"]["margin"]):
-            (tokens,), searched = self._search(self.model.flush(state["model"])[0], state["search"], 1)
-            (decoded,) = conclude(self.search, searched, [committed + tokens])
-        if slot is not None:
+            more, searched = search_parts(self.search, self.model.flush(state["model"])[0], None, state["search"], rows)
+            endings = conclude(self.search, searched)
+        for slot in held:
             self.free(slot)
-        return decoded
+        return [a + b for a, b in zip(parts, more, strict=True)], endings
 
     def free(self, slot: int) -> None:
         """The stream of this slot is over: another may take it."""
@@ -88,19 +113,12 @@ class Runner:
             "search": self.search.initial_state(streams, self.device),
         }
 
-    def _advance(self, samples: np.ndarray, state: State) -> tuple[list[Hypothesis], State]:
-        x = torch.from_numpy(samples).to(self.device)[..., None]
+    def _advance(self, samples: np.ndarray, state: State, rows: Sequence[Endpointer]) -> tuple[Parts, State]:
+        x: Tensor = torch.from_numpy(samples).to(self.device)[..., None]
         with full_precision(x):
             x, _, model = self.model.step(x, None, state["model"])
-            hypotheses, search = self._search(x, state["search"], len(samples))
-        return hypotheses, {"model": model, "search": search}
-
-    def _search(self, x: Tensor, state: State, streams: int) -> tuple[list[Hypothesis], State]:
-        if x.shape[1] == 0:
-            return [Hypothesis() for _ in range(streams)], state
-        tokens, state = self.search.step(x, None, state)
-        counts = tokens.lengths.tolist()
-        return [tokens.hypothesis(row) if count else Hypothesis() for row, count in enumerate(counts)], state
+            parts, search = search_parts(self.search, x, None, state["search"], rows)
+        return parts, {"model": model, "search": search}
 
     def _load(self, slots: Sequence[int]) -> State:
         assert self._state is not None  # a stream has begun

@@ -7,9 +7,9 @@ from audiorec.search.classify import ClassifySearch
 from audiorec.search.config import GREEDY, SearchConfig, build_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
-from audiorec.search.decode import Decoded, Search, conclude, decode
-from audiorec.search.times import Delay, WordTimes
-from audiorec.search.tokens import Hypothesis, Tokens
+from audiorec.search.decode import Search, conclude, decode
+from audiorec.search.endpoint import search_parts
+from audiorec.search.tokens import Tokens
 from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
 
@@ -21,19 +21,16 @@ __all__ = [
     "ClassifySearch",
     "CtcBeamSearch",
     "CtcGreedySearch",
-    "Decoded",
-    "Delay",
-    "Hypothesis",
     "Search",
     "SearchConfig",
     "TdtGreedySearch",
     "Tokens",
     "TransducerBeamSearch",
     "TransducerGreedySearch",
-    "WordTimes",
     "align_ctc",
     "align_transducer",
     "build_automata",
     "conclude",
     "decode",
+    "search_parts",
 ]

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from audiorec.search.automaton import Automaton
 from audiorec.search.history import Growth, History
-from audiorec.search.tokens import Hypothesis, Tokens, without_blank
+from audiorec.search.tokens import Tokens, without_blank
 from audiorec.streaming import State, map_state, valid
 from audiorec.text import BLANK
+from audiorec.transcript import Hypothesis
 
 MULTIPLIER = 0x5851F42D4C957F2D  # of the hash: Knuth's multiplier for MMIX
 
@@ -52,8 +53,12 @@ class BeamSearch(ABC):
 
     State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
     ``automata`` (B, K, F), their states; ``last`` (B, K), the last token; ``hash`` and ``parent`` (B, K); ``history``; ``own``,
-    the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between the two best scores.
+    the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest
+    one at a ``commit``.
     """
+
+    revises = True
+    segments = True
 
     def __init__(self, beam: int = 4, window: int = 64, automata: Sequence[Automaton] = ()):
         self.beam = beam
@@ -77,6 +82,10 @@ class BeamSearch(ABC):
     def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
         """The subclass's part of the state after the choice."""
 
+    def alone(self, own: State, score: Tensor) -> State:
+        """The subclass's part of the one hypothesis that is left, whose ``score`` (B, 1) counts as 0 from now on."""
+        return own
+
     @torch.no_grad()
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         ints = torch.zeros(batch_size, self.beam, dtype=torch.int64, device=device)
@@ -94,6 +103,7 @@ class BeamSearch(ABC):
             "own": self.initial_own(batch_size, device),
             "frame": ints[:, 0].clone(),
             "margin": torch.full((batch_size,), torch.inf, device=device),
+            "dropped": torch.full((batch_size,), torch.inf, device=device),
         }
 
     @torch.no_grad()
@@ -115,13 +125,33 @@ class BeamSearch(ABC):
             state = after
         ids, at, log_probs = (torch.stack(leaf, 1) for leaf in zip(*committed, strict=True))
         ordered = self._final(state).sort(1, descending=True).values
-        margin = ordered[:, 0] - ordered[:, 1] if self.beam > 1 else state["margin"]
+        margin = torch.minimum(ordered[:, 0] - ordered[:, 1], state["dropped"]) if self.beam > 1 else state["margin"]
         arrived = ids != BLANK if live is None else (ids != BLANK) & live
         return Tokens.where(arrived, ids, lambda: (at, log_probs)), {**state, "margin": margin}
 
     def partial(self, state: State) -> Tokens:
         """The best hypothesis's tokens that are not committed yet."""
         return self._tokens(state, torch.zeros_like(state["frame"]))
+
+    @torch.no_grad()
+    def commit(self, state: State) -> tuple[Tokens, State]:
+        """Commit all tokens of the best hypothesis, chosen as at the end of the stream; all others are dropped."""
+        best = self._final(state).argmax(1)
+        tokens = self._tokens(state, best)
+        rows, chosen = torch.arange(len(best), device=best.device)[:, None], best[:, None].expand(-1, self.beam)
+        kept = {name: state[name] for name in ("automata", "last", "hash", "parent", "own")}
+        kept = map_state(lambda leaf: leaf[rows, chosen], kept)
+        score = torch.full_like(state["score"], -torch.inf)
+        score[:, 0] = 0  # no other hypothesis is alive
+        return tokens, {
+            **state,
+            **kept,
+            "own": self.alone(kept["own"], state["score"].gather(1, best[:, None])),
+            "score": score,
+            "bonus": torch.zeros_like(score),
+            "history": self.history.initial_state(len(best), best.device),
+            "dropped": state["margin"],
+        }
 
     def flush(self, state: State) -> Tokens:
         """The same at the end of the stream, where n-grams score the end and hotwords take back what is incomplete."""
@@ -205,6 +235,7 @@ class BeamSearch(ABC):
             "own": self.settle(frame, state, choice),
             "frame": state["frame"] + 1,
             "margin": state["margin"],
+            "dropped": state["dropped"],
         }, committed
 
 

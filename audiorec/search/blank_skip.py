@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiorec.search.tokens import Hypothesis, Tokens
+from audiorec.search.tokens import Tokens
 from audiorec.streaming import State, valid
 from audiorec.text import BLANK
+from audiorec.transcript import Hypothesis
 
 
 class BlankSkip:
@@ -20,6 +21,7 @@ class BlankSkip:
         self.search = search
         self.scores = scores
         self.threshold = math.log(threshold)
+        self.revises, self.segments = search.revises, search.segments
 
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         return self.search.initial_state(batch_size, device)
@@ -51,6 +53,9 @@ class BlankSkip:
 
     def partial(self, state: State) -> Tokens:
         return self.search.partial(state)
+
+    def commit(self, state: State) -> tuple[Tokens, State]:
+        return self.search.commit(state)
 
     def flush(self, state: State) -> Tokens:
         return self.search.flush(state)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from audiorec.search.greedy import GreedySearch
-from audiorec.search.tokens import Hypothesis, Tokens, without_blank
+from audiorec.search.tokens import Tokens, without_blank
 from audiorec.streaming import State, StreamingModule, map_state
 from audiorec.text import BLANK
+from audiorec.transcript import Hypothesis
 
 
 class ClassifySearch(GreedySearch):
@@ -18,6 +19,9 @@ class ClassifySearch(GreedySearch):
     ``pool``, the running mean's own, and ``margin`` (B,), the gap between the two best scores as they stand: below 1e-4 a
     difference in labels is a tie, not a bug.
     """
+
+    revises = True
+    segments = False  # the label is that of the whole recording
 
     def __init__(self, pool: StreamingModule, scores: Callable[[Tensor], Tensor]):
         self.pool = pool

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
-from audiorec.streaming import State
+from audiorec.streaming import State, map_state
 from audiorec.text import BLANK
 
 
@@ -34,6 +34,11 @@ class CtcBeamSearch(BeamSearch):
     def initial_own(self, batch_size: int, device: torch.device | str) -> State:
         never = torch.full((batch_size, self.beam), -torch.inf, device=device)
         return {"blank": never.index_fill(1, torch.tensor(0, device=device), 0.0), "symbol": never}
+
+    def alone(self, own: State, score: Tensor) -> State:
+        return map_state(
+            lambda leaf: (leaf - score).index_fill(1, torch.arange(1, self.beam, device=score.device), -torch.inf), own
+        )
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         own, last, score = state["own"], state["last"], state["score"]

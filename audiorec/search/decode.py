@@ -1,18 +1,22 @@
 """``decode``: whole utterances through a search. ``conclude``: the end of streams that were searched in steps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from audiorec.search.tokens import Hypothesis, Tokens
+from audiorec.search.tokens import Tokens
 from audiorec.streaming import State
+from audiorec.transcript import Ending, Hypothesis
 
 
 class Search(Protocol):
     """What every search offers (docs/design.md, section 2)."""
+
+    revises: bool
+    """whether the best hypothesis may hold tokens that are not committed"""
+    segments: bool
+    """whether a stream may end in the middle, as it does where a segment of speech ends"""
 
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
         """The state of streams that have not begun; its ``margin`` (B,) is the gap of the two best scores."""
@@ -23,6 +27,9 @@ class Search(Protocol):
     def partial(self, state: State) -> Tokens:
         """The best hypothesis's tokens that are not committed yet."""
 
+    def commit(self, state: State) -> tuple[Tokens, State]:
+        """Commit all tokens of the best hypothesis; those that say otherwise are dropped, and the search goes on."""
+
     def flush(self, state: State) -> Tokens:
         """The tokens that the end of the stream commits."""
 
@@ -30,27 +37,12 @@ class Search(Protocol):
         """The ends that a row's committed tokens may have if its stream ends here, best first."""
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """The hypotheses of one utterance, best first. ``margin``: the gap of the two best scores, which rounding may close."""
-
-    best: Hypothesis
-    nbest: list[Hypothesis]
-    margin: float
-
-
-def decode(search: Search, x: Tensor, lengths: Tensor) -> list[Decoded]:
-    """Search whole utterances: encoder frames x (B, T, C), lengths (B,) → one result a row."""
+def decode(search: Search, x: Tensor, lengths: Tensor) -> list[tuple[Hypothesis, Ending]]:
+    """Search whole utterances: encoder frames x (B, T, C), lengths (B,) → each row's committed tokens, and how it ends."""
     tokens, state = search.step(x, lengths, search.initial_state(len(x), x.device))
-    return conclude(search, state, [tokens.hypothesis(row) for row in range(len(x))])
+    return list(zip([tokens.hypothesis(row) for row in range(len(x))], conclude(search, state), strict=True))
 
 
-def conclude(search: Search, state: State, committed: Sequence[Hypothesis]) -> list[Decoded]:
-    """End the streams whose steps committed these tokens, one hypothesis a row, and arrived at ``state``."""
-    last, margins = search.flush(state), state["margin"].tolist()
-    return [
-        Decoded(
-            before + last.hypothesis(row), [before + end for end in search.hypotheses(state, row)], float(margins[row])
-        )
-        for row, before in enumerate(committed)
-    ]
+def conclude(search: Search, state: State) -> list[Ending]:
+    """End the streams that arrived at ``state``: what may follow their committed tokens, one a row."""
+    return [Ending(search.hypotheses(state, row), margin) for row, margin in enumerate(state["margin"].tolist())]

@@ -1,31 +1,12 @@
 """What searches give: ragged rows of tokens with the frame each was emitted at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass
-class Hypothesis:
-    """One row's tokens as lists, and the score of the whole relative to the best one's, a natural logarithm."""
-
-    ids: list[int] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    score: float = 0.0
-
-    def extend(self, later: "Hypothesis") -> None:
-        """Say ``later`` too."""
-        self.ids += later.ids
-        self.frames += later.frames
-        self.log_probs += later.log_probs
-
-    def __add__(self, later: "Hypothesis") -> "Hypothesis":
-        return Hypothesis(
-            self.ids + later.ids, self.frames + later.frames, self.log_probs + later.log_probs, later.score
-        )
+from audiorec.transcript import Hypothesis
 
 
 @dataclass

@@ -12,7 +12,8 @@ import numpy as np
 
 from audiorec.audio.read import blocks
 from audiorec.errors import UserError
-from audiorec.recognizer import Recognizer, Result
+from audiorec.recognizer import Recognizer
+from audiorec.transcript import Result
 
 PIECE_SECONDS = 0.1
 QUEUE_SECONDS = 10.0  # that may wait for a recogniser which falls behind

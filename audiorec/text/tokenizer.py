@@ -109,3 +109,9 @@ def training_words(texts: Iterable[str]) -> list[list[str]]:
         if line := text.split():
             lines.append(line)
     return lines
+
+
+def begins_word(tokenizer: Tokenizer) -> list[bool]:
+    """Of each token, whether a word begins with it, as `words` tells words apart."""
+    whole = tokenizer.kind == "word"
+    return [piece.startswith(MARK) or (whole and i == UNKNOWN) for i, piece in enumerate(tokenizer.pieces)]

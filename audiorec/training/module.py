@@ -107,7 +107,7 @@ class Training(lightning.LightningModule):
         self.valid_tally.read()
         self.references += batch.texts
         decoded = decode(self.model.head().search(), x, lengths)
-        self.hypotheses += [self.tokenizer.decode(one.best.ids) for one in decoded]
+        self.hypotheses += [self.tokenizer.decode((said + ending.best).ids) for said, ending in decoded]
 
     def on_validation_epoch_end(self) -> None:
         self.metrics = {

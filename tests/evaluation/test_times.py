@@ -14,8 +14,8 @@ from audiorec.errors import UserError
 from audiorec.evaluation.ctm import TimedWord, ctm_line, read_ctm
 from audiorec.evaluation.times import measure_delay, time_errors
 from audiorec.models import read_delays
-from audiorec.recognizer import Piece, Result, Segment
 from audiorec.text import Normalizer
+from audiorec.transcript import Piece, Result, Segment
 from tests.conftest import ROOT
 
 WORDS = ["One", "two", "three"]

@@ -7,8 +7,8 @@ import pytest
 import audiorec
 from audiorec.errors import ConfigError
 from audiorec.models import save_model, write_delays
-from audiorec.search import Delay
 from audiorec.text import train_tokenizer
+from audiorec.transcript import Delay
 from tests.conftest import WORDS, make_model
 from tests.models.test_heads import make, sharpen
 

@@ -13,8 +13,8 @@ import pytest
 
 import audiorec
 from audiorec.audio.read import write
-from audiorec.recognizer import Result, Segment
 from audiorec.serving.mic import Microphone, as_if_live, show
+from audiorec.transcript import Result, Segment
 
 
 class Terminal(io.StringIO):

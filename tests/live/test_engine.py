@@ -134,7 +134,7 @@ def test_close_finishes_every_session(recognizer, speech):
     for i, session in enumerate(sessions):
         alone = recognizer.transcribe(speech[i * 16000 :][: 16000 + i])
         assert session.partial().segments == session.finish().segments == alone.segments
-        with pytest.raises(UserError, match="finished"):
+        with pytest.raises(UserError, match="stream: the engine was closed and cannot accept samples"):
             session.accept(speech)
     with pytest.raises(UserError, match="engine: is closed"):
         engine.session()
@@ -155,7 +155,7 @@ def test_a_slot_is_free_after_cancel_and_after_an_error(recognizer, speech):
 def test_an_error_of_the_model_is_told_to_every_session(model_dir, speech, monkeypatch):
     engine = audiorec.Engine(audiorec.load(model_dir), slots=2)
     sessions = [engine.session() for _ in range(2)]
-    monkeypatch.setattr(engine._runner, "begin", lambda samples: 1 / 0)
+    monkeypatch.setattr(engine._runner, "begin", lambda samples, rows: 1 / 0)
     sessions[0].accept(speech[:8000])
     for session in sessions:
         with pytest.raises(UserError, match="engine: stopped by an error: ZeroDivisionError"):

@@ -33,6 +33,13 @@ class Meter:
         self.busy_seconds = self.audio_seconds = 0.0
         self.latencies: deque[float] = deque(maxlen=RECENT)
 
+    def tick(self, busy_seconds: float, audio_seconds: float, rows: int) -> None:
+        """A tick took so long for so much audio, ``rows`` streams of it in one step."""
+        self.busy_seconds += busy_seconds
+        self.audio_seconds += audio_seconds
+        self.steps += bool(rows)
+        self.rows += rows
+
     def stats(self, streams: int, slots: int, state_bytes: int) -> EngineStats:
         nan = float("nan")
         percentiles = np.percentile(self.latencies, (50, 95, 99)) * 1000 if self.latencies else np.full(3, nan)

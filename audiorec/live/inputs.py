@@ -2,27 +2,39 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from audiorec.audio.read import blocks, check
 from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 
-Samples = np.ndarray | Tensor
-Audio = str | os.PathLike[str] | BinaryIO | Samples | tuple[int, Samples]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Samples: TypeAlias = "np.ndarray | Tensor"
+Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | Samples | tuple[int, Samples]"
 
 
 def to_array(samples: Samples, what: str) -> np.ndarray:
     """Samples (T,) as a float32 array; ``what`` names them in errors. Raises UserError as ``audio.read.check``, and for bytes."""
     if isinstance(samples, bytes | bytearray | memoryview):
         raise UserError(f"{what}: bytes do not name their type; give 16-bit PCM as numpy.frombuffer(data, '<i2')")
-    if isinstance(samples, Tensor):
+    if hasattr(samples, "detach"):  # a tensor, which this floor need not know
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
     return check(samples, what)
+
+
+def to_packet(samples: "Samples | bytes") -> np.ndarray:
+    """Samples (T,) of a live stream as a float32 array; bytes are 16-bit PCM, little-endian, as clients send it."""
+    if isinstance(samples, bytes | bytearray | memoryview):
+        data = memoryview(samples).cast("B")
+        if len(data) % 2:
+            raise UserError(f"stream: {len(data)} bytes are no whole number of 16-bit samples; send whole samples")
+        samples = np.frombuffer(data, "<i2")
+    return to_array(samples, "stream")
 
 
 def pieces(

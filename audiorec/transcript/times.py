@@ -6,7 +6,6 @@ tells where the begin can lie, and the pause in that stretch, if there is one, w
 
 from collections.abc import Sequence
 
-import numpy as np
 from pydantic import Field, FiniteFloat, NonNegativeInt, field_validator
 
 from audiorec.audio.levels import Levels
@@ -38,34 +37,32 @@ class Delay(Config):
 
 
 class WordTimes:
-    """``push`` samples (T,) at ``sample_rate`` Hz as they come; ``__call__`` gives begin and end of the words in them.
+    """Begin and end of the words in audio whose ``levels`` grow as it comes; call it for the words of one segment.
 
     ``delay`` None is that of a model that was not measured: a word lasts from its first token to its last.
     """
 
-    def __init__(self, sample_rate: int, delay: Delay | None, samples: np.ndarray | None = None):
-        self.levels = Levels(sample_rate, samples)
+    def __init__(self, levels: Levels, delay: Delay | None):
+        self.levels = levels
         self.delay = delay
-        self.push = self.levels.push
         self._settled: dict[Span, Span] = {}  # of words which later audio does not change
 
-    def __call__(self, emissions: Sequence[Span]) -> list[Span]:
-        """Begin and end of each word: in order, without overlap, within the audio.
+    def __call__(self, emissions: Sequence[Span], after: float = 0.0, until: float | None = None) -> list[Span]:
+        """Begin and end of each word: in order, without overlap, from ``after`` on, where the segment before ended.
 
-        ``emissions`` are the start of the frame of each word's first token and the end of its last token's.
+        ``emissions`` are the start of the frame of each word's first token and the end of its last token's. ``until`` is where
+        the segment ended: audio past it counts as silence, however much of it there is already. None: it goes on.
         """
         times: list[Span] = []
-        shortest = min(SHORTEST, self.levels.seconds / (len(emissions) + 1))
+        latest = self.levels.seconds if until is None else until
+        shortest = min(SHORTEST, (latest - after) / (len(emissions) + 1))
         for emission in emissions:
-            begin, end = (
-                emission if self.delay is None else self._settled.get(emission) or self._find(emission, self.delay)
-            )
-            begin = max(begin, 0.0)
+            begin, end = emission if self.delay is None else self._find(emission, self.delay, until)
+            begin = max(begin, after)
             if times and times[-1][1] > begin:  # words that overlap meet half way
                 before, begin = times[-1][0], max((times[-1][1] + begin) / 2, times[-1][0] + shortest)
                 times[-1] = before, begin
             times.append((begin, max(end, begin + shortest)))
-        latest = self.levels.seconds
         for i in reversed(range(len(times))):
             if times[i][1] <= latest:
                 break
@@ -73,17 +70,30 @@ class WordTimes:
             latest = times[i][0]
         return times
 
-    def _find(self, emission: Span, delay: Delay) -> Span:
+    def forget(self, until: float) -> None:
+        """The segments up to ``until`` seconds have ended: keep of the audio before what a word after may need."""
+        reach = 0.0 if self.delay is None else max(0.0, -self.delay.begin[0])
+        self.levels.forget(int((until - reach) / self.levels.frame_seconds) - 2 * len(PAUSE))
+        self._settled.clear()
+
+    def _find(self, emission: Span, delay: Delay, until: float | None) -> Span:
         """Begin and end of a word by the pauses around it, or else by the usual delay."""
+        if until is None and emission in self._settled:
+            return self._settled[emission]
         levels, seconds = self.levels, self.levels.frame_seconds
+        known = len(levels) if until is None else int(until / seconds + 0.5)
         begins = [round((emission[0] + late) / seconds) for late in delay.begin]
         ends = [round((emission[1] + late) / seconds) for late in delay.end]
-        peak = levels.peak(begins[0], ends[-1])
+
+        def silence(start: int, end: int) -> bytes:
+            return levels.silence(start, max(start, min(end, known)), peak).ljust(end - start, b"\1")
+
+        peak = levels.peak(begins[0], min(ends[-1], known))
         # The last pause before the word ends where the word begins; the first one after it begins where the word ends.
-        before = levels.silence(begins[0] - len(PAUSE), begins[-1], peak).rfind(PAUSE)
-        after = levels.silence(ends[0], ends[-1] + len(PAUSE), peak).find(PAUSE)
+        before = silence(begins[0] - len(PAUSE), begins[-1]).rfind(PAUSE)
+        after = silence(ends[0], ends[-1] + len(PAUSE)).find(PAUSE)
         begin, end = begins[1] if before < 0 else begins[0] + before, ends[1] if after < 0 else ends[0] + after
         extent = begin * seconds, end * seconds
-        if len(levels.frames) >= ends[-1] + len(PAUSE):
+        if until is None and known >= ends[-1] + len(PAUSE):
             self._settled[emission] = extent
         return extent

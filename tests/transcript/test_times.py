@@ -5,9 +5,10 @@ import random
 import numpy as np
 import pytest
 
+from audiorec.audio.levels import Levels
 from audiorec.config import parse
 from audiorec.errors import ConfigError
-from audiorec.search import Delay, WordTimes
+from audiorec.transcript import Delay, WordTimes
 
 DELAY = Delay(begin=(-0.5, -0.3, -0.1), end=(-0.1, 0.0, 0.2))
 
@@ -17,7 +18,7 @@ def noise(delay: Delay | None, *spans: tuple[float, float], seconds: float = 3.0
     samples = np.zeros(round(8000 * seconds), np.float32)
     for begin, end in spans:
         samples[round(8000 * begin) : round(8000 * end)] = 0.1
-    return WordTimes(8000, delay, samples)
+    return WordTimes(Levels(8000, samples), delay)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,28 @@ def test_a_delay_that_does_not_ascend_is_refused():
 
 def test_audio_to_come_changes_no_word_that_is_settled():
     whole = noise(DELAY, (0.7, 1.1), (1.4, 1.9))
-    word_times, samples = WordTimes(8000, DELAY), np.zeros(24000, np.float32)
+    word_times, samples = WordTimes(Levels(8000), DELAY), np.zeros(24000, np.float32)
     samples[5600:8800] = samples[11200:15200] = 0.1
     emissions, given = [(1.0, 1.04), (1.8, 1.84)], []
     for start in range(0, 24000, 400):
-        word_times.push(samples[start : start + 400])
+        word_times.levels.push(samples[start : start + 400])
         heard = [emission for emission in emissions if emission[1] <= (start + 400) / 8000]
         given.append(word_times(heard))
     assert given[-1] == whole(emissions)
     assert np.allclose(given[-1], [(0.7, 1.1), (1.4, 1.9)])
     settled = [row[0] for row, end in zip(given, range(400, 24400, 400), strict=True) if end >= 8000 * (1.24 + 0.08)]
     assert len(settled) > 5 and set(settled) == {given[-1][0]}
+
+
+def test_audio_past_the_end_of_a_segment_changes_no_word():
+    loud = [(0.7, 1.1), (1.16, 1.5), (2.2, 2.4)]
+    early, late = noise(DELAY, *loud, seconds=1.2), noise(DELAY, *loud)
+    late([(1.0, 1.04)])  # settled by all the audio, which the end of the segment then takes back
+    assert early([(1.0, 1.04)], until=1.12) == late([(1.0, 1.04)], until=1.12) != late([(1.0, 1.04)])
+
+
+def test_words_begin_after_the_segment_before_and_need_no_more_of_it():
+    word_times = noise(DELAY, (0.0, 3.0))
+    before = word_times([(2.0, 2.04)])
+    word_times.forget(1.8)
+    assert word_times([(2.0, 2.04)]) == before and word_times([(2.0, 2.04)], after=1.9)[0][0] == 1.9

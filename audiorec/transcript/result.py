@@ -1,12 +1,8 @@
 """The result of recognition: text, and the tokens and words with their times."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from math import exp, isfinite
+from math import isfinite
 from typing import Any
-
-from audiorec.search import Hypothesis, WordTimes
-from audiorec.text import Tokenizer, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +10,8 @@ class Piece:
     """A token or a word, with its begin and end in seconds from the start of the audio.
 
     A token lasts the frame that emitted it: when the model was sure of it, which is later than when it was said. A word lasts
-    from its begin to its end, as ``audiorec.search.times`` finds them; where the delay of the model is not known (it has no
-    ``times.yaml``), from its first token to its last.
+    from its begin to its end, as ``audiorec.transcript.times`` finds them; where the delay of the model is not known (it has
+    no ``times.yaml``), from its first token to its last.
 
     ``confidence`` of a token: the probability that the model gave it at its frame among all symbols but the blank; of a word:
     the product of its tokens'. Language model and hotwords do not enter. Rounding may differ, so it is not compared.
@@ -29,11 +25,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech between two pauses, or the whole of a recording."""
+    """A stretch of speech between two pauses, or the whole of a recording.
+
+    ``continues``: its first word is the rest of the last word of the segment before, which ended within it.
+    """
 
     text: str = ""
     words: list[Piece] = field(default_factory=list)
     tokens: list[Piece] = field(default_factory=list)
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Alternative:
 class Result:
     """``segments`` in order; ``text``, ``words`` and ``tokens`` are theirs joined.
 
-    ``margin`` is the smallest gap between the two best scores of any frame (of a beam: the gap at the end): below 1e-4
-    another machine may decide otherwise. ``nbest`` holds, once the audio has ended, the different texts among the hypotheses
-    of the search, best first.
+    ``margin`` is the smallest gap between the two best scores of any frame (of a beam: where hypotheses were dropped at the end
+    of a segment): below 1e-4 another machine may decide otherwise. ``nbest`` holds the different texts among the hypotheses of
+    the search, best first. Both are known once the audio has ended.
     """
 
     segments: list[Segment]
@@ -59,11 +59,18 @@ class Result:
 
     @property
     def text(self) -> str:
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        return join(self.segments)
 
     @property
     def words(self) -> list[Piece]:
-        return [word for segment in self.segments for word in segment.words]
+        words: list[Piece] = []
+        for segment in self.segments:
+            own = segment.words
+            if segment.continues and words and own:
+                a, b, own = words.pop(), own[0], own[1:]
+                words.append(Piece(a.text + b.text, a.start, b.end, a.confidence * b.confidence))
+            words += own
+        return words
 
     @property
     def tokens(self) -> list[Piece]:
@@ -81,25 +88,10 @@ class Result:
         return f"Result({text!r}, {len(words)} {'word' if len(words) == 1 else 'words'}{times})"
 
 
-def make_segment(tokenizer: Tokenizer, said: Hypothesis, frame_seconds: float, word_times: WordTimes) -> Segment:
-    """The segment of tokens that frames of ``frame_seconds`` emitted; ``word_times`` has the audio."""
-    times = [(frame * frame_seconds, (frame + 1) * frame_seconds) for frame in said.frames]
-    tokens = [
-        Piece(tokenizer.pieces[i], *span, exp(log_prob))
-        for i, span, log_prob in zip(said.ids, times, said.log_probs, strict=True)
-    ]
-    spelled = words(tokenizer, said.ids)
-    extents = word_times([(times[word.start][0], times[word.end - 1][1]) for word in spelled])
-    pieces = [
-        Piece(word.text, *extent, exp(sum(said.log_probs[word.start : word.end])))
-        for word, extent in zip(spelled, extents, strict=True)
-    ]
-    return Segment(" ".join(word.text for word in spelled), pieces, tokens)
-
-
-def alternatives(tokenizer: Tokenizer, hypotheses: Iterable[Hypothesis]) -> list[Alternative]:
-    """The different texts of hypotheses, best first, each with its best score."""
-    scores: dict[str, float] = {}
-    for one in hypotheses:
-        scores.setdefault(tokenizer.decode(one.ids), one.score)
-    return [Alternative(text, score) for text, score in scores.items()]
+def join(segments: list[Segment]) -> str:
+    """The text of segments in order; a segment that continues a word follows without a space."""
+    parts: list[str] = []
+    for segment in segments:
+        if segment.text:
+            parts += ["" if segment.continues or not parts else " ", segment.text]
+    return "".join(parts)

@@ -1,0 +1,302 @@
+"""``Engine``: many live streams over one runner. One thread steps all that have samples waiting, in one batch."""
+
+import time
+from itertools import groupby
+from threading import Condition, Lock, Thread
+from types import TracebackType
+
+import numpy as np
+
+from audiorec.errors import UserError
+from audiorec.live.engine_session import EngineSession
+from audiorec.live.recognizer import LiveRecognizer
+from audiorec.live.stats import EngineStats, Meter
+from audiorec.transcript import Ending, Hypothesis
+
+TICK_SECONDS = 1.0  # of audio that a stream is stepped by at most, so that one that floods delays nobody for long
+
+
+class Engine:
+    """Up to ``slots`` sessions at once over one recogniser; any thread may open and use sessions.
+
+    At a border of periods all sessions that have whole periods waiting are stepped as one batch, without padding; those that
+    begin are fed their first samples in a batch of their own. A batch waits up to ``wait_ms`` for sessions that have less than
+    a period. ``queue_seconds`` of audio may wait in each session. ``close`` it at the end, or use it as a context manager.
+    """
+
+    def __init__(self, recognizer: LiveRecognizer, slots: int = 64, queue_seconds: float = 10.0, wait_ms: float = 0.0):
+        if slots < 1:
+            raise UserError(f"engine: slots must be 1 or more, got {slots}")
+        if not queue_seconds > 0:
+            raise UserError(f"engine: queue_seconds must be positive, got {queue_seconds}")
+        if not wait_ms >= 0:
+            raise UserError(f"engine: wait_ms must be 0 or more, got {wait_ms}")
+        self.recognizer = recognizer
+        self.slots = slots
+        self.queue_seconds = queue_seconds
+        self.wait_ms = wait_ms
+        self.closed = False
+        self._runner = runner = recognizer.runner(slots)
+        self._longest = max(1, int(TICK_SECONDS * recognizer.sample_rate) // runner.period)  # periods in a tick
+        # A whole feed must find room, or nobody would move.
+        self._room = max(int(queue_seconds * recognizer.sample_rate), runner.first_feed, runner.period)
+        self._sessions: list[EngineSession] = []
+        self._meter = Meter()
+        self._failure: BaseException | None = None
+        self._device = Lock()  # around the runner and the tokens that are committed
+        lock = Lock()  # around everything else
+        self._work = Condition(lock)  # the worker waits for samples
+        self._done = Condition(lock)  # sessions wait for room, slots and answers
+        self._worker = Thread(target=self._run, name="audiorec-engine", daemon=True)
+        self._worker.start()
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def session(
+        self,
+        sample_rate: int | None = None,
+        seconds: float = float("inf"),
+        bytes: float = float("inf"),
+        idle_seconds: float = float("inf"),
+        segments_only: bool = False,
+        wait: bool = False,
+    ) -> EngineSession:
+        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given).
+
+        It takes ``seconds`` and ``bytes`` of samples, as they are given, at most, and ends by itself when none came for
+        ``idle_seconds``: its slot is then free, and ``finish`` gives its words. ``segments_only`` as in ``Session``. Raises
+        UserError when all slots are in use; with ``wait`` it waits for one instead. Raises UserError when closed.
+        """
+        rate = self.recognizer.sample_rate if sample_rate is None else sample_rate
+        session = EngineSession(self, rate, segments_only, seconds, bytes, idle_seconds)
+        with self._done:
+            self._must_run()
+            while len(self._sessions) >= self.slots:
+                if not wait:
+                    raise UserError(
+                        f"engine: all {self.slots} slots are in use; finish a session, or make an Engine with more slots"
+                    )
+                self._done.wait()
+                self._must_run()
+            self._sessions.append(session)
+            self._work.notify()  # it may be the next to be idle
+        return session
+
+    def close(self) -> None:
+        """Finish all sessions: their ``partial`` and ``finish`` then give the result. New sessions and samples are refused."""
+        with self._done:
+            self.closed = True
+            sessions = list(self._sessions)
+            self._done.notify_all()
+        for session in sessions:
+            session._end_by_engine("the engine was closed")
+        with self._work:
+            self._work.notify()
+        self._worker.join()
+
+    def stats(self) -> EngineStats:
+        """How busy the engine is and how soon words come, since it was made."""
+        with self._device, self._work:
+            return self._meter.stats(len(self._sessions), self.slots, self._runner.state_bytes)
+
+    # What sessions call, in the threads of their clients
+
+    def _admit(self, session: EngineSession, count: int, block: bool) -> None:
+        """Refuse samples at the session's rate that cannot be taken."""
+        with self._done:
+            self._must_run()
+            size = -(-count * self.recognizer.sample_rate // session.sample_rate)
+            if not block and session._queue.size + size > self._room:
+                raise UserError(
+                    f"stream: {size} samples do not fit in the queue of {self._room}, of which {session._queue.size} wait; "
+                    "send them later, or smaller pieces"
+                )
+
+    def _feed(self, session: EngineSession, samples: np.ndarray) -> None:
+        with self._done:
+            while len(samples):
+                self._must_not_have_failed()
+                room = max(self._room - session._queue.size, 0)
+                if not room:
+                    self._done.wait()
+                    continue
+                self._push(session, samples[:room])
+                samples = samples[room:]
+
+    def _push(self, session: EngineSession, samples: np.ndarray) -> None:
+        session._queue.push(samples)
+        period = self._runner.period
+        if (more := session._queue.size - session._needed) >= 0:
+            end = session._fed + session._needed + more // period * period
+            if not session._marks or session._marks[-1][0] < end:
+                session._marks.append((end, time.perf_counter()))
+            self._work.notify()
+
+    def _look(self, session: EngineSession) -> Hypothesis:
+        self._must_not_have_failed()
+        if not self._runner.revises:
+            session._drain()
+            return Hypothesis()
+        with self._device:
+            session._drain()
+            return Hypothesis() if session._slot is None else self._runner.partial(session._slot)
+
+    def _ask(self, session: EngineSession, request: str) -> None:
+        """Have the worker do it once the session has no whole period waiting."""
+        with self._done:
+            self._must_not_have_failed()
+            session._request = request
+            self._work.notify()
+
+    def _answer(self, session: EngineSession) -> None:
+        """Wait until the worker has done it."""
+        with self._done:
+            while session._request is not None:
+                self._must_not_have_failed()
+                self._done.wait()
+
+    def _must_run(self) -> None:
+        self._must_not_have_failed()
+        if self.closed:
+            raise UserError("engine: is closed and takes no sessions and no samples; make another Engine")
+
+    def _must_not_have_failed(self) -> None:
+        if self._failure is not None:
+            raise UserError(f"engine: stopped by an error: {self._failure!r}; make another Engine") from self._failure
+
+    # The worker
+
+    def _run(self) -> None:
+        try:
+            while self._tick():
+                pass
+        except BaseException as error:
+            with self._done:
+                self._failure = error
+                self._done.notify_all()
+            for session in self._sessions:
+                session._wake()
+            raise
+
+    def _tick(self) -> bool:
+        """Wait for work and do one batch of each sort; false when there will be no more."""
+        runner = self._runner
+        with self._work:
+            while True:
+                self._drop_cancelled()
+                self._end_idle()
+                begin, step, asks = self._ready(began=False), self._ready(began=True), self._asks()
+                if begin or step or asks:
+                    pause = self._pause(begin + step, asks)
+                    if not pause:
+                        break
+                elif self.closed and not self._sessions:
+                    return False
+                else:
+                    pause = self._until_idle()
+                self._work.wait(pause)
+            periods = min((session._queue.size // runner.period for session in step), default=1)
+            # A power of two, so that batches have few shapes.
+            size = runner.period * 2 ** (min(periods, self._longest).bit_length() - 1)
+            first = [self._pop(session, session._needed) for session in begin]
+            pieces = [self._pop(session, size) for session in step]
+            ends = [s for s in asks if s._request in ("finish", "end")]
+            rests = [self._pop(session, session._queue.size) for session in ends]
+            self._done.notify_all()
+        with self._device:
+            start = time.perf_counter()
+            if begin:
+                slots, parts = runner.begin(np.stack(first), [session._endpointer for session in begin])
+                for session, slot, more in zip(begin, slots, parts, strict=True):
+                    session._slot = slot
+                    session._inbox.extend(more)
+            if step:
+                held = [session._slot for session in step if session._slot is not None]
+                parts = runner.step(held, np.stack(pieces), [session._endpointer for session in step])
+                for session, more in zip(step, parts, strict=True):
+                    session._inbox.extend(more)
+            for session in asks:
+                if session._request == "commit" and session._slot is not None:
+                    session._inbox.extend(runner.commit(session._slot, session._endpointer))
+            endings = self._finish(ends, rests)
+            now = time.perf_counter()
+            self._meter.tick(
+                now - start, sum(map(len, first + pieces + rests)) / self.recognizer.sample_rate, len(step)
+            )
+            with self._done:
+                for session in begin + step:
+                    while session._marks and session._marks[0][0] <= session._fed:
+                        self._meter.latencies.append(now - session._marks.popleft()[1])
+                for session, ending in endings:
+                    session._slot, session._ending = None, ending
+                    session._needed, session._fed = runner.first_feed, 0
+                    session._marks.clear()
+                    if session._request == "end":
+                        self._sessions.remove(session)
+                for session in asks:
+                    session._request = None
+                self._done.notify_all()
+        for session in begin + step + asks:
+            session._wake()
+        return True
+
+    def _finish(self, ends: list[EngineSession], rests: list[np.ndarray]) -> list[tuple[EngineSession, Ending]]:
+        """End these sessions with the samples left; those whose rests are as long as one another's in one batch."""
+        found = []
+
+        def sort(pair: tuple[EngineSession, np.ndarray]) -> tuple[bool, int]:
+            return pair[0]._slot is None, len(pair[1])
+
+        for _, group in groupby(sorted(zip(ends, rests, strict=True), key=sort), sort):
+            sessions, last = zip(*group, strict=True)
+            rows = [session._endpointer for session in sessions]
+            parts, endings = self._runner.finish([session._slot for session in sessions], np.stack(last), rows)
+            for session, more, ending in zip(sessions, parts, endings, strict=True):
+                session._inbox.extend(more)
+                found.append((session, ending))
+        return found
+
+    def _drop_cancelled(self) -> None:
+        for session in [s for s in self._sessions if s._cancelled]:
+            self._sessions.remove(session)
+            if session._slot is not None:
+                self._runner.free(session._slot)
+            self._done.notify_all()
+
+    def _ready(self, began: bool) -> list[EngineSession]:
+        """Sessions that have begun, or have not, and have enough samples for it."""
+        return [s for s in self._sessions if (s._slot is not None) == began and s._queue.size >= s._needed]
+
+    def _asks(self) -> list[EngineSession]:
+        """Sessions that ask for something, and have less samples waiting than a feed."""
+        return [s for s in self._sessions if s._request is not None and s._queue.size < s._needed]
+
+    def _pause(self, ready: list[EngineSession], asks: list[EngineSession]) -> float | None:
+        """Seconds that a batch may still wait for others; 0 where all are ready, or somebody asks."""
+        if not self.wait_ms or asks or self.closed or len(ready) == len(self._sessions):
+            return 0.0
+        oldest = min((s._marks[0][1] for s in ready if s._marks), default=0.0)
+        return max(0.0, oldest + self.wait_ms / 1000 - time.perf_counter())
+
+    def _end_idle(self) -> None:
+        """End the sessions that got no samples for too long."""
+        now = time.monotonic()
+        for session in self._sessions:
+            if session._request is None and session._idle_at <= now:
+                session._end_idle()
+
+    def _until_idle(self) -> float | None:
+        """Seconds until the next session may be idle; None: never."""
+        soonest = min((s._idle_at for s in self._sessions if s._request is None), default=float("inf"))
+        return None if soonest == float("inf") else max(0.001, soonest - time.monotonic())
+
+    def _pop(self, session: EngineSession, count: int) -> np.ndarray:
+        session._needed = self._runner.period
+        session._fed += count
+        return session._queue.pop(count)

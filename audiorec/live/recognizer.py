@@ -1,0 +1,44 @@
+"""What a live stream asks of a recogniser and of its runner, whatever computes: torch, or another runtime."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from audiorec.text import Tokenizer
+from audiorec.transcript import Delay, Ending, EndpointConfig, Endpointer, Hypothesis, Part
+
+
+class LiveRunner(Protocol):
+    """As ``audiorec.recognizer.Runner``, which says what each does."""
+
+    first_feed: int
+    period: int
+
+    @property
+    def revises(self) -> bool: ...
+    @property
+    def state_bytes(self) -> int: ...
+    def feed_for(self, samples: int) -> int: ...
+    def begin(self, samples: np.ndarray, rows: Sequence[Endpointer]) -> tuple[list[int], list[list[Part]]]: ...
+    def step(self, slots: Sequence[int], samples: np.ndarray, rows: Sequence[Endpointer]) -> list[list[Part]]: ...
+    def partial(self, slot: int) -> Hypothesis: ...
+    def commit(self, slot: int, row: Endpointer) -> list[Part]: ...
+    def finish(
+        self, slots: Sequence[int | None], rests: np.ndarray, rows: Sequence[Endpointer]
+    ) -> tuple[list[list[Part]], list[Ending]]: ...
+    def free(self, slot: int) -> None: ...
+
+
+class LiveRecognizer(Protocol):
+    """As ``audiorec.Recognizer``."""
+
+    tokenizer: Tokenizer
+    delay: Delay | None
+    endpoint: EndpointConfig | None
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def frame_seconds(self) -> float: ...
+    def runner(self, slots: int) -> LiveRunner: ...

@@ -1,0 +1,23 @@
+"""What was said: hypotheses, words with times, segments, results. No torch: any runtime's tokens become words here."""
+
+from audiorec.transcript.endpoint import ENDPOINT, EndpointConfig, Endpointer, Part
+from audiorec.transcript.hypothesis import Ending, Hypothesis
+from audiorec.transcript.result import Alternative, Piece, Result, Segment
+from audiorec.transcript.times import Delay, WordTimes
+from audiorec.transcript.transcript import Transcript
+
+__all__ = [
+    "ENDPOINT",
+    "Alternative",
+    "Delay",
+    "Ending",
+    "EndpointConfig",
+    "Endpointer",
+    "Hypothesis",
+    "Part",
+    "Piece",
+    "Result",
+    "Segment",
+    "Transcript",
+    "WordTimes",
+]

@@ -1,0 +1,40 @@
+"""``Hypothesis``: tokens that a search has found, each with the frame that emitted it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Hypothesis:
+    """One row's tokens as lists, and the score of the whole relative to the best one's, a natural logarithm."""
+
+    ids: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    score: float = 0.0
+
+    def extend(self, later: "Hypothesis") -> None:
+        """Say ``later`` too."""
+        self.ids += later.ids
+        self.frames += later.frames
+        self.log_probs += later.log_probs
+
+    def __add__(self, later: "Hypothesis") -> "Hypothesis":
+        return Hypothesis(
+            self.ids + later.ids, self.frames + later.frames, self.log_probs + later.log_probs, later.score
+        )
+
+    def __getitem__(self, part: slice) -> "Hypothesis":
+        return Hypothesis(self.ids[part], self.frames[part], self.log_probs[part])
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a stream may end after its committed tokens, best first. ``margin``: the gap of the two best scores, which rounding
+    may close."""
+
+    nbest: list[Hypothesis]
+    margin: float
+
+    @property
+    def best(self) -> Hypothesis:
+        return self.nbest[0]

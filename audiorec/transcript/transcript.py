@@ -1,0 +1,99 @@
+"""``Transcript``: the tokens of one stream become segments of words with times. It keeps the open segment alone."""
+
+from collections.abc import Iterable
+from math import exp, inf
+
+from audiorec.audio.levels import Levels
+from audiorec.text import Tokenizer, begins_word, words
+from audiorec.text.tokenizer import MARK
+from audiorec.transcript.endpoint import Part
+from audiorec.transcript.hypothesis import Hypothesis
+from audiorec.transcript.result import Alternative, Piece, Segment
+from audiorec.transcript.times import Delay, WordTimes
+
+
+class Transcript:
+    """``hear`` the parts of segments as they are committed, look at the ``open`` segment, ``close`` it.
+
+    ``frame_seconds`` is the length of the model's frames, ``levels`` those of the stream's audio. Times are seconds of that
+    audio plus ``offset``, which is where the stream begins, and less if silence was put in (``skip``).
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, frame_seconds: float, levels: Levels, delay: Delay | None, offset: float = 0.0
+    ):
+        self.tokenizer = tokenizer
+        self.offset = offset
+        self._frame_seconds = frame_seconds
+        self._levels = levels
+        self._word_times = WordTimes(levels, delay)
+        self._begins_word = begins_word(tokenizer)
+        self._open = Hypothesis()
+        self._after = 0.0  # where the last word of the segments before ended
+        self._in_word = False  # whether a token that begins no word would go on with the last one of the segment before
+
+    def hear(self, parts: Iterable[Part], limit: float = inf) -> list[Segment]:
+        """Parts of segments, in order: the segments that ended, at ``limit`` seconds at the latest, and have words."""
+        ended = []
+        for part in parts:
+            self._open.extend(part.tokens)
+            if part.end is not None:
+                ended += self.close(until=min(part.end * self._frame_seconds, limit))
+        return ended
+
+    def open(self, rest: Hypothesis | None = None) -> Segment:
+        """The segment under way as it stands, with the tokens ``rest`` that are not committed."""
+        return self._segment(self._open if rest is None else self._open + rest)
+
+    def close(self, rest: Hypothesis | None = None, until: float | None = None) -> list[Segment]:
+        """End the segment at ``until`` seconds of the audio, else where the audio ends: the segment, if it has words.
+
+        Audio after ``until`` changes nothing, however much of it there is already.
+        """
+        until = self._levels.seconds if until is None else until
+        segment = self._segment(self._open if rest is None else self._open + rest, until)
+        if segment.tokens:
+            self._in_word = not segment.tokens[-1].text.endswith(MARK)
+        if segment.words:
+            self._after = segment.words[-1].end - self.offset
+        self._open = Hypothesis()
+        self._word_times.forget(until)
+        return [segment] if segment.text else []
+
+    def skip(self, seconds: float) -> None:
+        """The last ``seconds`` of the audio are silence that was put in: what follows lies earlier in the caller's audio."""
+        self.offset -= seconds
+        self._after = self._levels.seconds
+
+    def alternatives(self, before: str, ends: Iterable[Hypothesis]) -> list[Alternative]:
+        """The different texts ``before`` the open segment and in it, if it may end in these ways: best first, with scores."""
+        scores: dict[str, float] = {}
+        for end in ends:
+            text = self.tokenizer.decode((self._open + end).ids)
+            space = " " if before and text and not self._continues(self._open + end) else ""
+            scores.setdefault(before + space + text, end.score)
+        return [Alternative(text, score) for text, score in scores.items()]
+
+    def _continues(self, said: Hypothesis) -> bool:
+        return bool(self._in_word and said.ids and not self._begins_word[said.ids[0]])
+
+    def _segment(self, said: Hypothesis, until: float | None = None) -> Segment:
+        if not said.ids:
+            return Segment()
+        times = [(frame * self._frame_seconds, (frame + 1) * self._frame_seconds) for frame in said.frames]
+        spelled = words(self.tokenizer, said.ids)
+        emissions = [(times[word.start][0], times[word.end - 1][1]) for word in spelled]
+        extents = self._word_times(emissions, self._after, until)
+        offset, pieces = self.offset, self.tokenizer.pieces
+        return Segment(
+            " ".join(word.text for word in spelled),
+            [
+                Piece(word.text, start + offset, end + offset, exp(sum(said.log_probs[word.start : word.end])))
+                for word, (start, end) in zip(spelled, extents, strict=True)
+            ],
+            [
+                Piece(pieces[i], start + offset, end + offset, exp(log_prob))
+                for i, (start, end), log_prob in zip(said.ids, times, said.log_probs, strict=True)
+            ],
+            self._continues(said),
+        )
