@@ -80,7 +80,7 @@ class Session(ABC):
 
         ``soft`` gives the words that are decided, and touches nothing: the words of the whole stream are what they are without.
         ``carry`` gives all words: silence is put in until look-ahead holds no more back, so the words of the whole stream are
-        those of the audio with this silence in it; ``silence`` counts it. ``reset`` gives all words and forgets: what follows
+        those of the audio with this silence in it (a beam's hypotheses are decided there); ``silence`` counts it. ``reset`` gives all words and forgets: what follows
         has the words that it has alone. In mid-sentence the last two may cut a word. Raises UserError for another boundary.
         """
         if boundary not in get_args(Boundary):
@@ -156,7 +156,7 @@ class Session(ABC):
         self._commit()
         with self._words:
             self._drain(end)
-            self._transcript.skip(silence / self.sample_rate)
+            self._transcript.skip(end, end + silence / self.sample_rate)
             self._silence += silence
 
     def _end(self) -> Result:

@@ -55,7 +55,7 @@ class WordTimes:
         """
         times: list[Span] = []
         latest = self.levels.seconds if until is None else until
-        shortest = min(SHORTEST, (latest - after) / (len(emissions) + 1))
+        shortest = min(SHORTEST, max(0.0, latest - after) / (len(emissions) + 1))
         for emission in emissions:
             begin, end = emission if self.delay is None else self._find(emission, self.delay, until)
             begin = max(begin, after)

@@ -16,7 +16,7 @@ class Transcript:
     """``hear`` the parts of segments as they are committed, look at the ``open`` segment, ``close`` it.
 
     ``frame_seconds`` is the length of the model's frames, ``levels`` those of the stream's audio. Times are seconds of that
-    audio plus ``offset``, which is where the stream begins, and less if silence was put in (``skip``).
+    audio plus ``offset``, which is where the stream begins, and less after silence that was put in (``skip``).
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Transcript:
         self._word_times.forget(until)
         return [segment] if segment.text else []
 
-    def skip(self, seconds: float) -> None:
-        """The last ``seconds`` of the audio are silence that was put in: what follows lies earlier in the caller's audio."""
-        self.offset -= seconds
-        self._after = self._levels.seconds
+    def skip(self, start: float, end: float) -> None:
+        """From ``start`` to ``end`` seconds of the audio silence was put in: what follows lies earlier in the caller's audio."""
+        self.offset -= end - start
+        self._after = end
 
     def alternatives(self, before: str, ends: Iterable[Hypothesis]) -> list[Alternative]:
         """The different texts ``before`` the open segment and in it, if it may end in these ways: best first, with scores."""
