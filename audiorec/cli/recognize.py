@@ -22,6 +22,7 @@ def decode(
     out: Annotated[Path, typer.Option(help="Folder for text, words.ctm and decode.json.")],
     streaming: Annotated[bool, typer.Option(help="Feed each utterance in pieces, as if live.")] = False,
     chunk_ms: Annotated[float | None, typer.Option(min=1, show_default="160", help="Size of the pieces.")] = None,
+    streams: Annotated[int | None, typer.Option(min=1, show_default="1", help="Utterances streamed at once.")] = None,
     head: Head = None,
     latency_ms: Latency = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
@@ -36,6 +37,8 @@ def decode(
 
     if chunk_ms is not None and not streaming:
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
+    if streams is not None and not streaming:
+        raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
     if threads:
         torch.set_num_threads(threads)
     recognizer = _load(model, device, head, search, latency_ms)
@@ -45,7 +48,7 @@ def decode(
     facts["normalize"] = load_model_config(find_model(model) / "config.yaml").tokenizer.normalize.model_dump()
     if recognizer.model.latencies:
         facts["latency_ms"] = recognizer.model.look_ahead_ms
-    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts)
+    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or 1)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
 
@@ -89,12 +92,13 @@ def transcribe(
         print(recognizer.transcribe(files[0], accept_truncated=accept_truncated).text)
         return
     failed = 0
-    for file in _with_bar(files):
-        try:
-            print(f"{file}\t{recognizer.transcribe(file, accept_truncated=accept_truncated).text}", flush=True)
-        except UserError as error:
+    results = recognizer.transcribe_each(files, accept_truncated=accept_truncated)
+    for file, result in zip(_with_bar(files), results, strict=True):
+        if isinstance(result, UserError):
             failed += 1
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            print(f"error: {result}", file=sys.stderr, flush=True)
+        else:
+            print(f"{file}\t{result.text}", flush=True)
     if failed:
         raise UserError(f"{failed} of {len(files)} files were not transcribed")
 

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import numpy as np
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
 from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.folder import whole_folder
+from audiorec.live import Engine, Session
+from audiorec.live.together import in_order
 from audiorec.progress import progress
 from audiorec.search import SearchConfig
 from audiorec.streaming import state_bytes
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from audiorec.transcript import Result
 
 BATCH_SECONDS = 120.0
+GATHER_MS = 2.0  # that a batch of streamed pieces waits for the other streams
 TIE = 1e-4  # rounding may decide between two scores of a frame that are closer than this
 
 
@@ -29,8 +33,10 @@ def decode(
     out: Path | str,
     chunk_ms: float | None = None,
     facts: dict | None = None,
+    streams: int = 1,
 ) -> dict:
-    """Decode every utterance of ``data`` into the folder ``out``: offline in batches, or streamed in ``chunk_ms`` pieces.
+    """Decode every utterance of ``data`` into the folder ``out``: offline in batches, or streamed in ``chunk_ms`` pieces,
+    ``streams`` utterances at once.
 
     Writes ``text``, ``words.ctm`` and ``decode.json``, all or nothing; returns the content of ``decode.json``, to which
     ``facts`` are added. Raises UserError naming the utterance or file that cannot be decoded.
@@ -41,21 +47,20 @@ def decode(
     recordings = Recordings()
     results: dict[str, Result] = {}
     audio_seconds = decode_seconds = 0.0
-    source, transcribe = batches, recognizer.transcribe_batch
-    if chunk_ms is not None:
-        source, transcribe = _each, lambda rows: [in_pieces(recognizer, row, chunk_ms) for row in rows]
+    if chunk_ms is None:
+        runs = _offline(recognizer, batches(utterances, recordings, recognizer.sample_rate))
+    else:
+        runs = _streamed(recognizer, _each(utterances, recordings, recognizer.sample_rate), chunk_ms, streams)
     with progress("decoding", len(utterances)) as advance:
-        for names, samples in source(utterances, recordings, recognizer.sample_rate):
-            start = time.perf_counter()
-            decoded = transcribe(samples)
-            decode_seconds += time.perf_counter() - start
-            audio_seconds += sum(map(len, samples)) / recognizer.sample_rate
-            results |= dict(zip(names, decoded, strict=True))
-            advance(len(names))
+        for decoded, seconds, taken in runs:
+            results |= decoded
+            audio_seconds += seconds
+            decode_seconds += taken
+            advance(len(decoded))
     model = recognizer.model
     summary = {
         "mode": "offline" if chunk_ms is None else "streamed",
-        **({} if chunk_ms is None else {"chunk_ms": chunk_ms}),
+        **({} if chunk_ms is None else {"chunk_ms": chunk_ms, "streams": streams}),
         "search": describe_search(recognizer.search_config, recognizer.head),
         "audio_seconds": round(audio_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
@@ -84,13 +89,42 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
     return ", ".join(parts) or None
 
 
-def in_pieces(recognizer: "Recognizer", samples: np.ndarray, chunk_ms: float) -> "Result":
-    """The result of a stream that gets samples (T,) in pieces of ``chunk_ms`` milliseconds."""
-    stream = recognizer.stream()
-    size = max(1, round(chunk_ms * recognizer.sample_rate / 1000))
-    for start in range(0, len(samples), size):
-        stream.accept(samples[start : start + size])
-    return stream.finish()
+Run = tuple["dict[str, Result]", float, float]  # results, their seconds of audio, seconds of work since the last
+
+
+def _offline(recognizer: "Recognizer", source: Iterator[tuple[list[str], list[np.ndarray]]]) -> Iterator[Run]:
+    for names, samples in source:
+        start = time.perf_counter()
+        decoded = recognizer.transcribe_batch(samples)
+        taken = time.perf_counter() - start
+        yield dict(zip(names, decoded, strict=True)), sum(map(len, samples)) / recognizer.sample_rate, taken
+
+
+def _streamed(
+    recognizer: "Recognizer", source: Iterator[tuple[list[str], list[np.ndarray]]], chunk_ms: float, streams: int
+) -> Iterator[Run]:
+    def work(opened: Callable[[], Session], given: tuple[list[str], list[np.ndarray]]) -> Run:
+        (name,), (samples,) = given
+        start = time.perf_counter()
+        result = in_pieces(opened(), samples, chunk_ms)
+        taken = time.perf_counter() - start
+        return {name: result}, len(samples) / recognizer.sample_rate, taken / streams
+
+    if streams == 1:
+        yield from map(partial(work, recognizer.stream), source)
+        return
+    with Engine(recognizer, streams, wait_ms=GATHER_MS) as engine:
+        yield from in_order(partial(work, partial(engine.session, wait=True)), source, streams)
+
+
+def in_pieces(session: Session, samples: np.ndarray, chunk_ms: float) -> "Result":
+    """The result of a stream that gets samples (T,) in pieces of ``chunk_ms`` milliseconds, each when the one before is done."""
+    size = max(1, round(chunk_ms * session.sample_rate / 1000))
+    with session:
+        for start in range(0, len(samples), size):
+            session.accept(samples[start : start + size])
+            session.wait()
+    return session.partial()
 
 
 def _each(

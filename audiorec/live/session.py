@@ -70,6 +70,12 @@ class Session(ABC):
             self._give(to_packet(samples))
             return self._ended()
 
+    def wait(self) -> None:
+        """Until all samples are computed that fill a period of the model; of a ``Stream`` they are."""
+        with self._alone("wait"):
+            self._must_be_open("wait")
+            self._wait()
+
     def partial(self) -> Result:
         """The words so far: the segments that ended, then the one under way. Of a finished stream, all of them."""
         with self._alone("give its words"):
@@ -80,8 +86,9 @@ class Session(ABC):
 
         ``soft`` gives the words that are decided, and touches nothing: the words of the whole stream are what they are without.
         ``carry`` gives all words: silence is put in until look-ahead holds no more back, so the words of the whole stream are
-        those of the audio with this silence in it (a beam's hypotheses are decided there); ``silence`` counts it. ``reset`` gives all words and forgets: what follows
-        has the words that it has alone. In mid-sentence the last two may cut a word. Raises UserError for another boundary.
+        those of the audio with this silence in it (a beam's hypotheses are decided there); ``silence`` counts it. ``reset``
+        gives all words and forgets: what follows has the words that it has alone. In mid-sentence the last two may cut a word.
+        Raises UserError for another boundary.
         """
         if boundary not in get_args(Boundary):
             raise UserError(f"stream: no boundary {boundary!r}; give {', '.join(get_args(Boundary))}")

@@ -1,7 +1,8 @@
 """``Recognizer``: a trained model that transcribes files, arrays and live streams."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
@@ -13,14 +14,17 @@ from audiorec_kernels.precision import full_precision
 from audiorec.audio.levels import Levels
 from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
-from audiorec.live import Stream
+from audiorec.live import Engine, Session, Stream
 from audiorec.live.inputs import Audio, is_pair, pieces, to_array, whole
+from audiorec.live.together import in_order
 from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
 from audiorec.recognizer.runner import Runner
 from audiorec.search import GREEDY, Automaton, Search, SearchConfig, build_automata, conclude, search_parts
 from audiorec.text import Tokenizer, begins_word
 from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Result, Transcript
 from audiorec.transcript.result import join
+
+AT_ONCE = 16  # recordings of a list that share a step
 
 
 class Recognizer:
@@ -93,22 +97,59 @@ class Recognizer:
     def transcribe(self, audio: Any, sample_rate: int | None = None, accept_truncated: bool = False) -> Any:
         """The words of one recording, or of each in a list.
 
-        A recording is a path, a file opened for reading bytes (also ``io.BytesIO``), an array or tensor (T,) at
-        ``sample_rate`` Hz (the model's own unless given), or a pair (rate, array). A file is read, and any audio stepped, in
-        long pieces, so that hours take no more memory than a minute. A file that is cut short is refused, or with
-        ``accept_truncated`` taken as far as it goes. Raises UserError for audio that cannot be used.
+        Recordings of a list share the steps of the model, many at once. A recording is a path, a file opened for reading bytes
+        (also ``io.BytesIO``), an array or tensor (T,) at ``sample_rate`` Hz (the model's own unless given), or a pair (rate,
+        array). A file is read, and any audio stepped, in long pieces, so that hours take no more memory than a minute. A file
+        that is cut short is refused, or with ``accept_truncated`` taken as far as it goes. Raises UserError for audio that
+        cannot be used.
         """
-        if isinstance(audio, list | tuple) and not is_pair(audio):
-            return [self.transcribe(one, sample_rate, accept_truncated) for one in audio]
+        if not isinstance(audio, list | tuple) or is_pair(audio):
+            return self._transcribe(audio, sample_rate, accept_truncated, self.stream)
+        results = []
+        for result in self.transcribe_each(audio, sample_rate, accept_truncated):
+            if isinstance(result, UserError):
+                raise result
+            results.append(result)
+        return results
+
+    def transcribe_each(
+        self,
+        audio: Sequence[Audio],
+        sample_rate: int | None = None,
+        accept_truncated: bool = False,
+        at_once: int = AT_ONCE,
+    ) -> Iterator[Result | UserError]:
+        """As ``transcribe`` of a list, each result as it comes, in order; for audio that cannot be used its error.
+
+        ``at_once`` recordings share each step of the model.
+        """
+
+        def attempt(one: Audio) -> Result | UserError:
+            try:
+                return self._transcribe(one, sample_rate, accept_truncated, opened)
+            except UserError as error:
+                return error
+
+        if len(audio) < 2 or not self.model.streams:
+            opened: Callable[[int], Session] = self.stream
+            yield from map(attempt, audio)
+            return
+        with Engine(self, min(at_once, len(audio))) as engine:
+            opened = partial(engine.session, wait=True)
+            yield from in_order(attempt, audio, engine.slots)
+
+    def _transcribe(
+        self, audio: Audio, sample_rate: int | None, accept_truncated: bool, opened: Callable[[int], Session]
+    ) -> Result:
         source = pieces(audio, sample_rate, self.sample_rate, accept_truncated)
         if not self.model.streams:
             return self.transcribe_batch([whole(source, self.sample_rate)])[0]
-        stream = None
-        for samples, rate in source:
-            stream = stream or self.stream(rate)
-            stream.accept(samples)
-        assert stream is not None  # audio without samples is refused
-        return stream.finish()
+        first, rate = next(source)
+        with opened(rate) as session:
+            session.accept(first)
+            for samples, _ in source:
+                session.accept(samples)
+        return session.partial()
 
     def at_latency(self, ms: float) -> "Recognizer":
         """A recogniser whose attention looks ``ms`` ahead; it shares the weights, and this one stays as it is.

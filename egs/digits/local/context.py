@@ -71,7 +71,7 @@ def measure(run: Path, train: list[Utterance], test: list[Utterance], snr: float
                 wers.append(100 * score(references, decoded).wer)
                 counts.append(count_phrases(references, decoded, listed))
             if streamed and live:
-                differ = sum(in_pieces(recognizer, speech[i], CHUNK_MS).text != decoded[i] for i in speech)
+                differ = sum(in_pieces(recognizer.stream(), speech[i], CHUNK_MS).text != decoded[i] for i in speech)
             hits, total, alarms = (sum(column) for column in zip(*counts, strict=True))
             print(f"| {name} | {mean(wers):.2f} | {hits} of {total} | {alarms} | {differ} |", flush=True)
 
