@@ -6,6 +6,7 @@ from weakref import WeakSet
 from torch import Tensor, nn
 
 from audiorec.audio.features import FEATURES
+from audiorec.audio.resample import Resampler
 from audiorec.config import Config
 from audiorec.encoders import ManyLatencies, build
 from audiorec.encoders.stack import Stack
@@ -15,6 +16,7 @@ from audiorec.models.heads import HEADS, CtcHead
 from audiorec.search import GREEDY, Automaton, BlankSkip, Search, SearchConfig
 from audiorec.streaming import Sequential, StreamingModule, share
 
+LIVE_RATES = 8000, 16000, 44100, 48000  # Hz: of telephones and microphones
 _VIEWS: WeakSet[nn.Module] = WeakSet()
 Augment = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -48,9 +50,14 @@ class AsrModel(Sequential):
     def latency_ms(self) -> float:
         """Milliseconds from the start of an output frame until it can be computed: features and subsampling included.
 
-        Infinite for a model that sees the whole utterance.
+        Of audio at the model's rate; at others ``resampling_ms`` comes on top. Infinite for a model that sees whole utterances.
         """
         return 1000 * (self.lookahead + 1) / self.sample_rate
+
+    @property
+    def resampling_ms(self) -> float:
+        """Milliseconds of audio that resampling to the model's rate holds back, the most of any of ``LIVE_RATES``."""
+        return 1000 * max(Resampler(rate, self.sample_rate).latency_seconds for rate in LIVE_RATES)
 
     @property
     def contexts(self) -> dict[float, Config]:

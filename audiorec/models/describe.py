@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from audiorec.models.asr import AsrModel, parameter_count
+from audiorec.models.asr import LIVE_RATES, AsrModel, parameter_count
 from audiorec.models.config import ModelConfig
 from audiorec.models.cost import live_multiply_adds, multiply_adds, offline_multiply_adds
 from audiorec.models.heads import Head
@@ -75,7 +75,11 @@ def latency(model: AsrModel) -> str:
     model = model.exit()
     if not model.streams:
         return "the whole utterance"
-    return f"{model.latency_ms:g} ms from the start of a frame, features and subsampling included"
+    *rates, last = (f"{rate / 1000:g}" for rate in LIVE_RATES if rate != model.sample_rate)
+    return (
+        f"{model.latency_ms:g} ms from the start of a frame, features and subsampling included, and up to "
+        f"{model.resampling_ms:.2g} ms more where the audio is resampled (from {', '.join(rates)} or {last} kHz)"
+    )
 
 
 def vocabulary(config: ModelConfig) -> int:
