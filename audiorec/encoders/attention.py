@@ -1,6 +1,5 @@
 """Self-attention that streams: who sees whom, rotary positions, and projected keys and values kept between steps."""
 
-import copy
 import math
 from typing import Any, TypeVar
 
@@ -251,13 +250,3 @@ def without_bias(module: M) -> M:
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
     return module
-
-
-def share(module: M) -> M:
-    """A copy of the tree of modules that has the very same parameters and buffers; changing one leaves the other."""
-    twin = copy.copy(module)
-    vars(twin).update({name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)})
-    twin._modules = {name: child and share(child) for name, child in module._modules.items()}
-    if isinstance(twin, StreamingModule):
-        twin.changed()
-    return twin

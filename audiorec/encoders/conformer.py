@@ -1,6 +1,7 @@
 """The Conformer encoder: FastConformer layers with cached attention, at every latency it was trained for."""
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -13,7 +14,6 @@ from audiorec.encoders.attention import (
     AttentionOptions,
     Context,
     SelfAttention,
-    share,
     without_bias,
 )
 from audiorec.encoders.dropout import Dropout
@@ -21,7 +21,7 @@ from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.stack import LAYERS, Stack, build_layers
 from audiorec.errors import UserError
-from audiorec.streaming import Carry, State, StreamingModule, last_frames, mask, mask_finite
+from audiorec.streaming import Carry, State, StreamingModule, last_frames, mask, mask_finite, share
 
 
 class Convolution(StreamingModule):
@@ -179,11 +179,19 @@ class ConformerEncoder(Stack):
         return self.with_context(context)
 
     def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return super(ConformerEncoder, self._in_one_context(x)).offline(x, lengths)
+
+    def tapped(
+        self, x: Tensor, lengths: Tensor | None, layers: Collection[str]
+    ) -> dict[str, tuple[Tensor, Tensor | None]]:
+        return super(ConformerEncoder, self._in_one_context(x)).tapped(x, lengths, layers)
+
+    def _in_one_context(self, x: Tensor) -> "ConformerEncoder":
+        """Itself or a view, for an utterance x: in training in a context that is drawn."""
         context = self._draw() if self.training and len(self.drawn) > 1 else self.context
         if context.full:  # one chunk as long as the batch
             context = Context(left=0, chunk=max(2, -(-x.shape[1] // self.stride)))
-        encoder = self if context is self.context else self.with_context(context)
-        return super(ConformerEncoder, encoder).offline(x, lengths)
+        return self if context is self.context else self.with_context(context)
 
     def _draw(self) -> Context:
         weights = torch.tensor([context.weight for context in self.drawn])

@@ -1,13 +1,14 @@
 """``Stack``: strided convolutions, layers, a final norm. Every encoder is one; a pattern mixes layers of several kinds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
+from audiorec.encoders.attention import AttentionOptions, without_bias
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import SubsampledConfig, subsampling
@@ -61,6 +62,35 @@ class Stack(Sequential):
         last = {"norm": Pointwise(nn.LayerNorm(dim), dim)} if norm else {}
         super().__init__(subsampling=subsampling(config, input_dim, dim), **layers, **last)
 
+    @property
+    def layer_names(self) -> list[str]:
+        """The members between the convolutions and the norm: those whose output may be tapped."""
+        return [name for name in self.names if name not in ("subsampling", "norm")]
+
+    def exit(self, layer: str) -> "Stack":
+        """The stack that ends at this layer: a light view that shares the weights of what it has.
+
+        Its end has the norm of the whole one's, as intermediate CTC has (Lee and Watanabe 2021): pre-norm layers leave their
+        sum unnormalised. So an exit is what a shallower stack of the same names is, and needs no weights of its own; a head
+        of its own follows, which can undo the norm's scales.
+        """
+        kept = self.names[: self.names.index(layer) + 1]
+        return self.only([*kept, "norm"] if "norm" in self.names else kept)
+
+    def tapped(
+        self, x: Tensor, lengths: Tensor | None, layers: Collection[str]
+    ) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Layer → what ``exit(layer)`` gives of whole utterances, all in one pass that ends at the last of them."""
+        outputs: dict[str, tuple[Tensor, Tensor | None]] = {}
+        norm = self._modules.get("norm")
+        for name, member in self.members:
+            x, lengths = member.offline(x, lengths)
+            if name in layers:
+                outputs[name] = norm.offline(x, lengths) if norm else (x, lengths)
+            if len(outputs) == len(layers):
+                break
+        return outputs
+
 
 class StackConfig(SubsampledConfig):
     kind: Literal["stack"] = "stack"
@@ -81,6 +111,8 @@ class StackEncoder(Stack):
     def __init__(self, config: StackConfig, input_dim: int):
         pattern = [layer for _ in range(config.repeats) for layer in config.pattern]
         super().__init__(config, input_dim, build_layers(pattern, config.dim, math.prod(config.strides)))
+        if any(isinstance(layer, AttentionOptions) for layer in pattern):
+            without_bias(self.subsampling)
 
 
 def build_layers(configs: list[Config | dict[str, Any] | str], dim: int, stride: int) -> dict[str, StreamingModule]:

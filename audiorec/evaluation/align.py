@@ -40,6 +40,7 @@ def align(
     name = head or next(iter(config.heads))
     if name not in model.heads:
         raise UserError(f"{model_path}: has no head {name!r}; it has {', '.join(config.heads)}")
+    model = model.exit(name)
     delay = read_delays(model_path).get(delay_name(name, model.look_ahead_ms))
     utterances = read_data_dir(data, require_text=False)
     ids = {u.id: tokenizer.encode(config.tokenizer.normalize(u.text)) for u in utterances}

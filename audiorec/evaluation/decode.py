@@ -66,6 +66,7 @@ def decode(
         "decode_seconds": round(decode_seconds, 3),
         "parameters": parameter_count(model),
         "algorithmic_latency_ms": round(model.latency_ms, 1) if model.streams else None,
+        "resampling_latency_ms": round(model.resampling_ms, 1) if model.streams else None,
         "state_bytes": state_bytes(model.initial_state(1, ragged=True)) if model.streams else None,
         "ties": sorted(name for name, result in results.items() if result.margin < TIE),
         **(facts or {}),

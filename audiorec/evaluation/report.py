@@ -15,9 +15,11 @@ from audiorec.files import write_text
 LEGEND = """\
 Word error rates in %, offline with their 95 % bootstrap interval over utterances, streamed by the size of the pieces
 fed{seeds}. *Differ*: utterances whose words are not the same streamed as offline (the most of any size). *Latency*: the
-model's own, from features, subsampling and look-ahead. *State*: what a stream carries. *Training*: minutes in all,
+model's own, from features, subsampling and look-ahead{resampling}. *State*: what a stream carries. *Training*: minutes in all,
 validation included, and seconds for each hour of audio seen. *RTF*: seconds of work per second of audio (streamed: the
 slowest size, on one core). This page is generated."""
+LEGEND_RESAMPLING = """; audio that comes at another rate than the
+model's is resampled, which adds up to {:g} ms"""
 LEGEND_SEEDS = """. Where a recipe was trained with several
 *seeds*: mean ± standard deviation over these trainings, the largest of *differ* and *RTF*, the mean of *training*"""
 NONE = "–"
@@ -48,6 +50,9 @@ class Row(Config):
     """utterances whose words differ from the offline row's"""
     parameters: int | None = None
     algorithmic_latency_ms: float | None = None
+    """of audio at the model's own rate"""
+    resampling_latency_ms: float | None = None
+    """what comes on top at other rates, at most"""
     state_bytes: int | None = None
     training_seconds: float | None = None
     training_audio_seconds: float | None = None
@@ -95,7 +100,9 @@ def render(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] =
     typed = [_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
     typed.sort(key=lambda row: (row.split, row.model, row.chunk, -1 if row.seed is None else row.seed))
     seeds = LEGEND_SEEDS if len({row.seed for row in typed}) > 1 else ""
-    parts = [f"# {title}", LEGEND.format(seeds=seeds)]
+    added = max((row.resampling_latency_ms or 0.0 for row in typed), default=0.0)
+    resampling = LEGEND_RESAMPLING.format(added) if added else ""
+    parts = [f"# {title}", LEGEND.format(seeds=seeds, resampling=resampling)]
     for split in dict.fromkeys(row.split for row in typed):
         members = [row for row in typed if row.split == split]
         parts += [f"## {split}{_size(members)}", _table(_lines(members))]

@@ -4,7 +4,7 @@ from audiorec.models import classify, transducer  # noqa: F401 (they register th
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config
 from audiorec.models.delays import delay_name, read_delays, write_delays
-from audiorec.models.describe import Table, describe, latency, vocabulary
+from audiorec.models.describe import Table, describe, heads_text, latency, vocabulary
 from audiorec.models.device import find_device
 from audiorec.models.directory import find_model, load_model, save_model
 
@@ -17,6 +17,7 @@ __all__ = [
     "describe",
     "find_device",
     "find_model",
+    "heads_text",
     "latency",
     "load_model",
     "load_model_config",

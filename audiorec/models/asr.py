@@ -6,31 +6,39 @@ from weakref import WeakSet
 from torch import Tensor, nn
 
 from audiorec.audio.features import FEATURES
+from audiorec.audio.resample import Resampler
 from audiorec.config import Config
 from audiorec.encoders import ManyLatencies, build
-from audiorec.encoders.attention import share
+from audiorec.encoders.stack import Stack
 from audiorec.errors import ConfigError, UserError
 from audiorec.models.config import ModelConfig
-from audiorec.models.heads import HEADS
+from audiorec.models.heads import HEADS, CtcHead
 from audiorec.search import GREEDY, Automaton, BlankSkip, Search, SearchConfig
-from audiorec.streaming import Sequential
+from audiorec.streaming import Sequential, StreamingModule, share
 
+LIVE_RATES = 8000, 16000, 44100, 48000  # Hz: of telephones and microphones
 _VIEWS: WeakSet[nn.Module] = WeakSet()
+Augment = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class AsrModel(Sequential):
     """A chain from samples (B, T, 1), float32 in [−1, 1] at ``sample_rate``, to encoder frames (B, T', dim).
 
     It is a StreamingModule like any other: ``model(samples, lengths)`` for whole utterances, ``model.step`` for pieces.
-    ``heads`` read its output; each has ``losses`` and a ``search``.
+    ``heads`` read its output; each has ``losses`` and a ``search``. A head whose config says ``at: layer3`` reads the end of
+    that layer instead: ``taps`` holds each head's layer, None for the encoder's end. ``frames`` gives each head its own in
+    training; ``exit`` is the model as far as one head reads it, which streams, decodes and costs no more.
     """
 
     def __init__(self, config: ModelConfig, vocabulary: int):
         features = FEATURES.build(config.features)
         encoder = build(config.encoder, features.output_dim)
         super().__init__(features=features, encoder=encoder)
-        heads = {kind: HEADS.build(head, encoder.output_dim, vocabulary) for kind, head in config.heads.items()}
+        heads = {name: HEADS.build(head, encoder.output_dim, vocabulary) for name, head in config.heads.items()}
         self.heads = nn.ModuleDict(heads)
+        self.taps = {
+            name: _layer(encoder, config, name, getattr(head, "at", None)) for name, head in config.heads.items()
+        }
         self.sample_rate = features.sample_rate
 
     @property
@@ -42,9 +50,14 @@ class AsrModel(Sequential):
     def latency_ms(self) -> float:
         """Milliseconds from the start of an output frame until it can be computed: features and subsampling included.
 
-        Infinite for a model that sees the whole utterance.
+        Of audio at the model's rate; at others ``resampling_ms`` comes on top. Infinite for a model that sees whole utterances.
         """
         return 1000 * (self.lookahead + 1) / self.sample_rate
+
+    @property
+    def resampling_ms(self) -> float:
+        """Milliseconds of audio that resampling to the model's rate holds back, the most of any of ``LIVE_RATES``."""
+        return 1000 * max(Resampler(rate, self.sample_rate).latency_seconds for rate in LIVE_RATES)
 
     @property
     def contexts(self) -> dict[float, Config]:
@@ -91,43 +104,97 @@ class AsrModel(Sequential):
         view.encoder = self.encoder.at_latency(ms, 1000 * self.frame_seconds)
         return view
 
+    def exit(self, head: str | None = None) -> "AsrModel":
+        """The model as far as this head (the first one unless named) reads it: a light view that shares the weights, has no
+        later layers, and no heads that read elsewhere. It is this model itself where all heads read its end.
+
+        Raises UserError for a head that this model, or this exit of one, does not have.
+        """
+        name = head or next(iter(self.heads))
+        if name not in self.taps:
+            raise UserError(f"head {name!r}: this model, or this exit of one, has {', '.join(self.taps)}")
+        if not any(self.taps.values()):
+            return self
+        layer, view = self.taps[name], self.view()
+        if layer:
+            view.encoder = self.encoder.exit(layer)
+        view.taps = {name: None for name, other in self.taps.items() if other == layer}
+        for other in self.taps.keys() - view.taps.keys():
+            del view.heads[other]
+        view.changed()
+        return view
+
     def forward(
         self,
         samples: Tensor,
         lengths: Tensor | None = None,
-        augment: Callable[[Tensor, Tensor | None], Tensor] | None = None,
+        augment: Augment | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """samples (B, T) or (B, T, 1), lengths (B,), None where all are of T samples → encoder frames (B, ceil(T / stride),
         dim) and their lengths, or None.
 
         ``augment`` takes the features (B, T', bins) and their lengths, and returns what the encoder gets in their place.
         """
-        samples = samples[..., None] if samples.ndim == 2 else samples
         if augment is None:
-            return super().forward(samples, lengths)
-        features, lengths = self.features(samples, lengths)
-        return self.encoder(augment(features, lengths), lengths)
+            return super().forward(samples[..., None] if samples.ndim == 2 else samples, lengths)
+        return self.encoder(*self._features(samples, lengths, augment))
 
-    def head(self, kind: str | None = None) -> nn.Module:
-        """The head of this kind, or the first one."""
-        return self.heads[kind] if kind else next(iter(self.heads.values()))
+    def frames(
+        self, samples: Tensor, lengths: Tensor | None = None, augment: Augment | None = None
+    ) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Head → what it reads: as ``forward`` of its ``exit``, for all heads in one pass over the layers."""
+        if not any(self.taps.values()):
+            return dict.fromkeys(self.taps, self(samples, lengths, augment))
+        layers = {name: layer or self.encoder.layer_names[-1] for name, layer in self.taps.items()}
+        x, lengths = self._features(samples, lengths, augment)
+        tapped = self.encoder.tapped(x, lengths, set(layers.values()))
+        return {name: tapped[layer] for name, layer in layers.items()}
+
+    def _features(
+        self, samples: Tensor, lengths: Tensor | None, augment: Augment | None
+    ) -> tuple[Tensor, Tensor | None]:
+        x, lengths = self.features(samples[..., None] if samples.ndim == 2 else samples, lengths)
+        return (augment(x, lengths) if augment else x), lengths
+
+    def head(self, name: str | None = None) -> nn.Module:
+        """The head of this name, or the first one."""
+        return self.heads[name] if name else next(iter(self.heads.values()))
 
     def search(
-        self, kind: str | None = None, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+        self, head: str | None = None, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
     ) -> Search:
         """The search of this head (the first one unless named), over this model's output.
 
         Raises ConfigError where the head or the model does not offer what ``config`` asks for.
         """
-        head = self.head(kind)
-        search = head.search(config, automata)
+        name = head or next(iter(self.heads))
+        if layer := self.taps[name]:
+            raise ConfigError(f"heads.{name}: reads {layer}, not the model's end: model.exit({name!r}) has its search")
+        search = self.heads[name].search(config, automata)
         if config.skip_blank is None:
             return search
-        if "ctc" not in self.heads or head is self.heads["ctc"]:
+        beside = [self.heads[other] for other, layer in self.taps.items() if layer is None]
+        ctc = next((other for other in beside if isinstance(other, CtcHead)), None)
+        if ctc is None or isinstance(self.heads[name], CtcHead):
             raise ConfigError(
-                "search.skip_blank: needs a transducer beside a ctc head, which this model, or this head, is not"
+                "search.skip_blank: needs a transducer beside a ctc head, both at one layer, which this model, or this head, "
+                "is not"
             )
-        return BlankSkip(search, self.heads["ctc"], config.skip_blank)
+        return BlankSkip(search, ctc, config.skip_blank)
+
+
+def _layer(encoder: StreamingModule, config: ModelConfig, head: str, at: str | None) -> str | None:
+    """The layer that a head reads, None where that is the encoder's last. Raises ConfigError for one that is not there."""
+    if at is None:
+        return None
+    if not isinstance(encoder, Stack):
+        raise ConfigError(
+            f"heads.{head}.at: encoder {config.encoder.kind} is no Stack of named layers, so only its end can be read; leave "
+            "it out"
+        )
+    if at not in encoder.layer_names:
+        raise ConfigError(f"heads.{head}.at: no layer {at!r}; this encoder has {', '.join(encoder.layer_names)}")
+    return None if at == encoder.layer_names[-1] else at
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -5,20 +5,17 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from audiorec.config import Config
 from audiorec.errors import ConfigError
-from audiorec.models.heads import HEADS, Head
+from audiorec.models.heads import HEADS, Head, HeadConfig
 from audiorec.models.pooling import RunningMean
 from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig
 from audiorec.text import BLANK
 
 
-class ClassifyConfig(Config):
+class ClassifyConfig(HeadConfig):
     kind: Literal["classify"] = "classify"
-    weight: float = Field(1.0, gt=0, description="of its loss in the sum over heads")
 
 
 @HEADS.register

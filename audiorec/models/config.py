@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from torch import nn
 
 from audiorec.audio.features import DEFAULT, Features
 from audiorec.config import Config, load_config
@@ -16,7 +17,7 @@ FORMAT = 1
 
 
 def _name_kinds(heads: Any) -> Any:
-    """``ctc`` and ``{ctc: {weight: 1}}`` mean ``{ctc: {kind: ctc, …}}``: a head is named by its kind."""
+    """``ctc`` and ``{ctc: {weight: 1}}`` mean ``{ctc: {kind: ctc, …}}``: a head without ``kind`` has its kind's name."""
     if isinstance(heads, str):
         heads = {heads: {}}
     if not isinstance(heads, dict):
@@ -36,12 +37,20 @@ class ModelConfig(Config):
     @property
     def allows_empty_text(self) -> bool:
         """Whether every head can learn from a recording without a word."""
-        return all(HEADS.find(kind).allows_empty_text for kind in self.heads)
+        return all(HEADS.find(head.kind).allows_empty_text for head in self.heads.values())
+
+    @field_validator("heads")
+    @classmethod
+    def _names_of_modules(cls, value: dict[str, Config]) -> dict[str, Config]:
+        for name in value:
+            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"{name!r} cannot be a head's name: take its kind, or another plain word")
+        return value
 
     @field_validator("tokenizer")
     @classmethod
     def _labels_are_words(cls, value: TokenizerConfig, info: ValidationInfo) -> TokenizerConfig:
-        if "classify" in info.data.get("heads", {}) and value.kind != "word":
+        if any(head.kind == "classify" for head in info.data.get("heads", {}).values()) and value.kind != "word":
             raise ValueError("heads.classify takes a word for a label and needs kind word")
         return value
 

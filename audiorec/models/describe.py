@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-from audiorec.models.asr import AsrModel, parameter_count
+from audiorec.models.asr import LIVE_RATES, AsrModel, parameter_count
 from audiorec.models.config import ModelConfig
 from audiorec.models.cost import live_multiply_adds, multiply_adds, offline_multiply_adds
+from audiorec.models.heads import Head
 from audiorec.streaming import Sequential, State, leaves, state_bytes
 from audiorec.text import Tokenizer
 
@@ -43,24 +44,42 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
     options = ", ".join(f"{k} {v}" for k, v in config.encoder.model_dump(exclude={"kind", "contexts"}).items())
     facts = {
         "encoder": f"{config.encoder.kind} ({options})",
-        "heads": ", ".join(config.heads),
+        "heads": heads_text(config),
         "tokens": _tokens(tokenizer, config),
         "features": f"{features.kind}, {model.features.output_dim} bins at {features.sample_rate} Hz",
         "output frame": f"{1000 * model.frame_seconds:g} ms",
-        "latency": f"{latency(model)} from the start of a frame, features and subsampling included"
-        + ("" if model.streams else ": it cannot stream"),
+        "latency": latency(model) + ("" if model.exit().streams else ": it cannot stream"),
     }
     tables = [_parts_table(model)]
-    if model.contexts:
-        tables.append(_latencies_table(model))
+    if any(model.taps.values()):
+        tables.append(_exits_table(model))
+    if model.exit().contexts:
+        tables.append(_latencies_table(model.exit()))
     if model.streams:
         searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
         tables.append(_state_table({**model.initial_state(1, ragged=True), **searches}))
     return facts, tables
 
 
+def heads_text(config: ModelConfig) -> str:
+    """The heads by name, with their kind where that is not the name, and the layers that they read."""
+    texts = []
+    for name, head in config.heads.items():
+        at = getattr(head, "at", None)
+        texts.append(name + (f" ({head.kind})" if head.kind != name else "") + (f" at {at}" if at else ""))
+    return ", ".join(texts)
+
+
 def latency(model: AsrModel) -> str:
-    return f"{model.latency_ms:g} ms" if model.streams else "the whole utterance"
+    """From the start of a frame until the first head, which decodes unless another is named, can read it."""
+    model = model.exit()
+    if not model.streams:
+        return "the whole utterance"
+    *rates, last = (f"{rate / 1000:g}" for rate in LIVE_RATES if rate != model.sample_rate)
+    return (
+        f"{model.latency_ms:g} ms from the start of a frame, features and subsampling included, and up to "
+        f"{model.resampling_ms:.2g} ms more where the audio is resampled (from {', '.join(rates)} or {last} kHz)"
+    )
 
 
 def vocabulary(config: ModelConfig) -> int:
@@ -82,12 +101,20 @@ def parts(model: AsrModel) -> list[Part]:
         whole = _whole(name, chain, model)
         rows.append(Part(name, *(a - b for a, b in zip(whole[1:], before[1:], strict=True))))
         before = whole
-    frame = torch.zeros(1, 1, model.output_dim, device="meta")
-    for kind, head in model.heads.items():
-        work = multiply_adds(head, lambda twin: twin.score_frames(frame)) / model.frame_seconds
-        size = state_bytes(head.search().initial_state(1)) if model.streams else 0
-        rows.append(Part(kind, parameter_count(head), work, 0.0, size))
+    for name, head in model.heads.items():
+        size = _search_bytes(head) if model.streams else 0
+        rows.append(Part(name, parameter_count(head), _head_work(head, model.exit(name)), 0.0, size))
     return rows
+
+
+def _head_work(head: Head, model: AsrModel) -> float:
+    """Multiply-adds a second of a head that reads the end of ``model``."""
+    frame = torch.zeros(1, 1, model.output_dim, device="meta")
+    return multiply_adds(head, lambda twin: twin.score_frames(frame)) / model.frame_seconds
+
+
+def _search_bytes(head: Head) -> int:
+    return state_bytes(head.search().initial_state(1))
 
 
 def _whole(name: str, chain: Sequential, model: AsrModel) -> Part:
@@ -117,6 +144,20 @@ def _parts_table(model: AsrModel) -> Table:
     ]
     columns = "part", "parameters", "multiply-adds/s", "latency, ms", "state, bytes"
     return Table(f"What {source} takes", columns, cells)
+
+
+def _exits_table(model: AsrModel) -> Table:
+    """What a stream takes that is decoded by one head: without later layers and other heads."""
+    rows = []
+    for name, layer in model.taps.items():
+        view, head = model.exit(name), model.head(name)
+        whole = _whole("", view, view)
+        work = whole.multiply_adds + _head_work(head, view)
+        size = f"{whole.state_bytes + _search_bytes(head):,}" if view.streams else "cannot stream"
+        count = parameter_count(view.features) + parameter_count(view.encoder) + parameter_count(head)
+        rows.append((name, layer or "the end", f"{count:,}", _millions(work), f"{whole.latency_ms:g}", size))
+    columns = "head", "reads", "parameters", "multiply-adds/s", "latency, ms", "state, bytes"
+    return Table("What a stream takes by the head that decodes it (--head)", columns, rows)
 
 
 def _latencies_table(model: AsrModel) -> Table:

@@ -15,8 +15,21 @@ from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGree
 HEADS = Registry("heads")
 
 
+class HeadConfig(Config):
+    """What the configs of all heads share."""
+
+    kind: str
+    weight: float = Field(1.0, gt=0, description="of its loss in the sum over heads")
+    at: str | None = Field(
+        None, description="the encoder's layer that it reads, such as layer3; null: the encoder's end"
+    )
+
+
 class Head(nn.Module):
-    """A head owns its projection, its loss and its search. Built by (config, dim of the encoder frames, vocabulary)."""
+    """A head owns its projection, its loss and its search. Built by (config, dim of the encoder frames, vocabulary).
+
+    Its config may be a ``HeadConfig``; one without ``at`` reads the encoder's end.
+    """
 
     Config: ClassVar[type[Config]]
     allows_empty_text: ClassVar[bool] = False  # whether it learns from a recording without a word
@@ -39,9 +52,8 @@ class Head(nn.Module):
         raise UserError(f"heads.{self.Config.model_fields['kind'].default}: has no times of tokens, so it cannot align")
 
 
-class CtcConfig(Config):
+class CtcConfig(HeadConfig):
     kind: Literal["ctc"] = "ctc"
-    weight: float = Field(1.0, gt=0, description="of its loss in the sum over heads")
 
 
 @HEADS.register

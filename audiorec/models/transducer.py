@@ -6,10 +6,9 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from audiorec.config import Config
 from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.errors import ConfigError
-from audiorec.models.heads import HEADS, Head
+from audiorec.models.heads import HEADS, Head, HeadConfig
 from audiorec.models.transducer_losses import LOSSES
 from audiorec.search import (
     GREEDY,
@@ -24,9 +23,8 @@ from audiorec.search import (
 from audiorec.search.transducer import MAX_SYMBOLS
 
 
-class TransducerConfig(Config):
+class TransducerConfig(HeadConfig):
     kind: Literal["transducer"] = "transducer"
-    weight: float = Field(1.0, gt=0, description="of its loss in the sum over heads")
     predictor: PREDICTORS.field = Field("stateless", description="stateless or lstm")
     joiner_dim: PositiveInt = Field(256, description="width of the joiner")
     loss: LOSSES.field = Field("pruned", description="full, pruned or tdt")

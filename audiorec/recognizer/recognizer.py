@@ -44,6 +44,7 @@ class Recognizer:
         delays: Mapping[str, Delay] = MappingProxyType({}),
         endpoint: EndpointConfig | None = ENDPOINT,
     ):
+        model = model.exit(head)
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
         single = all(dtype == torch.float32 for dtype in floats)
         self.model = (model.view() if single else copy.deepcopy(model).float()).eval()

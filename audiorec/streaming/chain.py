@@ -1,16 +1,19 @@
 """Chains and branches: ``Sequential``, ``Parallel``, ``Residual``. They keep every member in whole blocks and in step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import lcm
+from math import lcm, prod
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiorec.streaming.module import StreamingModule
+from audiorec.streaming.module import StreamingModule, share
 from audiorec.streaming.ragged import Carry, append, mask, mask_finite
 from audiorec.streaming.state import State, batch_size
+
+Chain = TypeVar("Chain", bound="Sequential")
 
 
 def _named(modules: tuple, named: Mapping[str, StreamingModule]) -> dict[str, StreamingModule]:
@@ -44,6 +47,22 @@ class Sequential(StreamingModule):
     @property
     def members(self) -> list[tuple[str, StreamingModule]]:
         return [(name, self._modules[name]) for name in self.names]  # type: ignore[misc]
+
+    def only(self: Chain, names: Sequence[str]) -> Chain:
+        """A light view of these members alone, in this order, the chain's first among them: it shares their weights and has
+        no others'; the chain stays as it is."""
+        view = share(self)
+        for name in set(self.names) - set(names):
+            del view._modules[name]
+        view.names = tuple(names)
+        view.changed()
+        return view
+
+    def changed(self) -> None:
+        super().changed()
+        members = [member for _, member in self.members]
+        self.stride = prod(member.stride for member in members)
+        self.output_dim = members[-1].output_dim
 
     def reach(self, t: int) -> float:
         for _, member in reversed(self.members):

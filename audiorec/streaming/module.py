@@ -1,7 +1,9 @@
 """``StreamingModule``: the contract every layer, chain and model keeps (docs/design.md, section 2)."""
 
+import copy
 import math
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 
 from audiorec.streaming.ragged import append, mask, mask_finite
 from audiorec.streaming.state import State, batch_size, leaves
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class StreamingModule(nn.Module):
@@ -198,3 +202,13 @@ class Pointwise(StreamingModule):
     def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         # Masked on entry too: a NaN in the padding would otherwise reach the gradient of the weights.
         return mask_finite(self.module(mask(x, lengths)), lengths), lengths, state
+
+
+def share(module: M) -> M:
+    """A copy of the tree of modules that has the very same parameters and buffers; changing one leaves the other."""
+    twin = copy.copy(module)
+    vars(twin).update({name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)})
+    twin._modules = {name: child and share(child) for name, child in module._modules.items()}
+    if isinstance(twin, StreamingModule):
+        twin.changed()
+    return twin

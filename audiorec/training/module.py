@@ -72,7 +72,7 @@ class Training(lightning.LightningModule):
         def augment(x: Tensor, lengths: Tensor) -> Tensor:
             return spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
 
-        losses = self._losses(*self.model(batch.samples, batch.lengths, augment=augment), batch)
+        losses = self._losses(self.model.frames(batch.samples, batch.lengths, augment=augment), batch)
         self.samples += batch.lengths.sum()
         means, _ = mean_per_token(losses, batch.token_lengths)
         loss = sum(head.weight * mean for head, mean in zip(self.model.heads.values(), means, strict=True))
@@ -101,12 +101,12 @@ class Training(lightning.LightningModule):
         self.references, self.hypotheses = [], []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x, lengths = self.model(batch.samples, batch.lengths)
+        frames = self.model.frames(batch.samples, batch.lengths)
         place = f"validation after step {self.global_step}"
-        self.valid_tally.add(place, batch.ids, self._losses(x, lengths, batch), batch.token_lengths)
+        self.valid_tally.add(place, batch.ids, self._losses(frames, batch), batch.token_lengths)
         self.valid_tally.read()
         self.references += batch.texts
-        decoded = decode(self.model.head().search(), x, lengths)
+        decoded = decode(self.model.head().search(), *next(iter(frames.values())))
         self.hypotheses += [self.tokenizer.decode((said + ending.best).ids) for said, ending in decoded]
 
     def on_validation_epoch_end(self) -> None:
@@ -122,10 +122,12 @@ class Training(lightning.LightningModule):
         ranks = {name: self.metrics[name] for name in ("train_loss", "valid_loss", "valid_wer")}
         self.log_dict({**ranks, "recent": -float(self.current_epoch)})
 
-    def _losses(self, x: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-        """(H, B): each head's losses of encoder frames x (B, T, C)."""
-        heads = self.model.heads.values()
-        return torch.stack([head.losses(x, lengths, batch.tokens, batch.token_lengths) for head in heads])
+    def _losses(self, frames: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:
+        """(H, B): each head's losses of the encoder frames that it reads, (B, T, C) and their lengths."""
+        losses = [
+            head.losses(*frames[name], batch.tokens, batch.token_lengths) for name, head in self.model.heads.items()
+        ]
+        return torch.stack(losses)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer

@@ -53,13 +53,13 @@ def encoder(kind: str, input_dim: int = 7, **options) -> nn.Module:
     return build({"kind": kind, **defaults, **TINY[kind], **options}, input_dim)
 
 
-def whole_model() -> Sequential:
-    config = {
-        "features": {"sample_rate": 8000, "bins": 7},
-        "encoder": {"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0},
-    }
-    model = AsrModel(parse(ModelConfig, {**config, "heads": "ctc"}), vocabulary=9)
-    return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), 6, 9))
+def whole_model(at: str | None = None, **encoder) -> Sequential:
+    options = encoder or {"kind": "lstm", "dim": 6, "layers": 2, "dropout": 0}
+    heads = {"transducer": {"joiner_dim": 4}, "ctc": {"at": at}} if at else "ctc"
+    config = {"features": {"sample_rate": 8000, "bins": 7}, "encoder": options, "heads": heads}
+    model = AsrModel(parse(ModelConfig, config), vocabulary=9).exit("ctc")
+    dim = model.output_dim
+    return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), dim, 9))
 
 
 def attention(**context) -> SelfAttention:
@@ -161,6 +161,14 @@ MODULES = {
             {"kind": "lmu", "channels": 2, "order": 3, "dropout": 0.0},
         ],
     ),
+    # exits: the chain as far as a head on an inner layer reads it, and what lies beyond looks further ahead
+    "exit of a stack": lambda: encoder("stack").exit("layer1"),
+    "exit of a conformer that looks ahead": lambda: conformer({"left": 4, "right": 2}).exit("layer0"),
+    "exit of a conformer of chunks": lambda: conformer({"left": 4, "chunk": 3}).exit("layer0"),
+    "exit before a reduction": lambda: encoder("gru", strides=[2], layers=3, reduce_after=[1, 2]).exit("layer1"),
+    "exit after a reduction": lambda: encoder("gru", strides=[2], layers=3, reduce_after=[1, 2]).exit("reduction0"),
+    "model as far as a head on layer 0": lambda: whole_model("layer0", kind="stack", **TINY["stack"]),
+    "model as far as a head on layer 1": lambda: whole_model("layer1", kind="stack", **TINY["stack"]),
     # state-space models
     "mamba": lambda: Mamba(5, 3, state_size=2),
     "mamba, other sizes": lambda: Mamba(4, 4, state_size=3, expand=1, kernel=2, dt_rank=3),

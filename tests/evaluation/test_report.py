@@ -70,6 +70,14 @@ def test_every_number_is_in_its_cell():
     assert set(found["dev"][0]) == {"recipe", "WER offline", "differ", *measured}
 
 
+def test_the_legend_tells_what_resampling_adds():
+    adds = "which adds up to 3 ms. *State*"
+    assert adds not in render("Digits", ROWS) and "resampled" not in render("Digits", ROWS)
+    assert adds in render(
+        "Digits", [*ROWS, row("gru", resampling_latency_ms=3.0), row("gsm", resampling_latency_ms=1.1)]
+    )
+
+
 def test_several_seeds_are_a_mean_and_a_deviation():
     """Checked by hand: 1, 2 and 3 % have the mean 2 and the deviation 1, 1 and 2 % the deviation 0.71."""
     took = [{"training_seconds": 60 * minutes, "decode_seconds": minutes} for minutes in (10, 20, 30)]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from audiorec.audio.resample import Resampler
 from audiorec.cli import app
 from audiorec.config import parse
 from audiorec.encoders import ENCODERS, build
@@ -96,6 +97,20 @@ def test_every_latency_and_every_leaf_has_a_row():
     assert latencies.rows[2][0] == "inf" and latencies.rows[2][4] == "cannot stream"
     caches = next(row for row in leaves.rows if row[0] == "encoder.layer*.attention.cache")
     assert caches[1:] == ("2", "8 × 256", "float32", f"{2 * 8 * 256 * 4:,}")
+
+
+@pytest.mark.parametrize(
+    "rate, others", [(16000, "8, 44.1 or 48"), (8000, "16, 44.1 or 48"), (22050, "8, 16, 44.1 or 48")]
+)
+def test_latency_tells_what_resampling_adds(rate, others):
+    features = {"sample_rate": rate}
+    config = parse(ModelConfig, {"heads": "ctc", "features": features, "encoder": {"kind": "lstm", "layers": 1}})
+    asr = AsrModel(config, vocabulary=30)
+    held = [Resampler(other, rate).latency_seconds for other in (8000, 16000, 44100, 48000)]
+    assert asr.resampling_ms == 1000 * max(held) == pytest.approx(3, abs=0.01)
+    line = f"{asr.latency_ms:g} ms from the start of a frame, features and subsampling included, and up to 3 ms more where the "
+    line += f"audio is resampled (from {others} kHz)"
+    assert describe(asr, None, config)[0]["latency"] == line
 
 
 def test_what_cannot_stream_is_counted_on_a_recording():

@@ -20,6 +20,7 @@ SMALL = {
     "transformer": {"dim": 8, "heads": 2, "layers": 1, "left": 8, "right": 1},
     "blstm": {"dim": 8, "layers": 1, "chunk": 3, "look_ahead": 1},
     "lmu": {"dim": 8, "layers": 1, "channels": 3, "order": 4},
+    "stack": {"dim": 8, "pattern": ["lstm", {"kind": "transformer", "heads": 2, "left": 8, "right": 1}]},
 }
 LSTM = {"kind": "lstm", "dim": 8}
 HEADS = {
@@ -41,7 +42,7 @@ PAIRS = [
 
 
 def make(encoder: str, head: str) -> tuple[AsrModel, ModelConfig]:
-    options = {"dim": 8, "layers": 1, **SMALL.get(encoder, {}), "kind": encoder, "strides": [3]}
+    options = {**SMALL.get(encoder, {"dim": 8, "layers": 1}), "kind": encoder, "strides": [3]}
     features = {"sample_rate": 8000, "bins": 20}
     given = {"features": features, "encoder": options, "heads": HEADS[head], "tokenizer": {"kind": "word"}}
     config = parse(ModelConfig, given)
@@ -171,7 +172,7 @@ def test_a_row_without_a_path_is_counted_and_left_out(speech):
         ({"loss": {"kind": "tdt", "durations": [0]}}, r"loss\.durations: takes .* at least 1"),
         ({"loss": {"kind": "full", "rnnt_type": "strict"}}, r"loss\.rnnt_type: .*'regular', 'modified'"),
         ({"predictor": {"dim": 4}}, r"predictor: needs a mapping with a key `kind`, one of lstm, stateless"),
-        ({"blank": 1}, r"heads\.blank: unknown key; accepted here: kind, weight, predictor, joiner_dim, loss"),
+        ({"blank": 1}, r"heads\.blank: unknown key; accepted here: kind, weight, at, predictor, joiner_dim, loss"),
     ],
 )
 def test_what_does_not_fit_is_named(head, message):

@@ -29,7 +29,7 @@ def training_step(recipe: Path, rows: int, seconds: float) -> Callable[[], None]
 
     def step() -> None:
         model.zero_grad()
-        x, n = model(samples, lengths)
+        x, n = next(iter(model.frames(samples, lengths).values()))
         mean_per_token(model.head().losses(x, n, tokens, counts), counts)[0].backward()
 
     return step

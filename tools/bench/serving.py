@@ -1,0 +1,275 @@
+"""How many live streams one machine serves: python tools/bench/serving.py [MODEL ...] [--kinds lstm,mamba] [--threads 1]
+
+Real speech (the digits' recordings, looped) in real time: every stream sends a piece of 160 ms each 160 ms, the streams one
+after another within them. One `audiorec.Engine` of as many slots serves them; its peer is a Python thread a stream, each with a
+`Recognizer.stream()` of the same model. Streams are doubled, then bisected, as long as p95 of the latency is at most 300 ms: from
+the time at which a piece that completes a period of the model is due until its words are there. An engine's is p95 of its own,
+from `accept` on, plus p95 of how late `accept` returned. A trial that fails is repeated once, against hiccups of the machine.
+
+Models are folders, and of the `--kinds` random ones of ten million parameters with a CTC head. Torch gets `--threads`, but in
+the peer one a stream; the process keeps to as many cores, or to `--cores`. The words of every stream of the trials that pass are
+compared with those of its samples alone. Streams where two scores lie within 1e-4, so that rounding may decide, are counted as
+ties. *Busy* is the engine's seconds of computing a second. Torch's threads wait for one another by spinning, which stalls them
+where other work runs on their cores: `OMP_WAIT_POLICY=passive` helps.
+
+`--most 4 --seconds 2 --kinds lstm` shows quickly that it works.
+"""
+
+import argparse
+import gc
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from audiorec_kernels import backend
+from encoders import widest
+from live import OUTPUTS, model
+
+import audiorec
+from audiorec.audio.read import read
+from audiorec.audio.resample import Resampler
+from audiorec.evaluation.decode import TIE
+from audiorec.models import parameter_count
+from audiorec.recognizer import Recognizer, Result
+from audiorec.text import train_tokenizer
+
+RECORDINGS = Path(__file__).resolve().parents[2] / "egs" / "digits" / "recordings"
+CLIPS = 64  # different ones; more streams say the same again
+GIVE_UP = 1.0  # seconds behind that end a trial
+
+
+class Words(NamedTuple):
+    """Streams whose words were compared with those alone."""
+
+    compared: int = 0
+    different: int = 0
+    ties: int = 0
+
+
+class Trial(NamedTuple):
+    streams: int
+    p95: float  # ms; infinite where it fell behind
+    busy: float = float("nan")
+    words: Words = Words()
+
+
+@cache
+def speech() -> tuple[np.ndarray, int]:
+    """All recordings of the digits one after another (T,), and their rate in Hz."""
+    recordings = [read(path) for path in sorted(RECORDINGS.glob("*.opus"))]
+    return np.concatenate([samples for samples, _ in recordings]), recordings[0][1]
+
+
+class Load:
+    """What the streams of a recogniser send: clips (pieces, samples of a piece), each piece at its time."""
+
+    def __init__(self, recognizer: Recognizer, seconds: float, piece_ms: float, threads: int):
+        samples, self.rate = speech()
+        self.threads = threads  # torch's
+        self.recognizer, self.piece = recognizer, piece_ms / 1000
+        self.pieces = max(1, round(seconds / self.piece))
+        size = round(self.piece * self.rate)
+        starts = np.linspace(0, len(samples), CLIPS, endpoint=False).astype(int)
+        self.clips = [np.resize(samples[start:], (self.pieces, size)) for start in starts]
+        self.completes = self._completes(size)
+        self._alone: dict[int, Result] = {}
+        if not any(self.completes):
+            raise SystemExit(f"--seconds {seconds:g}: the model's first words need more")
+
+    def _completes(self, size: int) -> list[bool]:
+        """Whether each piece completes a period of the model, so that its words are due."""
+        asr, resampler = self.recognizer.model, Resampler(self.rate, self.recognizer.sample_rate)
+        fed = np.cumsum([len(resampler.push(np.zeros(size))) for _ in range(self.pieces)])
+        steps = np.maximum(0, (fed - asr.first_feed) // asr.period + 1)
+        return list(np.diff(steps, prepend=0) > 0)
+
+    def clip(self, stream: int) -> np.ndarray:
+        return self.clips[stream % CLIPS]
+
+    def wait(self, begin: float, piece: int, stream: int, streams: int) -> float:
+        """Sleep until the stream's piece is complete; returns the time at which it was."""
+        due = begin + (piece + 1 + stream / streams) * self.piece
+        if (left := due - time.perf_counter()) > 0:
+            time.sleep(left)
+        return due
+
+    def compare(self, results: list[Result]) -> Words:
+        """The streams' final results, in order, beside those of their samples alone."""
+        different = ties = 0
+        for stream, result in enumerate(results):
+            number = stream % CLIPS
+            if number not in self._alone:
+                self._alone[number] = self.recognizer.transcribe((self.rate, self.clips[number].ravel()))
+            if result.text != self._alone[number].text:
+                tie = min(result.margin, self._alone[number].margin) < TIE
+                ties, different = ties + tie, different + (not tie)
+        return Words(len(results), different, ties)
+
+    @property
+    def texts(self) -> int:
+        """Different texts among those compared with."""
+        return len({result.text for result in self._alone.values() if result.text})
+
+
+def engine(load: Load, streams: int, limit: float) -> Trial:
+    torch.set_num_threads(load.threads)  # threads that begin later, as the engine's, have what is set here
+    with audiorec.Engine(load.recognizer, slots=streams, queue_seconds=60) as served:
+        sessions = [served.session(load.rate) for _ in range(streams)]
+        late: list[float] = []
+        begin = time.perf_counter()
+        for piece in range(load.pieces):
+            for stream, session in enumerate(sessions):
+                due = load.wait(begin, piece, stream, streams)
+                session.accept(load.clip(stream)[piece])
+                late.append(time.perf_counter() - due)
+            if late[-1] > GIVE_UP:
+                break
+        time.sleep(2 * limit / 1000)  # meanwhile the last words come, or are too late
+        stats = served.stats()
+        fed = len(late) == streams * load.pieces
+        p95 = stats.latency_ms[1] + 1000 * float(np.percentile(late, 95)) if fed else float("inf")
+        words = Words()
+        if p95 <= limit:
+            words = load.compare([session.finish() for session in sessions])
+        else:
+            for session in sessions:
+                session.cancel()
+        return Trial(streams, p95, stats.real_time_factor * streams, words)
+
+
+def thread_a_stream(load: Load, streams: int, limit: float) -> Trial:
+    torch.set_num_threads(1)
+    lives = [load.recognizer.stream(load.rate) for _ in range(streams)]
+    latencies: list[float] = []
+    ready, behind = Event(), Event()
+    begin = 0.0
+
+    def client(number: int) -> None:
+        ready.wait()
+        for piece in range(load.pieces):
+            due = load.wait(begin, piece, number, streams)
+            lives[number].accept(load.clip(number)[piece])
+            latency = time.perf_counter() - due
+            if load.completes[piece]:
+                latencies.append(latency)
+            if latency > GIVE_UP:
+                behind.set()
+            if behind.is_set():
+                return
+
+    threads = [Thread(target=client, args=(number,)) for number in range(streams)]
+    for thread in threads:
+        thread.start()
+    begin = time.perf_counter()
+    ready.set()
+    for thread in threads:
+        thread.join()
+    p95 = float("inf") if behind.is_set() else 1000 * float(np.percentile(latencies, 95))
+    return Trial(streams, p95, words=load.compare([live.finish() for live in lives]) if p95 <= limit else Words())
+
+
+def most(name: str, run: Callable[[Load, int, float], Trial], load: Load, limit: float, cap: int) -> list[Trial]:
+    """The trials that pass, fewest streams first: doubled as long as they do, then bisected to a twentieth."""
+    passed: list[Trial] = []
+    low, high, streams = 0, cap + 1, 1
+    while low < high - max(1, low // 20):
+        for _ in range(2):
+            gc.collect()
+            trial = run(load, streams, limit)
+            print(f"{name}, {run.__name__}: {streams} streams, p95 {trial.p95:.0f} ms", file=sys.stderr, flush=True)
+            if trial.p95 <= limit:
+                break
+        if trial.p95 <= limit:
+            passed.append(trial)
+            low = streams
+        else:
+            high = streams
+        streams = min(2 * low, cap) if high > cap else (low + high) // 2
+    return sorted(passed) or [Trial(0, float("nan"))]
+
+
+def measure(name: str, load: Load, limit: float, cap: int) -> tuple[str, Words]:
+    """A line of the table, and all the words compared for it."""
+    thread_a_stream(load, 1, limit)  # warm-up
+    served, alone = (most(name, run, load, limit, cap) for run in (engine, thread_a_stream))
+    words = Words(*map(sum, zip(*(trial.words for trial in [*served, *alone]), strict=True)))
+    if load.texts < 2:
+        print(f"{name}: all clips have one text, so the words compared tell little", file=sys.stderr)
+    best, peer = served[-1], alone[-1]
+    ratio = f"{best.streams / peer.streams:.1f}" if peer.streams else "–"
+    cells = (name, f"{parameter_count(load.recognizer.model):,}", best.streams, f"{best.p95:.0f}", f"{best.busy:.2f}")
+    cells += (peer.streams, f"{peer.p95:.0f}", ratio, words.different)
+    return f"| {' | '.join(map(str, cells))} |", words
+
+
+def random_recognizer(kind: str) -> Recognizer:
+    """Random weights, scaled so that what is heard decides what is said: else all streams would say the same nothing."""
+    _, asr = widest(lambda width: model(kind, width))
+    words = " ".join(f"w{number}" for number in range(OUTPUTS - 2))
+    samples, rate = speech()
+    heard = torch.from_numpy(Resampler(rate, asr.sample_rate).push(samples[: 10 * rate]))[None]
+    with torch.no_grad():
+        x, _ = asr.features(heard[..., None])
+        asr.features.set_statistics(x.mean((0, 1)), x.std((0, 1)))
+        linear = asr.head().linear
+        linear.weight.mul_(20)
+        linear.bias.zero_()
+        linear.bias.sub_(linear(asr(heard)[0]).mean((0, 1)))
+    return Recognizer(asr, train_tokenizer("word", [words]))
+
+
+def machine(cores: int, threads: int) -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cpu = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+    load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    return (
+        f"{cpu}, {cores} of {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__} with {threads} "
+        f"threads, "
+        f"{backend()['cpu']} kernels{load}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="model or run directories")
+    parser.add_argument(
+        "--kinds", default="lstm,mamba,conformer", help="encoders of random models, by commas; '' for none"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="torch's")
+    parser.add_argument("--cores", type=int, help="that the process keeps to; as many as --threads unless given")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of audio a stream, so of each trial")
+    parser.add_argument("--piece", type=float, default=160.0, help="ms that a stream sends at once")
+    parser.add_argument("--limit", type=float, default=300.0, help="ms that p95 may be")
+    parser.add_argument("--most", type=int, default=4096, help="streams to try at most")
+    options = parser.parse_args()
+    options.cores = options.cores or options.threads
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.cores :])
+    given = f"pieces of {options.piece:g} ms, p95 at most {options.limit:g} ms, {options.seconds:g} s a trial"
+    print(f"{machine(options.cores, options.threads)}; {given}\n")
+    columns = "model", "parameters", "streams, engine", "p95, ms", "busy", "streams, a thread each", "p95, ms", "ratio"
+    print(f"| {' | '.join([*columns, 'words that differ'])} |\n|---|{'---:|' * len(columns)}", flush=True)
+    makers = {kind: partial(random_recognizer, kind) for kind in options.kinds.split(",") if kind}
+    makers |= {str(path): partial(audiorec.load, path) for path in options.models}
+    compared = Words()
+    for name, make in makers.items():
+        load = Load(make(), options.seconds, options.piece, options.threads)
+        line, words = measure(name, load, options.limit, options.most)
+        print(line, flush=True)
+        compared = Words(*map(sum, zip(compared, words, strict=True)))
+    print(f"\nwords that differ: {compared.different} (streams compared: {compared.compared}; ties: {compared.ties})")
+
+
+if __name__ == "__main__":
+    main()
