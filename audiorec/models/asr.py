@@ -161,16 +161,22 @@ class AsrModel(Sequential):
         return self.heads[name] if name else next(iter(self.heads.values()))
 
     def search(
-        self, head: str | None = None, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+        self,
+        head: str | None = None,
+        config: SearchConfig = GREEDY,
+        automata: Sequence[Automaton] = (),
+        columns: int = 0,
     ) -> Search:
         """The search of this head (the first one unless named), over this model's output.
+
+        With ``columns`` the streams of a beam may bring up to so many automata of their own (``search.add``).
 
         Raises ConfigError where the head or the model does not offer what ``config`` asks for.
         """
         name = head or next(iter(self.heads))
         if layer := self.taps[name]:
             raise ConfigError(f"heads.{name}: reads {layer}, not the model's end: model.exit({name!r}) has its search")
-        search = self.heads[name].search(config, automata)
+        search = self.heads[name].search(config, automata, columns)
         if config.skip_blank is None:
             return search
         beside = [self.heads[other] for other, layer in self.taps.items() if layer is None]

@@ -51,7 +51,9 @@ class ClassifyHead(Head):
         losses = F.nll_loss(self(self.pool.mean(state)), label, reduction="none")
         return torch.where(token_lengths <= 1, losses, torch.inf)
 
-    def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> ClassifySearch:
+    def search(
+        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0
+    ) -> ClassifySearch:
         """Raises ConfigError for any but the greedy search."""
         if config.kind != "greedy":
             raise ConfigError(

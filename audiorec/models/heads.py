@@ -39,7 +39,7 @@ class Head(nn.Module):
         """(B,): the loss of each row of encoder frames x (B, T, dim) with tokens (B, S), +inf where it has no path."""
         raise NotImplementedError
 
-    def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()) -> Any:
+    def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0) -> Any:
         """Its search: ``initial_state``, ``step``, ``partial``, ``flush``. Raises ConfigError where it offers no such one."""
         raise NotImplementedError
 
@@ -79,11 +79,11 @@ class CtcHead(Head):
         return ctc_loss(self(x), lengths, tokens, token_lengths)
 
     def search(
-        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0
     ) -> CtcGreedySearch | CtcBeamSearch:
         if config.kind == "greedy":
             return CtcGreedySearch(self)
-        return CtcBeamSearch(self, config.beam, config.window, automata)
+        return CtcBeamSearch(self, config.beam, config.window, automata, columns, self.linear.out_features)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         return align_ctc(self(x), lengths, tokens, token_lengths)

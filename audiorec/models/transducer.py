@@ -61,7 +61,7 @@ class TransducerHead(Head):
         return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 
     def search(
-        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = ()
+        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0
     ) -> TransducerGreedySearch | TransducerBeamSearch:
         """Raises ConfigError for any but the greedy search of a TDT transducer."""
         if durations := self.topology.durations:
@@ -71,7 +71,7 @@ class TransducerHead(Head):
         if config.kind == "greedy":
             max_symbols = 1 if self.topology.one_symbol_a_frame else MAX_SYMBOLS
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
-        return TransducerBeamSearch(self.predictor, self.joiner, config.beam, config.window, automata)
+        return TransducerBeamSearch(self.predictor, self.joiner, config.beam, config.window, automata, columns)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         paths = self.topology.rnnt_type, self.topology.durations

@@ -4,7 +4,7 @@ from audiorec.search.align import Alignment, align_ctc, align_transducer
 from audiorec.search.automaton import Automaton
 from audiorec.search.blank_skip import BlankSkip
 from audiorec.search.classify import ClassifySearch
-from audiorec.search.config import GREEDY, SearchConfig, build_automata
+from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, session_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
 from audiorec.search.decode import Search, conclude, decode
@@ -14,6 +14,7 @@ from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
 
 __all__ = [
+    "COLUMNS",
     "GREEDY",
     "Alignment",
     "Automaton",
@@ -33,4 +34,5 @@ __all__ = [
     "conclude",
     "decode",
     "search_parts",
+    "session_automata",
 ]

@@ -46,10 +46,15 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus
         for gram, (score, _) in grams.items()
     }
     failure = [(scale * grams[history][1], state(history[1:])) if history else (0.0, 0) for history in states]
-    automaton = Automaton(tokenizer.size + 2, arcs, failure, [0.0] * len(states), state((begin,)))
-    integers = automaton.targets.new_tensor
-    automaton.final, _ = automaton.step(integers(range(len(states))), integers(end))
-    return automaton
+    final = []
+    for index in range(len(states)):
+        total = 0.0
+        while (index, end) not in arcs:
+            weight, index = failure[index]
+            total += weight
+        final.append(total + arcs[index, end][0])
+    arcs = {key: arc for key, arc in arcs.items() if key[1] < tokenizer.size}  # nobody says begin and end
+    return Automaton(tokenizer.size, arcs, failure, final, state((begin,)))
 
 
 def _read(path: Path, ids: dict[str, int], tokenizer: Tokenizer) -> Grams:

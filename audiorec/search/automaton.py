@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+NO_KEY = torch.iinfo(torch.int64).max
+
 
 class Automaton:
     """Scores sequences of symbols 0 … ``symbols`` − 1, whose history it keeps as one integer.
@@ -28,12 +30,46 @@ class Automaton:
         found = sorted((state * symbols + symbol, weight, target) for (state, symbol), (weight, target) in arcs.items())
         keys, weights, targets = zip(*found, strict=True)
         assert keys[:symbols] == tuple(range(symbols)), "the root needs an arc for every symbol"
-        self.keys = torch.tensor(keys)
-        self.weights = torch.tensor(weights, dtype=torch.float32)
-        self.targets = torch.tensor(targets)
+        # The last key is greater than all others, so that every search ends at a key.
+        self.keys = torch.tensor([*keys, NO_KEY])
+        self.weights = torch.tensor([*weights, 0.0], dtype=torch.float32)
+        self.targets = torch.tensor([*targets, 0])
         self.failure = torch.tensor([state for _, state in failure])
         self.failure_weights = torch.tensor([weight for weight, _ in failure], dtype=torch.float32)
         self.final = torch.tensor(final, dtype=torch.float32)
+
+    @classmethod
+    def room(cls, symbols: int, arcs: int, states: int, device: torch.device | str) -> "Automaton":
+        """Room for others that ``write`` puts there: so many arcs and states, of which the null automaton has the first.
+
+        The null automaton has one state and no weight.
+        """
+        self = object.__new__(cls)
+        self.symbols, self.start = symbols, 0
+        self.keys = torch.full((arcs + 1,), NO_KEY, device=device)
+        self.keys[:symbols] = torch.arange(symbols, device=device)
+        self.targets = torch.zeros_like(self.keys)
+        self.weights = torch.zeros_like(self.keys, dtype=torch.float32)
+        self.failure = torch.zeros(states, dtype=torch.int64, device=device)
+        self.final = torch.zeros_like(self.failure, dtype=torch.float32)
+        self.failure_weights = torch.zeros_like(self.final)
+        return self
+
+    def write(self, other: "Automaton", arc: int, state: int) -> None:
+        """Another automaton, its first arc and state here. Its arcs still lead to states as it numbers them itself."""
+        arcs, states = slice(arc, arc + other.arc_count), slice(state, state + other.state_count)
+        self.keys[arcs] = other.keys[:-1].to(self.keys.device) + state * self.symbols
+        self.failure[states] = other.failure.to(self.keys.device) + state
+        self.weights[arcs], self.targets[arcs] = other.weights[:-1], other.targets[:-1]
+        self.failure_weights[states], self.final[states] = other.failure_weights, other.final
+
+    @property
+    def arc_count(self) -> int:
+        return len(self.keys) - 1
+
+    @property
+    def state_count(self) -> int:
+        return len(self.final)
 
     def to(self, device: torch.device | str) -> "Automaton":
         """A copy on ``device``."""
@@ -43,13 +79,19 @@ class Automaton:
 
     def step(self, states: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
         """The weights and the next states of ``symbols`` after ``states``, any shapes that broadcast."""
-        states, symbols = torch.broadcast_tensors(states, symbols)
-        weights = torch.zeros(states.shape, device=states.device)
-        while True:
-            keys = states * self.symbols + symbols
-            at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-            missing = self.keys[at] != keys
-            if not missing.any():
-                return weights + self.weights[at], self.targets[at]
-            weights = torch.where(missing, weights + self.failure_weights[states], weights)
-            states = torch.where(missing, self.failure[states], states)
+        keys = states * self.symbols + symbols
+        weights, targets = self._follow(keys.flatten())
+        return weights.view(keys.shape), targets.view(keys.shape)
+
+    def _follow(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for keys (N,). It waits for the device once, and once more for each failure in a row."""
+        at = torch.searchsorted(self.keys, keys)
+        missing = (self.keys[at] != keys).nonzero()[:, 0]
+        weights, targets = self.weights[at], self.targets[at]
+        if len(missing):
+            keys = keys[missing]
+            states = keys // self.symbols
+            more, reached = self._follow(self.failure[states] * self.symbols + keys - states * self.symbols)
+            weights[missing] = self.failure_weights[states] + more
+            targets[missing] = reached
+        return weights, targets

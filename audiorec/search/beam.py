@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audiorec.search.automata import Pool, Shared, must_fit
 from audiorec.search.automaton import Automaton
 from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Tokens, without_blank
@@ -49,22 +50,32 @@ class BeamSearch(ABC):
 
     Pruning: ``automata`` (n-grams, hotwords) score each token after its history. Each hypothesis tries the ``4 · beam`` tokens
     with the highest probability. Without automata ``beam`` tokens are enough: the tokens after them score lower than these
-    ``beam``, and only ``beam`` hypotheses are kept.
+    ``beam``, and only ``beam`` hypotheses are kept. So a row without automata gives the same whoever it is searched with.
+
+    With ``columns`` each row may have up to so many automata of its own, which ``add`` and ``remove`` bring and take while
+    others go on; ``automata`` are those of the rows that have none of their own. Over ``symbols``, where that is known.
 
     State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
-    ``automata`` (B, K, F), their states; ``last`` (B, K), the last token; ``hash`` and ``parent`` (B, K); ``history``; ``own``,
-    the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest
-    one at a ``commit``.
+    ``automata`` (B, K, F), their states; with ``columns`` also ``owner`` (B,), whose automata; ``last`` (B, K), the last token;
+    ``hash`` and ``parent`` (B, K); ``history``; ``own``, the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between
+    the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
     """
 
     revises = True
     segments = True
 
-    def __init__(self, beam: int = 4, window: int = 64, automata: Sequence[Automaton] = ()):
+    def __init__(
+        self,
+        beam: int = 4,
+        window: int = 64,
+        automata: Sequence[Automaton] = (),
+        columns: int = 0,
+        symbols: int | None = None,
+    ):
         self.beam = beam
         self.history = History(beam, window)
-        self.automata = tuple(automata)
-        self.tried = (4 if automata else 1) * beam
+        self.automata = Pool(columns, automata, symbols) if columns else Shared(automata, symbols)
+        self._try_enough()
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Tensor:
@@ -86,16 +97,33 @@ class BeamSearch(ABC):
         """The subclass's part of the one hypothesis that is left, whose ``score`` (B, 1) counts as 0 from now on."""
         return own
 
+    def add(self, automata: Sequence[Automaton]) -> int:
+        """The ``owner`` whose rows these automata are to score, in place of the search's own; no row of others changes.
+
+        Raises UserError where the search has no ``columns`` for them, or where they are over other symbols than its own.
+        """
+        owner = self.automata.add(automata)
+        self._try_enough()
+        return owner
+
+    def remove(self, owner: int) -> None:
+        """Take the automata of an owner out again, once its last row is flushed."""
+        self.automata.remove(owner)
+        self._try_enough()
+
+    def _try_enough(self) -> None:
+        self.tried = (4 if self.automata else 1) * self.beam
+
     @torch.no_grad()
-    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
+        """``owner``: what ``add`` gave for the rows, or for each of them (B,); 0, the search's own automata."""
         ints = torch.zeros(batch_size, self.beam, dtype=torch.int64, device=device)
         score = torch.full_like(ints, -torch.inf, dtype=torch.float32)
         score[:, 0] = 0
-        starts = torch.tensor([automaton.start for automaton in self.automata], dtype=torch.int64, device=device)
         return {
+            **self.automata.initial_state(batch_size, self.beam, device, owner),
             "score": score,
             "bonus": torch.zeros_like(score),
-            "automata": starts.expand(batch_size, self.beam, -1).clone(),
             "last": ints,
             "hash": ints + 1,
             "parent": ints.clone(),
@@ -126,6 +154,8 @@ class BeamSearch(ABC):
         ids, at, log_probs = (torch.stack(leaf, 1) for leaf in zip(*committed, strict=True))
         ordered = self._final(state).sort(1, descending=True).values
         margin = torch.minimum(ordered[:, 0] - ordered[:, 1], state["dropped"]) if self.beam > 1 else state["margin"]
+        if lengths is not None:
+            margin = torch.where(lengths > 0, margin, state["margin"])
         arrived = ids != BLANK if live is None else (ids != BLANK) & live
         return Tokens.where(arrived, ids, lambda: (at, log_probs)), {**state, "margin": margin}
 
@@ -178,10 +208,7 @@ class BeamSearch(ABC):
         return Tokens.where(mask, ids, lambda: (frames, log_probs))
 
     def _final(self, state: State) -> Tensor:
-        score = state["score"]
-        for f, automaton in enumerate(self.automata):
-            score = score + automaton.final[state["automata"][..., f]]
-        return score
+        return state["score"] + self.automata.final(state) if self.automata else state["score"]
 
     def _advance(self, frame: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
         """One frame of every row."""
@@ -190,12 +217,8 @@ class BeamSearch(ABC):
         tokens, extended, joined = expansion.tokens, expansion.extended, expansion.joined
         bonus, automata = state["bonus"], state["automata"]
         if self.automata:
-            gained = torch.zeros_like(extended)
-            moved = []
-            for f, automaton in enumerate(self.automata):
-                weight, target = automaton.step(automata[..., f, None], tokens)
-                gained = gained + weight
-                moved.append(target.flatten(1))
+            must_fit(self.automata.symbols, log_probs.shape[-1])
+            gained, reached = self.automata.step(state, tokens)
             extended = extended + gained
             joined = joined + (bonus[:, None] - bonus[..., None])
 
@@ -220,11 +243,12 @@ class BeamSearch(ABC):
         choice = Choice(source, stays, token, best, arriving, best[:, :1], alive)
         if self.automata:
             unmoved = automata.gather(1, source[..., None].expand_as(automata))
-            advanced = torch.stack([target.gather(1, slot) for target in moved], -1)
+            advanced = reached.flatten(1, 2).gather(1, slot[..., None].expand_as(automata))
             automata = torch.where(stays[..., None], unmoved, advanced)
             bonus = bonus.gather(1, source) + torch.where(stays, 0, gained.flatten(1).gather(1, slot))
             bonus = bonus - bonus[:, :1]
         return {
+            **state,
             "score": (best - best[:, :1]).masked_fill(~alive, -torch.inf),
             "bonus": bonus,
             "automata": automata,
@@ -234,8 +258,6 @@ class BeamSearch(ABC):
             "history": history,
             "own": self.settle(frame, state, choice),
             "frame": state["frame"] + 1,
-            "margin": state["margin"],
-            "dropped": state["dropped"],
         }, committed
 
 

@@ -1,12 +1,13 @@
 """``BlankSkip``: a transducer search that never sees the frames in which CTC hears nothing (Wang et al. 2023)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from audiorec.search.automaton import Automaton
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State, valid
 from audiorec.text import BLANK
@@ -23,8 +24,14 @@ class BlankSkip:
         self.threshold = math.log(threshold)
         self.revises, self.segments = search.revises, search.segments
 
-    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
-        return self.search.initial_state(batch_size, device)
+    def add(self, automata: Sequence[Automaton]) -> int:
+        return self.search.add(automata)
+
+    def remove(self, owner: int) -> None:
+        self.search.remove(owner)
+
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
+        return self.search.initial_state(batch_size, device, owner)
 
     @torch.no_grad()
     def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:

@@ -27,7 +27,7 @@ class ClassifySearch(GreedySearch):
         self.pool = pool
         self.scores = scores
 
-    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
         pool = map_state(lambda leaf: leaf.to(device), self.pool.initial_state(batch_size))
         return {"pool": pool, "margin": torch.full((batch_size,), torch.inf, device=device)}
 

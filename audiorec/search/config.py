@@ -1,11 +1,14 @@
 """How to search: greedy or with a beam, and what helps the beam. Files become automata over a tokeniser's pieces."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from audiorec.config import Config
+from audiorec.config import Config, parse
+from audiorec.errors import ConfigError
 from audiorec.search.arpa import read_arpa
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph, encode_hotwords, read_hotwords
@@ -25,6 +28,14 @@ class SearchConfig(Config):
         None, gt=0, lt=1, description="skip frames that CTC finds blank with more than this"
     )
 
+    @field_validator("hotwords", mode="before")
+    @classmethod
+    def _phrases_or_a_file(cls, value: Any) -> Any:
+        phrases = isinstance(value, list | tuple) and all(isinstance(phrase, str) for phrase in value)
+        if not phrases and not isinstance(value, str | Path | None):
+            raise ValueError("give a list of phrases, or the name of a file of them")
+        return value
+
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "SearchConfig":
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
@@ -40,13 +51,73 @@ class SearchConfig(Config):
 GREEDY = SearchConfig()
 
 
+COLUMNS = 2  # automata that a row may have: an n-gram and hotwords
+NGRAM, HOTWORDS = ("lm", "lm_weight", "lm_bonus"), ("hotwords", "hotwords_score")
+
+_ngrams: WeakValueDictionary[tuple, Automaton] = WeakValueDictionary()  # those in use, of files that have not changed
+
+
 def build_automata(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> tuple[Automaton, ...]:
     """The language model and the hotwords of a search. Raises UserError for a file or a phrase that does not fit."""
-    automata = []
-    if config.lm:
-        automata.append(read_arpa(config.lm, tokenizer, config.lm_weight, config.lm_bonus))
-    if config.hotwords:
-        given, score = config.hotwords, config.hotwords_score
-        phrases = read_hotwords(given, score) if isinstance(given, Path) else dict.fromkeys(given, score)
-        automata.append(context_graph(encode_hotwords(phrases, tokenizer, normalize), tokenizer.size))
-    return tuple(automata)
+    return *_ngram(config, tokenizer), *_hotwords(config, tokenizer, normalize)
+
+
+def session_automata(
+    given: Mapping[str, Any],
+    base: SearchConfig,
+    automata: Sequence[Automaton],
+    tokenizer: Tokenizer,
+    normalize: Normalizer,
+) -> tuple[Automaton, ...]:
+    """The automata of a session that was ``given`` keys of its own, in a search of ``base`` with its ``automata``.
+
+    A session may give ``hotwords``, ``hotwords_score``, ``lm``, ``lm_weight`` and ``lm_bonus``; what it does not give is the
+    base's, and None, or no phrase, is none. What stays as it was is the base's automaton itself, and an n-gram that another
+    session has read is that one, so that a search holds each once. A string is the name of a file here: do not pass on what
+    a stranger wrote. Raises ConfigError for another key and for a greedy search, UserError for what does not fit.
+    """
+    for key in given:
+        if key not in NGRAM + HOTWORDS:
+            accepted = ", ".join(HOTWORDS + NGRAM)
+            raise ConfigError(
+                f"search.{key}: a session may give {accepted}; set the rest for all where you load the model"
+            )
+    if given and base.kind == "greedy":
+        raise ConfigError(f"search.{', '.join(given)}: needs a beam; load the model with search={{'kind': 'beam'}}")
+    kept = {key: getattr(base, key) for key in NGRAM + HOTWORDS if key in base.model_fields_set}
+    for part in (NGRAM, HOTWORDS):
+        if given.get(part[0], part) is None:  # without it its settings have no effect
+            kept = {key: value for key, value in kept.items() if key not in part}
+    config = parse(SearchConfig, {"kind": base.kind, **kept, **given}, prefix="search")
+
+    def same(part: tuple[str, ...]) -> bool:
+        return all(getattr(config, key) == getattr(base, key) for key in part)
+
+    count = 1 if base.lm else 0
+    ngram, hotwords = automata[:count], automata[count:]
+    return (
+        *(ngram if same(NGRAM) else _ngram(config, tokenizer)),
+        *(hotwords if same(HOTWORDS) else _hotwords(config, tokenizer, normalize)),
+    )
+
+
+def _ngram(config: SearchConfig, tokenizer: Tokenizer) -> list[Automaton]:
+    path, settings = config.lm, (config.lm_weight, config.lm_bonus)
+    if path is None:
+        return []
+    if not path.is_file():  # a pipe can be read once only; of what is missing the error tells
+        return [read_arpa(path, tokenizer, *settings)]
+    status = path.stat()
+    key = path.resolve(), status.st_mtime_ns, status.st_size, *settings, tokenizer.kind, *tokenizer.pieces
+    automaton = _ngrams.get(key)
+    if automaton is None:
+        automaton = _ngrams[key] = read_arpa(path, tokenizer, *settings)
+    return [automaton]
+
+
+def _hotwords(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> list[Automaton]:
+    given, score = config.hotwords, config.hotwords_score
+    if not given:
+        return []
+    phrases = read_hotwords(given, score) if isinstance(given, Path) else dict.fromkeys(given, score)
+    return [context_graph(encode_hotwords(phrases, tokenizer, normalize), tokenizer.size)]

@@ -21,7 +21,7 @@ class CtcGreedySearch(GreedySearch):
     def __init__(self, scores: Callable[[Tensor], Tensor]):
         self.scores = scores
 
-    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
         zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
         return {"last": zeros, "frame": zeros.clone(), "margin": torch.full_like(zeros, torch.inf, dtype=torch.float32)}
 

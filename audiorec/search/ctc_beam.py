@@ -24,8 +24,10 @@ class CtcBeamSearch(BeamSearch):
         beam: int = 4,
         window: int = 64,
         automata: Sequence[Automaton] = (),
+        columns: int = 0,
+        symbols: int | None = None,
     ):
-        super().__init__(beam, window, automata)
+        super().__init__(beam, window, automata, columns, symbols)
         self.scores = scores
 
     def prepare(self, x: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """``decode``: whole utterances through a search. ``conclude``: the end of streams that were searched in steps."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from audiorec.search.automaton import Automaton
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State
 from audiorec.transcript import Ending, Hypothesis
@@ -18,8 +20,17 @@ class Search(Protocol):
     segments: bool
     """whether a stream may end in the middle, as it does where a segment of speech ends"""
 
-    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
-        """The state of streams that have not begun; its ``margin`` (B,) is the gap of the two best scores."""
+    def add(self, automata: Sequence[Automaton]) -> int:
+        """The ``owner`` for streams with automata of their own. Raises UserError where the search takes none."""
+
+    def remove(self, owner: int) -> None:
+        """Take them out again once no stream needs them."""
+
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
+        """The state of streams that have not begun; its ``margin`` (B,) is the gap of the two best scores.
+
+        ``owner``: what ``add`` gave for these streams, or for each of them (B,); 0: the search's own automata, or none.
+        """
 
     def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
         """The tokens that encoder frames x (B, T, C), of which ``lengths`` (B,) are valid, commit."""

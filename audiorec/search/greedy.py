@@ -1,5 +1,9 @@
 """``GreedySearch``: what the greedy searches share. They never take a token back."""
 
+from collections.abc import Sequence
+
+from audiorec.errors import UserError
+from audiorec.search.automaton import Automaton
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State
 from audiorec.transcript import Hypothesis
@@ -8,6 +12,13 @@ from audiorec.transcript import Hypothesis
 class GreedySearch:
     revises = False
     segments = True
+
+    def add(self, automata: Sequence[Automaton]) -> int:
+        """Raises UserError: nothing can help the only hypothesis. So ``owner`` is 0 in every ``initial_state``."""
+        raise UserError("search: hotwords and n-grams need a beam; load with search={'kind': 'beam'}")
+
+    def remove(self, owner: int) -> None:
+        """Nothing, for nothing was added."""
 
     def partial(self, state: State) -> Tokens:
         """Tokens not yet committed: none."""

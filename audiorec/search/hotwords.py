@@ -18,7 +18,7 @@ def read_hotwords(path: Path | str, score: float) -> dict[str, float]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file of hotwords (in Python a list holds phrases)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     for number, line in enumerate(lines, 1):

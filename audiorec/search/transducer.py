@@ -39,7 +39,7 @@ class TransducerGreedySearch(GreedySearch):
         self.block = block
 
     @torch.no_grad()
-    def initial_state(self, batch_size: int, device: torch.device | str = "cpu") -> State:
+    def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
         zeros = torch.zeros(batch_size, dtype=torch.int64, device=device)
         return {
             **histories(self.predictor, self.joiner, self.predictor.initial_state(batch_size)),

@@ -26,8 +26,9 @@ class TransducerBeamSearch(BeamSearch):
         beam: int = 4,
         window: int = 64,
         automata: Sequence[Automaton] = (),
+        columns: int = 0,
     ):
-        super().__init__(beam, window, automata)
+        super().__init__(beam, window, automata, columns, joiner.output.out_features)
         self.predictor = predictor
         self.joiner = joiner
 

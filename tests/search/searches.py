@@ -44,6 +44,15 @@ def automata(symbols: int = DIM) -> tuple[Automaton, Automaton]:
     return bigram, context_graph({(1, 2, 3): 1.0, (2, 3, 4): 0.5, (2, 3): 0.7, (4,): 0.2}, symbols)
 
 
+def sets(symbols: int = DIM) -> list[tuple[Automaton, ...]]:
+    """What rows may bring: nothing, an n-gram, hotwords or both; some bring the same."""
+    (bigram, hotwords), n = automata(symbols), symbols
+    others = context_graph({(3,): 1.5, (1, 1): 0.5, (2, 4, 1, 3): 0.75}, n)
+    arcs = {(0, symbol): (-0.2 * symbol, 1 if symbol == 2 else 0) for symbol in range(n)}
+    pair = Automaton(n, arcs | {(1, 3): (1.0, 1)}, [(0.0, 0), (-0.1, 0)], [0.0, -2.0], start=1)
+    return [(), (bigram, hotwords), (others,), (bigram,), (pair, others), (hotwords,)]
+
+
 def beam(predictor: str, **options) -> TransducerBeamSearch:
     predictor, joiner = parts(predictor)
     with torch.no_grad():
@@ -63,9 +72,21 @@ SEARCHES = {
     "ctc beam of one": lambda: CtcBeamSearch(ctc, beam=1),
     "ctc beam, little room": lambda: CtcBeamSearch(ctc, beam=6, window=3),
     "ctc beam, n-gram and hotwords": lambda: CtcBeamSearch(ctc, automata=automata()),
+    "ctc beam, room for automata": lambda: CtcBeamSearch(ctc, columns=2),
+    "ctc beam, automata of rows": lambda: CtcBeamSearch(ctc, automata=automata(), columns=2),
     "beam": lambda: beam("stateless"),
     "beam, lstm predictor": lambda: beam("lstm", beam=3),
     "beam, little room": lambda: beam("lstm", beam=6, window=3),
     "beam, n-gram and hotwords": lambda: beam("stateless", automata=automata(VOCABULARY)),
+    "beam, automata of rows": lambda: beam("stateless", automata=automata(VOCABULARY), columns=3),
     "beam, blanks skipped": lambda: BlankSkip(beam("lstm"), ctc, 0.5),
+}
+
+# Searches whose rows may have automata of their own, by the options of a beam, and the symbols they know.
+OWNERS = {
+    "ctc beam": (lambda **options: CtcBeamSearch(ctc, **options), DIM),
+    "ctc beam of one": (lambda **options: CtcBeamSearch(ctc, beam=1, **options), DIM),
+    "beam": (lambda **options: beam("stateless", **options), VOCABULARY),
+    "beam, lstm predictor": (lambda **options: beam("lstm", beam=3, window=5, **options), VOCABULARY),
+    "beam, blanks skipped": (lambda **options: BlankSkip(beam("lstm", **options), ctc, 0.5), VOCABULARY),
 }

@@ -1,5 +1,6 @@
 """N-grams and hotwords: the automata against the plainest reading of their definitions, and files that are at fault."""
 
+import gc
 import itertools
 import math
 import random
@@ -7,13 +8,14 @@ import random
 import pytest
 import torch
 
-from audiorec.errors import UserError
-from audiorec.search import SearchConfig, build_automata
+from audiorec.errors import ConfigError, UserError
+from audiorec.search import BlankSkip, CtcBeamSearch, CtcGreedySearch, SearchConfig, build_automata, session_automata
 from audiorec.search.arpa import read_arpa
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph
 from audiorec.search.ngram import write_ngram
 from audiorec.text import Normalizer, train_tokenizer
+from tests.search.searches import DIM, OWNERS, automata, beam, ctc, sets
 
 TEXTS = ["a b c", "a b d", "b", "c c c a b", "d d a b c", "a"]
 WORDS = train_tokenizer("word", ["a b c d"])
@@ -191,3 +193,156 @@ def test_hotwords_come_from_lists_and_files(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             build_automata(SearchConfig(kind="beam", hotwords=path), WORDS, Normalizer())
+
+
+def test_automata_that_do_not_fit_are_one_line():
+    (bigram, hotwords), (other, _) = automata(DIM), automata(DIM + 2)
+    search = CtcBeamSearch(ctc, automata=[bigram], columns=2)
+    wrong = f"an automaton over {DIM + 2} symbols does not fit a search over {DIM}; make it with the tokenizer"
+    with pytest.raises(UserError, match=wrong):
+        search.add([other])
+    with pytest.raises(UserError, match=wrong):
+        CtcBeamSearch(ctc, automata=[bigram, other])
+    with pytest.raises(UserError, match="over 8 symbols does not fit a search over 5"):
+        beam("stateless", automata=[other])
+    with pytest.raises(UserError, match="over 8 symbols does not fit a search over 5"):
+        beam("stateless", columns=1).add([other])
+    unfit = CtcBeamSearch(ctc, automata=[other])  # whose scores tell at the first frame how many symbols they have
+    with pytest.raises(UserError, match=wrong):
+        unfit.step(torch.zeros(1, 1, DIM), None, unfit.initial_state(1))
+    with pytest.raises(UserError, match="a row has room for 2 automata, got 3; make the search with columns=3"):
+        search.add([bigram, hotwords, bigram])
+    with pytest.raises(UserError, match="no room for automata of their own; make it with columns=2"):
+        CtcBeamSearch(ctc).add([bigram])
+    with pytest.raises(UserError, match=r"need a beam; load with search={'kind': 'beam'}"):
+        BlankSkip(CtcGreedySearch(ctc), ctc, 0.5).add([bigram])
+    given = search.add([hotwords])
+    search.remove(given)
+    for owner in (given, 7, torch.tensor([0, 7])):
+        with pytest.raises(UserError, match=r"no automata of the id \d; take the id that `add` gives"):
+            search.initial_state(2, owner=owner)
+    for owner in (0, given):
+        with pytest.raises(UserError, match="no automata of the id"):
+            search.remove(owner)
+    with pytest.raises(UserError, match="no automata of the id 1"):
+        CtcBeamSearch(ctc).initial_state(1, owner=1)
+
+
+def test_a_pool_holds_each_automaton_once_and_stays_small():
+    search, draw = CtcBeamSearch(ctc, automata=automata(), columns=2), random.Random(0)
+    pool, (bigram, hotwords) = search.automata, automata()
+    size = pool._all.arc_count
+    ids = [search.add([bigram, hotwords]) for _ in range(20)]
+    assert pool._all.arc_count < 3 * size and len(set(ids)) == 20
+    for owner in ids:
+        search.remove(owner)
+    for _ in range(300):
+        ids = [search.add(draw.choice(sets())) for _ in range(draw.randint(0, 5))]
+        draw.shuffle(ids)
+        for owner in ids:
+            search.remove(owner)
+    assert pool._all.arc_count < 12 * size and len(pool._table) == 21
+
+
+@pytest.mark.parametrize("name", OWNERS)
+def test_rows_whose_automata_are_gone_harm_nobody(name):
+    make, symbols = OWNERS[name]
+    search = make(columns=2)
+    owner = search.add(sets(symbols)[1])
+    x = 2 * torch.randn(2, 20, DIM, generator=torch.Generator().manual_seed(0))
+    _, state = search.step(x, None, search.initial_state(2, owner=torch.tensor([0, owner])))
+    assert state["automata"][1].any()
+    other = search.add(sets(symbols)[3])
+    search.remove(owner)
+    _, beside = search.step(x, None, state)
+    assert not beside["automata"].any()
+    search.remove(other)
+    _, without = search.step(x, None, state)  # nobody has any
+    assert {search.add(sets(symbols)[4]), search.add(sets(symbols)[2])} == {owner, other}  # of fewer states
+    tokens, after = search.step(x, None, state)
+    alone = make()
+    expected, end = alone.step(x[:1].repeat(1, 2, 1), None, alone.initial_state(1))
+    said = alone.step(x[:1], None, alone.initial_state(1))[0].row(0)[0] + tokens.row(0)[0]
+    assert said == expected.row(0)[0] and len(said) > 2
+    for one in (without, beside, after):
+        assert search.flush(one).row(0) == alone.flush(end).row(0)
+
+
+def test_automata_may_be_added_in_and_out_of_inference():
+    x, found = torch.randn(1, 30, DIM, generator=torch.Generator().manual_seed(0)), []
+    for first, then in itertools.product([False, True], repeat=2):
+        search = CtcBeamSearch(ctc, columns=2)
+        with torch.inference_mode(first):
+            search.add(sets()[1])
+        with torch.inference_mode(then):
+            search.add(sets()[2])  # for which there is room
+            owners = [search.add(one) for one in sets()]
+            tokens, _ = search.step(x, None, search.initial_state(1, owner=owners[4]))
+            found.append(tokens.row(0))
+    assert found == found[:1] * 4
+
+
+def test_a_session_changes_what_it_gives_and_keeps_the_rest(arpa, tmp_path):
+    base = SearchConfig(kind="beam", lm=arpa, lm_weight=0.5, hotwords=("a b",), hotwords_score=2.0)
+    own = build_automata(base, WORDS, Normalizer())
+    a, b, c = WORDS.encode("a b c")
+
+    def session(given, base=base, own=own):
+        return session_automata(given, base, own, WORDS, Normalizer())
+
+    assert session({}) == own
+    ngram, hotwords = session({"hotwords": ["b c"]})
+    assert ngram is own[0] and [total(hotwords, s) for s in ([a, b], [b, c])] == [0, 4]
+    assert total(session({"hotwords_score": 1.0})[1], [a, b]) == 2
+    assert session({"hotwords": ["a b"], "lm_weight": 0.5}) == own  # the same again
+    for nothing in (None, []):
+        assert session({"hotwords": nothing}) == own[:1]
+    assert session({"lm": None}) == own[1:] and session({"lm": None, "hotwords": None}) == ()
+    ngram, hotwords = session({"lm_weight": 1.0})
+    assert hotwords is own[1] and total(ngram, [a]) == pytest.approx(2 * total(own[0], [a]))
+    assert session({"lm": str(arpa), "lm_weight": 1.0})[0] is ngram, "read twice"
+    arpa.write_text(ARPA.replace("-0.5 a", "-0.4 a"))
+    changed = session({"lm": arpa, "lm_weight": 1.0})[0]
+    assert changed is not ngram and total(changed, [c, a]) > total(ngram, [c, a])
+    plain = SearchConfig(kind="beam")
+    (hotwords,) = session({"hotwords": ["a"]}, plain, ())
+    assert total(hotwords, [a]) == 1.5 and session({"lm": arpa, "lm_weight": 1.0}, plain, ()) == (changed,)
+    assert CtcBeamSearch(lambda x: x, columns=2).add((ngram, hotwords)) == 1  # over the same symbols
+
+
+def test_an_ngram_that_nobody_has_is_forgotten(arpa):
+    from audiorec.search.config import _ngrams
+
+    base = SearchConfig(kind="beam")
+    count = len(_ngrams)
+    read = session_automata({"lm": arpa}, base, (), WORDS, Normalizer())
+    assert len(_ngrams) == count + 1 and read
+    del read
+    gc.collect()
+    assert len(_ngrams) <= count
+
+
+def test_what_a_session_may_not_give_is_one_line():
+    greedy, base = SearchConfig(), SearchConfig(kind="beam")
+    for config, given, message in [
+        (
+            base,
+            {"hotwords": ["a"], "beam": 8},
+            "search.beam: a session may give hotwords, hotwords_score, lm, lm_weight",
+        ),
+        (base, {"hotword": ["a"]}, "search.hotword: a session may give hotwords"),
+        (greedy, {"hotwords": ["a"]}, r"search.hotwords: needs a beam; load the model with search={'kind': 'beam'}"),
+        (base, {"hotwords_score": 2.0}, "hotwords_score: has no effect without hotwords"),
+        (base, {"hotwords": ["a"], "hotwords_score": -1}, "search.hotwords_score: .*greater than 0"),
+        (base, {"hotwords": 3}, "search.hotwords: give a list of phrases, or the name of a file of them, got 3"),
+    ]:
+        with pytest.raises(ConfigError, match=message) as error:
+            session_automata(given, config, (), WORDS, Normalizer())
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="hotword 'e': has symbols outside the word tokenizer's vocabulary"):
+        session_automata({"hotwords": ["e"]}, base, (), WORDS, Normalizer())
+    with pytest.raises(UserError, match=r"b a: no such file of hotwords \(in Python a list holds phrases\)"):
+        session_automata({"hotwords": "b a"}, base, (), WORDS, Normalizer())
+    with pytest.raises(UserError, match="none: no such file"):
+        session_automata({"lm": "none"}, base, (), WORDS, Normalizer())
+    assert session_automata({}, greedy, (), WORDS, Normalizer()) == ()

@@ -40,9 +40,9 @@ def collapse_ctc(path: tuple) -> tuple:
     return tuple(c for i, c in enumerate(path) if c and (i == 0 or c != path[i - 1]))
 
 
-def check(search, x: Tensor, expected: dict[tuple, float], machines=()) -> None:
+def check(search, x: Tensor, expected: dict[tuple, float], machines=(), owner: int = 0) -> None:
     """The n-best list is every sequence with its exact score, best first."""
-    tokens, state = search.step(x[None], torch.tensor([len(x)]), search.initial_state(1))
+    tokens, state = search.step(x[None], torch.tensor([len(x)]), search.initial_state(1, owner=owner))
     said = tuple(tokens.row(0)[0])
     found = {said + tuple(one.ids): one.score for one in search.hypotheses(state, 0)}
     totals = {sequence: value + score(sequence, machines) for sequence, value in expected.items()}
@@ -62,6 +62,8 @@ def test_ctc_sums_over_all_alignments(seed, helped):
     x, machines = (2 * torch.randn(5, SYMBOLS)).log_softmax(-1), automata(SYMBOLS) if helped else ()
     expected = every_alignment(5, SYMBOLS, collapse_ctc, lambda path: sum(float(x[t, c]) for t, c in enumerate(path)))
     check(CtcBeamSearch(ctc, beam=WIDE, automata=machines), x, expected, machines)
+    search = CtcBeamSearch(ctc, beam=WIDE, automata=automata(SYMBOLS)[:1], columns=2)
+    check(search, x, expected, machines, search.add(machines))
 
 
 @pytest.mark.parametrize("predictor", ["stateless", "lstm"])
@@ -84,12 +86,17 @@ def test_a_transducer_sums_over_alignments_of_one_symbol_a_frame(predictor, help
 
     expected = every_alignment(4, VOCABULARY, collapse, log_prob)
     check(TransducerBeamSearch(*model, beam=700, automata=machines), x, expected, machines)
+    search = TransducerBeamSearch(*model, beam=700, automata=automata(VOCABULARY)[:1], columns=2)
+    check(search, x, expected, machines, search.add(machines))
 
 
 @pytest.mark.parametrize("beam", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["ctc", "transducer"])
 def test_no_token_that_is_left_untried_could_enter_the_beam(kind, beam):
-    """Frames after frames of the same few likely symbols, so that hypotheses grow into one another."""
+    """Frames after frames of the same few likely symbols, so that hypotheses grow into one another.
+
+    So a row without automata gives the same beside rows that have some, for which more tokens are tried.
+    """
     predictor, joiner = PREDICTORS.build({"kind": "stateless", "dim": 8}, SOME).eval(), Joiner(SOME, 8, SOME, SOME)
     with torch.no_grad():
         joiner.encoder_proj.weight.copy_(0.1 * torch.eye(SOME))
@@ -99,13 +106,18 @@ def test_no_token_that_is_left_untried_could_enter_the_beam(kind, beam):
     x = torch.randn(50, 8, SOME) * 0.3
     x[..., :6] += 3
     lengths, found = torch.full((50,), 8), []
-    for all_of_them in (False, True):
-        search = CtcBeamSearch(ctc, beam) if kind == "ctc" else TransducerBeamSearch(predictor, joiner, beam)
+    owners = torch.arange(50) % 2
+    for columns, all_of_them in ((0, False), (0, True), (2, False)):
+        options = {"beam": beam, "columns": columns}
+        search = CtcBeamSearch(ctc, **options) if kind == "ctc" else TransducerBeamSearch(predictor, joiner, **options)
         if all_of_them:
             search.tried = SOME
-        tokens, state = search.step(x, lengths, search.initial_state(50))
-        found.append([(tokens.hypothesis(i).ids, search.hypotheses(state, i)) for i in range(50)])
+        if columns:
+            assert search.tried == beam and search.add(automata(SOME)) == 1 and search.tried == 4 * beam
+        tokens, state = search.step(x, lengths, search.initial_state(50, owner=owners if columns else 0))
+        found.append([(tokens.hypothesis(i), search.hypotheses(state, i)) for i in range(50)])
     assert found[0] == found[1]
+    assert found[0][::2] == found[2][::2] and found[0] != found[2]
 
 
 def peaked(frames: int, symbols: int) -> Tensor:

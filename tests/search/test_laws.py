@@ -4,13 +4,14 @@ Committed tokens and what flush adds are those of the whole, each at its frame; 
 """
 
 import random
+from functools import reduce
 
 import pytest
 import torch
 from torch import Tensor
 
-from audiorec.streaming import leaves, map_state, put, take
-from tests.search.searches import DIM, SEARCHES
+from audiorec.streaming import State, leaves, map_state, put, take
+from tests.search.searches import DIM, OWNERS, SEARCHES, sets
 
 LENGTHS = [60, 41, 33, 8, 1, 0]
 SEATS = 3
@@ -62,25 +63,23 @@ def test_the_state_stays_float32_under_autocast(name):
         assert [(leaf_name, leaf.dtype) for leaf_name, leaf in leaves(state)] == kinds
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", SEARCHES)
-def test_any_split_gives_the_tokens_of_the_whole(name, seed):
-    search, rows, draw = SEARCHES[name](), utterances(), random.Random(seed)
-    expected, _ = whole(search, rows)
+def live(search, rows: list[Tensor], draw: random.Random, sets: list | None = None) -> list[tuple[list, list]]:
+    """(ids, frames) of rows that join, move and leave ``SEATS`` seats in steps of random sizes, each with its set of automata."""
     heard = [([], []) for _ in rows]
-    at = [0] * len(rows)
+    at, owners = [0] * len(rows), [0] * len(rows)
     waiting, seats = list(range(len(rows))), [None] * SEATS
     state = search.initial_state(SEATS)
     signature = [(leaf_name, leaf.shape, leaf.dtype) for leaf_name, leaf in leaves(state)]
     while waiting or any(seat is not None for seat in seats):
         for i, seat in enumerate(seats):
             if seat is None and waiting and draw.random() < 0.7:
-                seats[i] = waiting.pop(0)
-                state = put(state, [i], search.initial_state(1))
+                seats[i] = seat = waiting.pop(0)
+                owners[seat] = search.add(sets[seat]) if sets else 0
+                state = put(state, [i], search.initial_state(1, owner=owners[seat]))
         order = draw.sample(range(SEATS), SEATS)
         seats, state = [seats[i] for i in order], take(state, order)
         size = draw.choice([0, 1, 2, 3, 9])
-        counts = [0 if seat is None else min(draw.randint(0, size), LENGTHS[seat] - at[seat]) for seat in seats]
+        counts = [0 if seat is None else min(draw.randint(0, size), len(rows[seat]) - at[seat]) for seat in seats]
         pieces = [
             torch.zeros(0, DIM) if seat is None else rows[seat][at[seat] : at[seat] + count]
             for seat, count in zip(seats, counts, strict=True)
@@ -99,7 +98,83 @@ def test_any_split_gives_the_tokens_of_the_whole(name, seed):
             at[seat] += counts[i]
             said = joined(heard[seat], search.partial(take(state, [i])).row(0))
             assert len(said[0]) == len(said[1]) and all(frame < at[seat] for frame in said[1])
-            if at[seat] == LENGTHS[seat]:
+            if at[seat] == len(rows[seat]):
                 heard[seat] = joined(heard[seat], search.flush(take(state, [i])).row(0))
                 seats[i] = None
-    assert heard == expected
+                if sets:  # the state of the empty seat still names them
+                    search.remove(owners[seat])
+    return heard
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", SEARCHES)
+def test_any_split_gives_the_tokens_of_the_whole(name, seed):
+    search, rows = SEARCHES[name](), utterances()
+    expected, _ = whole(search, rows)
+    assert live(search, rows, random.Random(seed)) == expected
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("base", [0, 1], ids=["none for all", "an n-gram and hotwords for all"])
+@pytest.mark.parametrize("name", OWNERS)
+def test_a_row_with_automata_of_its_own_is_that_row_alone_in_a_search_with_them(name, base, seed):
+    make, symbols = OWNERS[name]
+    brought, draw = sets(symbols), random.Random(seed)
+    cases = [(row, automata) for row in utterances()[:3] for automata in brought]
+    draw.shuffle(cases)
+    rows, automata = [row for row, _ in cases], [one for _, one in cases]
+    expected = [whole(make(automata=one), [row])[0][0] for row, one in cases]
+    search = make(automata=brought[base], columns=2)
+    assert live(search, rows, draw, automata) == expected
+    assert len({str(tokens) for tokens in expected}) > 9  # the automata tell
+    assert live(search, rows[:4], draw, [(), *automata[1:4]]) == [whole(make(), rows[:1])[0][0], *expected[1:4]]
+
+
+@pytest.mark.parametrize("commits", [False, True], ids=["one segment", "two segments"])
+@pytest.mark.parametrize("name", OWNERS)
+def test_rows_of_one_batch_have_what_each_owner_brought(name, commits):
+    make, symbols = OWNERS[name]
+    brought, row = sets(symbols), utterances()[0]
+    search = make(automata=brought[3], columns=2)
+    owners = [0, *(search.add(one) for one in brought)]
+
+    def said(search, state, x) -> tuple[list, State]:
+        """What each row commits in two steps, at a boundary between them where there is one, and at the end."""
+        tokens, state = search.step(x[:, :25], None, state)
+        parts = [tokens]
+        if commits:
+            tokens, state = search.commit(state)
+            parts.append(tokens)
+        tokens, state = search.step(x[:, 25:], None, state)
+        parts += [tokens, search.flush(state)]
+        return [reduce(joined, [part.row(i) for part in parts]) for i in range(len(x))], state
+
+    heard, state = said(search, search.initial_state(len(owners), owner=torch.tensor(owners)), row.expand(7, -1, -1))
+    for i, automata in enumerate([brought[3], *brought]):
+        alone = make(automata=automata)
+        expected, end = said(alone, alone.initial_state(1), row[None])
+        assert heard[i] == expected[0]
+        for found, other in zip(search.hypotheses(state, i), alone.hypotheses(end, 0), strict=True):
+            assert found.ids == other.ids and found.frames == other.frames
+            assert found.score == pytest.approx(other.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", OWNERS)
+def test_automata_that_come_and_go_change_no_state_of_another_row(name):
+    make, symbols = OWNERS[name]
+    brought, row = sets(symbols), utterances()[0]
+    ends = []
+    for crowd in (0, 1, 7):
+        search, draw = make(automata=brought[3], columns=2), random.Random(0)
+        state = search.initial_state(2, owner=torch.tensor([0, search.add(brought[4])]))
+        others: list[int] = []
+        for piece in row.split(7):
+            for _ in range(crowd):
+                others.append(search.add(draw.choice(brought)))
+            draw.shuffle(others)
+            while len(others) > crowd:
+                search.remove(others.pop())
+            _, state = search.step(piece.expand(2, -1, -1), None, state)
+        ends.append([leaf for leaf_name, leaf in leaves(state) if leaf_name != "owner"])
+    for other in ends[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(ends[0], other, strict=True))

@@ -102,11 +102,14 @@ FRAME = {
     "ctc beam": 130,
     "ctc beam of one": 127,
     "ctc beam, little room": 130,
-    "ctc beam, n-gram and hotwords": 201,
+    "ctc beam, n-gram and hotwords": 198,
+    "ctc beam, room for automata": 130,
+    "ctc beam, automata of rows": 177,
     "beam": 119,
     "beam, lstm predictor": 120,
     "beam, little room": 142,
-    "beam, n-gram and hotwords": 211,
+    "beam, n-gram and hotwords": 187,
+    "beam, automata of rows": 166,
     "beam, blanks skipped": 54,
 }
 

@@ -3,9 +3,13 @@
 python tools/bench/search.py [MODEL --data DIR] [--chunk 1] [--vocabulary 500] … With a model its own head searches what its
 encoder makes of the data, and the joiner's work per stream is counted. Without one a joiner made by hand gives a token at
 one frame in ten and blanks between. Times are CPU seconds, so that what else runs on the machine matters little.
+
+python tools/bench/search.py --automata [--streams 64] … What an n-gram and hotwords cost a beam of CTC: the same ones for all
+streams, hotwords of each stream's own, and the coming and going of one stream's.
 """
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Iterator
@@ -21,6 +25,8 @@ from audiorec.search import (
     TransducerBeamSearch,
     TransducerGreedySearch,
 )
+from audiorec.search.automaton import Automaton
+from audiorec.search.hotwords import context_graph
 
 DURATIONS = (0, 1, 2, 3, 4)
 RATE = 0.1
@@ -35,9 +41,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in {"vocabulary": 500, "encoder": 256, "predictor": 256, "joiner": 512}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--automata", action="store_true", help="measure n-grams and hotwords")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if options.automata:
+        return automata(options)
     print(
         "| search | frames | tokens a frame | decisions a frame | together, frames/s | one by one, frames/s | ratio |"
     )
@@ -77,8 +86,8 @@ def in_chunks(x: Tensor, lengths: Tensor, chunk: int) -> list[tuple[Tensor, Tens
 
 
 @torch.inference_mode()
-def run(search, chunks: list[tuple[Tensor, Tensor]]) -> None:
-    state = search.initial_state(len(chunks[0][0]))
+def run(search, chunks: list[tuple[Tensor, Tensor]], owner: int | Tensor = 0) -> None:
+    state = search.initial_state(len(chunks[0][0]), owner=owner)
     for x, lengths in chunks:
         _, state = search.step(x, lengths, state)
 
@@ -118,6 +127,70 @@ def by_hand(options: argparse.Namespace) -> Iterator[tuple]:
         ("tdt, its durations by chance", len(DURATIONS), lambda *model: TdtGreedySearch(*model, DURATIONS)),
     ):
         yield name, make(*_knowing(codes, options, extra)), x, lengths
+
+
+def automata(options: argparse.Namespace) -> None:
+    """Milliseconds of a frame of all streams, by what their rows have; medians of interleaved runs."""
+    draw, many, symbols = random.Random(0), options.streams, options.vocabulary
+    arcs = {(0, symbol): (-6 - draw.random(), 1 + symbol) for symbol in range(symbols)}
+    for _ in range(100 * symbols):
+        before, after = draw.randrange(symbols), min(symbols - 1, int(draw.expovariate(8 / symbols)))
+        arcs[1 + before, after] = (-3 - draw.random(), 1 + after)
+    ngram = Automaton(symbols, arcs, [(-0.5, 0)] * (symbols + 1), [0.0] * (symbols + 1))
+
+    def hotwords() -> Automaton:
+        phrases = [tuple(draw.choices(range(1, symbols), k=draw.randint(2, 6))) for _ in range(100)]
+        return context_graph(dict.fromkeys(phrases, 1.5), symbols)
+
+    def scores(x: Tensor) -> Tensor:
+        return x
+
+    def rows(search: CtcBeamSearch, count: int) -> Tensor:
+        """Owners of all streams, of which so many have hotwords of their own."""
+        return torch.tensor([search.add((ngram, hotwords())) if i < count else 0 for i in range(many)])
+
+    none, shared = (
+        CtcBeamSearch(scores, options.beam),
+        CtcBeamSearch(scores, options.beam, automata=(ngram, hotwords())),
+    )
+    empty, one, own, own_beside = (
+        CtcBeamSearch(scores, options.beam, automata=base, columns=2)
+        for base in ((), (), (ngram,), (ngram, hotwords()))
+    )
+    more = CtcBeamSearch(scores, options.beam)
+    more.tried *= 4
+    cases = {
+        "none": (none, 0),
+        "none, four times as many tokens tried": (more, 0),
+        "none, with room for them": (empty, 0),
+        "an n-gram and hotwords for all": (shared, 0),
+        "the same, in a search with room": (own_beside, 0),
+        "one stream of them has its own": (one, rows(one, 1)),
+        "each stream has hotwords of its own": (own, rows(own, many)),
+    }
+    x = torch.randn(many, options.frames, symbols)
+    x[..., 0] += 3
+    chunks = in_chunks((2 * x).log_softmax(-1), torch.full((many,), options.frames), 1)
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    taken |= {"hotwords of a stream: made": [], "added": [], "removed": []}
+    for _ in range(options.repeats):
+        for name, (search, owners) in cases.items():
+            began = time.process_time()
+            run(search, chunks, owners)
+            taken[name].append((time.process_time() - began) / options.frames)
+        for _ in range(10):
+            times = [time.process_time()]
+            made = hotwords()
+            times.append(time.process_time())
+            owner = own.add((ngram, made))
+            times.append(time.process_time())
+            own.remove(owner)
+            times.append(time.process_time())
+            for name, begin, end in zip(list(taken)[-3:], times[:-1], times[1:], strict=True):
+                taken[name].append(end - begin)
+    print("| automata | ms |\n|---|---:|")
+    for name, values in taken.items():
+        print(f"| {name} | {1000 * statistics.median(values):.3f} |")
 
 
 @torch.no_grad()
