@@ -1,9 +1,11 @@
 """``Engine``: many live streams over one runner. One thread steps all that have samples waiting, in one batch."""
 
 import time
+from collections.abc import Mapping
 from itertools import groupby
 from threading import Condition, Lock, Thread
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,7 @@ class Engine:
         self.queue_seconds = queue_seconds
         self.wait_ms = wait_ms
         self.closed = False
-        self._runner = runner = recognizer.runner(slots)
+        self._runner = runner = recognizer.runner(slots, own=True)
         self._longest = max(1, int(TICK_SECONDS * recognizer.sample_rate) // runner.period)  # periods in a tick
         # A whole feed must find room, or nobody would move.
         self._room = max(int(queue_seconds * recognizer.sample_rate), runner.first_feed, runner.period)
@@ -61,6 +63,7 @@ class Engine:
     def session(
         self,
         sample_rate: int | None = None,
+        search: Mapping[str, Any] | None = None,
         seconds: float = float("inf"),
         bytes: float = float("inf"),
         idle_seconds: float = float("inf"),
@@ -69,12 +72,14 @@ class Engine:
     ) -> EngineSession:
         """A live stream of samples at ``sample_rate`` Hz (the model's own unless given).
 
-        It takes ``seconds`` and ``bytes`` of samples, as they are given, at most, and ends by itself when none came for
-        ``idle_seconds``: its slot is then free, and ``finish`` gives its words. ``segments_only`` as in ``Session``. Raises
-        UserError when all slots are in use; with ``wait`` it waits for one instead. Raises UserError when closed.
+        ``search`` are hotwords or an n-gram of its own, as keys of a SearchConfig (``{"hotwords": ["new york"]}``); all else it
+        has from the recogniser. It takes ``seconds`` and ``bytes`` of samples, as they are given, at most, and ends by itself
+        when none came for ``idle_seconds``: its slot is then free, and ``finish`` gives its words. ``segments_only`` as in
+        ``Session``. Raises UserError when all slots are in use; with ``wait`` it waits for one instead. Raises UserError for
+        a ``search`` that does not fit, and when closed.
         """
         rate = self.recognizer.sample_rate if sample_rate is None else sample_rate
-        session = EngineSession(self, rate, segments_only, seconds, bytes, idle_seconds)
+        session = EngineSession(self, rate, search, segments_only, seconds, bytes, idle_seconds)
         with self._done:
             self._must_run()
             while len(self._sessions) >= self.slots:
@@ -212,7 +217,8 @@ class Engine:
         with self._device:
             start = time.perf_counter()
             if begin:
-                slots, parts = runner.begin(np.stack(first), [session._endpointer for session in begin])
+                rows = [session._endpointer for session in begin]
+                slots, parts = runner.begin(np.stack(first), rows, [session._own for session in begin])
                 for session, slot, more in zip(begin, slots, parts, strict=True):
                     session._slot = slot
                     session._inbox.extend(more)
@@ -256,7 +262,8 @@ class Engine:
         for _, group in groupby(sorted(zip(ends, rests, strict=True), key=sort), sort):
             sessions, last = zip(*group, strict=True)
             rows = [session._endpointer for session in sessions]
-            parts, endings = self._runner.finish([session._slot for session in sessions], np.stack(last), rows)
+            slots, own = [session._slot for session in sessions], [session._own for session in sessions]
+            parts, endings = self._runner.finish(slots, np.stack(last), rows, own)
             for session, more, ending in zip(sessions, parts, endings, strict=True):
                 session._inbox.extend(more)
                 found.append((session, ending))

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class EngineSession(Session):
         self,
         engine: "Engine",
         sample_rate: int,
+        search: Mapping[str, Any] | None,
         segments_only: bool,
         seconds: float,
         bytes: float,
@@ -52,7 +53,7 @@ class EngineSession(Session):
         self._ending: Ending | None = None
         # The worker's, under the device's lock, as ``_inbox`` is:
         self._slot: int | None = None
-        super().__init__(engine.recognizer, sample_rate, segments_only)
+        super().__init__(engine.recognizer, sample_rate, search, segments_only)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock, RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -32,10 +32,17 @@ class Session(ABC):
     ``finish`` give all of them, with ``segments_only`` only those that ``accept`` did not return: then memory stays the same
     however long the stream is. As a context manager it finishes at the block's end, unless that raised; ``partial`` is then the
     final result. It is one thread's at a time: a second one that calls while the first is inside gets a UserError, and nothing
-    is lost.
+    is lost. ``search`` has keys of a SearchConfig, hotwords and n-gram, for this stream alone.
     """
 
-    def __init__(self, recognizer: LiveRecognizer, sample_rate: int, segments_only: bool = False):
+    def __init__(
+        self,
+        recognizer: LiveRecognizer,
+        sample_rate: int,
+        search: Mapping[str, Any] | None = None,
+        segments_only: bool = False,
+    ):
+        self._own = None if search is None else recognizer.own_automata(search)
         self.recognizer = recognizer
         self.sample_rate = sample_rate
         self.segments_only = segments_only

@@ -1,5 +1,8 @@
 """``Stream``: one live source of samples. It gives the words that the same samples give as a file."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from audiorec.live.queue import Queue
@@ -14,19 +17,25 @@ LONGEST_STEP_SECONDS = 30.0
 class Stream(Session):
     """Made by ``Recognizer.stream``: a session on a runner of one slot, whose words are computed in ``accept``."""
 
-    def __init__(self, recognizer: LiveRecognizer, sample_rate: int, segments_only: bool = False):
-        self._runner = runner = recognizer.runner(1)
+    def __init__(
+        self,
+        recognizer: LiveRecognizer,
+        sample_rate: int,
+        search: Mapping[str, Any] | None = None,
+        segments_only: bool = False,
+    ):
+        self._runner = runner = recognizer.runner(1, own=search is not None)
         self._slot: int | None = None
         self._queue = Queue()
         self._longest = max(1, int(LONGEST_STEP_SECONDS * recognizer.sample_rate) // runner.period) * runner.period
-        super().__init__(recognizer, sample_rate, segments_only)
+        super().__init__(recognizer, sample_rate, search, segments_only)
 
     def _feed(self, samples: np.ndarray) -> None:
         self._queue.push(samples)
         runner, queue, rows = self._runner, self._queue, [self._endpointer]
         if self._slot is None and queue.size >= runner.first_feed:
             more = min(queue.size - runner.first_feed, self._longest) // runner.period * runner.period
-            (self._slot,), (parts,) = runner.begin(queue.pop(runner.first_feed + more)[None], rows)
+            (self._slot,), (parts,) = runner.begin(queue.pop(runner.first_feed + more)[None], rows, [self._own])
             self._inbox.extend(parts)
         while self._slot is not None and queue.size >= runner.period:
             size = min(queue.size // runner.period * runner.period, self._longest)
@@ -51,7 +60,7 @@ class Stream(Session):
 
     def _finish(self) -> Ending:
         rest = self._queue.pop(self._queue.size)[None]
-        (parts,), (ending,) = self._runner.finish([self._slot], rest, [self._endpointer])
+        (parts,), (ending,) = self._runner.finish([self._slot], rest, [self._endpointer], [self._own])
         self._slot = None
         self._inbox.extend(parts)
         return ending

@@ -19,11 +19,22 @@ from audiorec.live.inputs import Audio, is_pair, pieces, to_array, whole
 from audiorec.live.together import in_order
 from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
 from audiorec.recognizer.runner import Runner
-from audiorec.search import GREEDY, Automaton, Search, SearchConfig, build_automata, conclude, search_parts
-from audiorec.text import Tokenizer, begins_word
+from audiorec.search import (
+    COLUMNS,
+    GREEDY,
+    Automaton,
+    Search,
+    SearchConfig,
+    build_automata,
+    conclude,
+    search_parts,
+    session_automata,
+)
+from audiorec.text import Normalizer, Tokenizer, begins_word
 from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Result, Transcript
 from audiorec.transcript.result import join
 
+NORMALIZER = Normalizer()
 AT_ONCE = 16  # recordings of a list that share a step
 
 
@@ -43,6 +54,7 @@ class Recognizer:
         automata: Sequence[Automaton] = (),
         delays: Mapping[str, Delay] = MappingProxyType({}),
         endpoint: EndpointConfig | None = ENDPOINT,
+        normalize: Normalizer = NORMALIZER,
     ):
         model = model.exit(head)
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
@@ -55,6 +67,7 @@ class Recognizer:
         self.automata = tuple(automaton.to(self.device) for automaton in automata)
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
+        self.normalize = normalize
         self.endpoint = endpoint
         if not self.search().segments:  # what the head does not offer is an error here already
             if endpoint is not None and endpoint is not ENDPOINT:
@@ -71,23 +84,38 @@ class Recognizer:
         """The length of an output frame of the model."""
         return self.model.frame_seconds
 
-    def search(self) -> Search:
-        return self.model.search(self.head, self.search_config, self.automata)
+    def search(self, columns: int = 0) -> Search:
+        """The search of its head; with ``columns``, of which streams may bring automata of their own."""
+        columns = columns if self.search_config.kind == "beam" else 0
+        return self.model.search(self.head, self.search_config, self.automata, columns)
 
-    def runner(self, slots: int) -> Runner:
-        """What computes the words of up to ``slots`` streams. Raises UserError where the model cannot stream."""
+    def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
+        """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
+        automata = session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
+        return tuple(automaton.to(self.device) for automaton in automata)
+
+    def runner(self, slots: int, own: bool = False) -> Runner:
+        """What computes the words of up to ``slots`` streams, which may bring ``own`` automata.
+
+        Raises UserError where the model cannot stream.
+        """
         if not self.model.streams:
             raise UserError(
                 "stream: this model sees whole utterances and cannot stream; choose a latency, or transcribe"
             )
-        return Runner(self.model, self.search(), slots, self.device)
+        return Runner(self.model, self.search(COLUMNS if own else 0), slots, self.device)
 
-    def stream(self, sample_rate: int | None = None, segments_only: bool = False) -> Stream:
-        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given); ``segments_only`` as in `Session`."""
+    def stream(
+        self,
+        sample_rate: int | None = None,
+        search: Mapping[str, Any] | None = None,
+        segments_only: bool = False,
+    ) -> Stream:
+        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given); the others as in `Session`."""
         rate = self.sample_rate if sample_rate is None else sample_rate
         if rate < 1:
             raise UserError(f"stream: sample_rate must be positive, got {rate}")
-        return Stream(self, rate, segments_only)
+        return Stream(self, rate, search, segments_only)
 
     @overload
     def transcribe(self, audio: Audio, sample_rate: int | None = None, accept_truncated: bool = False) -> Result: ...
@@ -159,7 +187,14 @@ class Recognizer:
         """
         view = self.model.at_latency(ms)
         return Recognizer(
-            view, self.tokenizer, self.head, self.search_config, self.automata, self.delays, self.endpoint
+            view,
+            self.tokenizer,
+            self.head,
+            self.search_config,
+            self.automata,
+            self.delays,
+            self.endpoint,
+            self.normalize,
         )
 
     @torch.inference_mode()
@@ -206,5 +241,6 @@ def load(
     model, tokenizer, config = load_model(path)
     if head is not None and head not in config.heads:
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
-    automata = build_automata(search, tokenizer, config.tokenizer.normalize)
-    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path), endpoint)
+    normalize = config.tokenizer.normalize
+    automata = build_automata(search, tokenizer, normalize)
+    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path), endpoint, normalize)

@@ -8,11 +8,12 @@ from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
 from audiorec.errors import UserError
-from audiorec.search import Search, conclude, search_parts
+from audiorec.search import Automaton, Search, conclude, search_parts
 from audiorec.streaming import State, StreamingModule, map_state, state_bytes, take
 from audiorec.transcript import Ending, Endpointer, Hypothesis, Part
 
 Parts = list[list[Part]]  # of each row
+Own = Sequence[Sequence[Automaton] | None]  # automata of each row; None: those of the search
 
 
 class Runner:
@@ -31,6 +32,7 @@ class Runner:
         self.device = torch.device(device)
         self.first_feed, self.period = model.first_feed, model.period
         self._free = list(reversed(range(slots)))
+        self._owners: dict[int, int] = {}  # slot → its stream's own automata in the search
         self._state: State | None = None  # its shapes are those of the first stream that begins
 
     @property
@@ -48,17 +50,19 @@ class Runner:
         return self.first_feed + max(0, -(-samples // self.period) - 1) * self.period
 
     @torch.inference_mode()
-    def begin(self, samples: np.ndarray, rows: Sequence[Endpointer]) -> tuple[list[int], Parts]:
+    def begin(self, samples: np.ndarray, rows: Sequence[Endpointer], own: Own) -> tuple[list[int], Parts]:
         """Slots for N new streams, and what their first samples (N, first_feed + k · period) commit.
 
-        Raises UserError where fewer than N slots are free.
+        ``own`` are the automata of each, for a search with room for them. Raises UserError where fewer than N slots are free.
         """
         if len(samples) > len(self._free):
             raise UserError(
                 f"runner: {len(samples)} streams begin, and {len(self._free)} of {self.slots} slots are free"
             )
-        parts, state = self._advance(samples, self._initial(len(samples)), rows)
+        owners = self._add(own)
+        parts, state = self._advance(samples, self._initial(owners), rows)
         slots = [self._free.pop() for _ in samples]
+        self._owners.update(zip(slots, owners, strict=True))
         self._store(slots, state)
         return slots, parts
 
@@ -84,15 +88,17 @@ class Runner:
 
     @torch.inference_mode()
     def finish(
-        self, slots: Sequence[int | None], rests: np.ndarray, rows: Sequence[Endpointer]
+        self, slots: Sequence[int | None], rests: np.ndarray, rows: Sequence[Endpointer], own: Own
     ) -> tuple[Parts, list[Ending]]:
         """End N streams with their last samples (N, T), any number but the same: what these commit, and how it may go on from
         there to the end. Their slots are free.
 
-        A slot of None is that of a stream that never began, for it is shorter than its first feed; then all are.
+        A slot of None is that of a stream that never began, for it is shorter than its first feed; then all are. ``own`` as
+        they were given, or are now, to ``begin``.
         """
         held = [slot for slot in slots if slot is not None]
-        state = self._load(held) if held else self._initial(len(slots))
+        owners = [] if held else self._add(own)
+        state = self._load(held) if held else self._initial(owners)
         parts: Parts = [[] for _ in slots]
         if rests.shape[1]:
             parts, state = self._advance(rests, state, rows)
@@ -101,16 +107,27 @@ class Runner:
             endings = conclude(self.search, searched)
         for slot in held:
             self.free(slot)
+        self._remove(owners)
         return [a + b for a, b in zip(parts, more, strict=True)], endings
 
     def free(self, slot: int) -> None:
         """The stream of this slot is over: another may take it."""
         self._free.append(slot)
+        self._remove([self._owners.pop(slot)])
 
-    def _initial(self, streams: int) -> State:
+    def _add(self, own: Own) -> list[int]:
+        return [0 if automata is None else self.search.add(automata) for automata in own]
+
+    def _remove(self, owners: Sequence[int]) -> None:
+        for owner in owners:
+            if owner:
+                self.search.remove(owner)
+
+    def _initial(self, owners: Sequence[int]) -> State:
+        streams, owner = len(owners), torch.tensor(owners, device=self.device) if any(owners) else 0
         return {
             "model": self.model.initial_state(streams),
-            "search": self.search.initial_state(streams, self.device),
+            "search": self.search.initial_state(streams, self.device, owner),
         }
 
     def _advance(self, samples: np.ndarray, state: State, rows: Sequence[Endpointer]) -> tuple[Parts, State]:

@@ -72,7 +72,9 @@ class Automaton:
         return len(self.final)
 
     def to(self, device: torch.device | str) -> "Automaton":
-        """A copy on ``device``."""
+        """A copy on ``device``; itself where it is there."""
+        if self.keys.device == torch.device(device):
+            return self
         other = object.__new__(Automaton)
         other.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
         return other

@@ -11,6 +11,7 @@ import pytest
 
 import audiorec
 from audiorec.errors import UserError
+from audiorec.search.ngram import write_ngram
 from audiorec.transcript import ENDPOINT
 from tests.live.recognizers import SETUPS, build
 
@@ -22,7 +23,7 @@ def recognizer(model_dir):
     return audiorec.load(model_dir)
 
 
-def in_threads(calls) -> list:
+def in_threads(calls, seconds: float = 60) -> list:
     """What each call returns; an error in any is raised here."""
     results = [None] * len(calls)
 
@@ -36,7 +37,7 @@ def in_threads(calls) -> list:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(seconds)
         assert not thread.is_alive(), "an engine that hangs"
     for result in results:
         if isinstance(result, BaseException):
@@ -82,6 +83,57 @@ def test_every_session_has_the_words_of_its_recording_alone(setup, speech):
             assert result.segments == alone.segments
             heard += len(alone.tokens)
     assert heard > 10
+
+
+def test_each_session_may_bring_hotwords_and_an_n_gram(model_dir, speech, tmp_path):
+    beam = audiorec.load(model_dir, search={"kind": "beam", "hotwords": ["nine"]})
+    write_ngram(tmp_path / "digits.arpa", ["one two three", "seven nine nine", "four"], beam.tokenizer)
+    given = [
+        None,
+        {"hotwords": ["seven nine", "one"], "hotwords_score": 2.0},
+        {"hotwords": None},
+        {"lm": tmp_path / "digits.arpa"},
+    ]
+    given[3]["lm_weight"] = 0.8
+    clips = [speech[i * 20000 :][: 9000 + 1500 * i] for i in range(12)]
+    expected = []
+    for i, clip in enumerate(clips):
+        keys = {"kind": "beam", "hotwords": ["nine"], **(given[i % 4] or {})}
+        expected.append(
+            audiorec.load(model_dir, search={k: v for k, v in keys.items() if v is not None}).transcribe(clip)
+        )
+        with beam.stream(search=given[i % 4]) as stream:
+            stream.accept(clip)
+        assert stream.partial().segments == expected[-1].segments
+
+    def client(i):
+        with engine.session(search=given[i % 4], wait=True) as session:
+            for start in range(0, len(clips[i]), 700):
+                session.accept(clips[i][start : start + 700])
+                session.partial()
+            if i % 3 == 0:
+                assert [s.text for s in session.flush("reset")] == [expected[i].text]
+                session.accept(clips[i])  # it has its own automata after that too
+        return session.partial()
+
+    with audiorec.Engine(beam, slots=5) as engine:
+        results = in_threads([lambda i=i: client(i) for i in range(12)])
+        for search, message in {
+            ("kind", "beam"): "search.kind: a session may give hotwords",
+            ("hotwords", ("eleven",)): "hotword 'eleven'",
+            ("hotwords", 3): "search.hotwords: give a list of phrases",
+            ("lm", str(tmp_path / "none.arpa")): "none.arpa",
+        }.items():
+            with pytest.raises(UserError, match=message) as error:
+                engine.session(search=dict([search]))
+            assert "\n" not in str(error.value)
+        assert engine.stats().streams == 0
+    assert len({result.text for result in expected}) > 6
+    for i, result in enumerate(results):
+        texts = [segment.text for segment in result.segments]
+        assert texts == [expected[i].text] * (2 if i % 3 == 0 else 1)
+    with audiorec.Engine(audiorec.load(model_dir)) as engine, pytest.raises(UserError, match="needs a beam"):
+        engine.session(search={"hotwords": ["one"]})
 
 
 def test_a_full_queue_and_a_long_session_are_refused(recognizer, speech):
@@ -217,7 +269,7 @@ def test_asyncio_ends_when_a_session_is_cancelled_or_idle(recognizer, speech):
 def test_an_error_of_the_model_is_told_to_every_session(model_dir, speech, monkeypatch):
     engine = audiorec.Engine(audiorec.load(model_dir), slots=2)
     sessions = [engine.session() for _ in range(2)]
-    monkeypatch.setattr(engine._runner, "begin", lambda samples, rows: 1 / 0)
+    monkeypatch.setattr(engine._runner, "begin", lambda samples, rows, own: 1 / 0)
     sessions[0].accept(speech[:8000])
     for session in sessions:
         with pytest.raises(UserError, match="engine: stopped by an error: ZeroDivisionError"):

@@ -21,7 +21,7 @@ class LoudPeriods:
     first_feed = period = PERIOD
     revises, state_bytes = False, 1
 
-    def __init__(self, slots):
+    def __init__(self, slots, own=False):
         self.free_slots, self.loud = list(range(slots)), {}
 
     def feed_for(self, samples):
@@ -38,14 +38,14 @@ class LoudPeriods:
                 parts += row.end(Hypothesis())
         return parts
 
-    def begin(self, samples, rows):
+    def begin(self, samples, rows, own):
         slots = [self.free_slots.pop() for _ in rows]
         return slots, self.step(slots, samples, rows)
 
     def step(self, slots, samples, rows):
         return [self.hear(*each) for each in zip(slots, samples, rows)]
 
-    def finish(self, slots, rests, rows):
+    def finish(self, slots, rests, rows, own):
         for slot in slots:
             if slot is not None:
                 self.free(slot)

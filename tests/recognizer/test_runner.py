@@ -43,16 +43,16 @@ def test_streams_that_come_and_go_give_the_tokens_of_the_whole(recognizer, speec
         while waiting and len(live) < 3:
             samples, committed, host = waiting.pop(), Hypothesis(), row(recognizer)
             if len(samples) < first:
-                (parts,), (ending,) = runner.finish([None], samples[None], [host])
+                (parts,), (ending,) = runner.finish([None], samples[None], [host], [None])
                 extend(committed, parts)
                 results.append((samples, committed + ending.best))
                 continue
-            (slot,), (parts,) = runner.begin(samples[None, :first], [host])
+            (slot,), (parts,) = runner.begin(samples[None, :first], [host], [None])
             extend(committed, parts)
             live[slot] = [samples, first, committed, host]
         for slot in [slot for slot, (samples, at, *_) in live.items() if len(samples) - at < period]:
             samples, at, committed, host = live.pop(slot)
-            (parts,), (ending,) = runner.finish([slot], samples[None, at:], [host])
+            (parts,), (ending,) = runner.finish([slot], samples[None, at:], [host], [None])
             extend(committed, parts)
             results.append((samples, committed + ending.best))
         if slots := draw.sample(sorted(live), draw.randint(0, len(live))):
@@ -73,7 +73,7 @@ def test_slots_that_do_not_step_are_kept_bit_for_bit(recognizer, speech):
     runner = make_runner(recognizer, 4)
     first, period = recognizer.model.first_feed, recognizer.model.period
     hosts = [row(recognizer) for _ in range(4)]
-    slots, _ = runner.begin(np.stack([speech[i * 8000 :][:first] for i in range(4)]), hosts)
+    slots, _ = runner.begin(np.stack([speech[i * 8000 :][:first] for i in range(4)]), hosts, [None] * 4)
     pool = {name: leaf.data_ptr() for name, leaf in leaves(runner._state)}
     before = map_state(torch.clone, runner._state)
     runner.step([slots[2]], speech[None, first : first + period], hosts[2:3])
@@ -81,4 +81,4 @@ def test_slots_that_do_not_step_are_kept_bit_for_bit(recognizer, speech):
     for (name, leaf), (_, old) in zip(leaves(runner._state), leaves(before), strict=True):
         assert torch.equal(leaf[others], old[others]) and leaf.data_ptr() == pool[name], name
     with pytest.raises(UserError, match="1 streams begin, and 0 of 4 slots are free"):
-        runner.begin(speech[None, :first], hosts[:1])
+        runner.begin(speech[None, :first], hosts[:1], [None])
