@@ -15,4 +15,5 @@ def test_python_of_the_readme_runs(model_dir, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block.replace(DEMO, str(model_dir)), "README.md", "exec"), names)
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) > 5 and printed[0] in printed[-2] and printed[-1].startswith("[Alternative(text=")
+    assert len(printed) > 5 and printed[0] in printed[-3] and printed[-2].startswith("[Alternative(text=")
+    assert "EngineStats(streams=0, slots=64" in printed[-1]
