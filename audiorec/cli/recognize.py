@@ -22,7 +22,7 @@ def decode(
     out: Annotated[Path, typer.Option(help="Folder for text, words.ctm and decode.json.")],
     streaming: Annotated[bool, typer.Option(help="Feed each utterance in pieces, as if live.")] = False,
     chunk_ms: Annotated[float | None, typer.Option(min=1, show_default="160", help="Size of the pieces.")] = None,
-    streams: Annotated[int | None, typer.Option(min=1, show_default="1", help="Utterances streamed at once.")] = None,
+    streams: Annotated[int | None, typer.Option(min=1, show_default="16", help="Utterances streamed at once.")] = None,
     head: Head = None,
     latency_ms: Latency = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
@@ -34,6 +34,7 @@ def decode(
 
     from audiorec.evaluation.decode import decode
     from audiorec.models import find_model, load_model_config
+    from audiorec.recognizer.recognizer import AT_ONCE
 
     if chunk_ms is not None and not streaming:
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
@@ -48,7 +49,7 @@ def decode(
     facts["normalize"] = load_model_config(find_model(model) / "config.yaml").tokenizer.normalize.model_dump()
     if recognizer.model.latencies:
         facts["latency_ms"] = recognizer.model.look_ahead_ms
-    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or 1)
+    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or AT_ONCE)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
 

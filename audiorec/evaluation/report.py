@@ -17,7 +17,7 @@ Word error rates in %, offline with their 95 % bootstrap interval over utterance
 fed{seeds}. *Differ*: utterances whose words are not the same streamed as offline (the most of any size). *Latency*: the
 model's own, from features, subsampling and look-ahead{resampling}. *State*: what a stream carries. *Training*: minutes in all,
 validation included, and seconds for each hour of audio seen. *RTF*: seconds of work per second of audio (streamed: the
-slowest size, on one core). This page is generated."""
+slowest size, on one core{streams}). This page is generated."""
 LEGEND_RESAMPLING = """; audio that comes at another rate than the
 model's is resampled, which adds up to {:g} ms"""
 LEGEND_SEEDS = """. Where a recipe was trained with several
@@ -40,6 +40,8 @@ class Row(Config):
     words: int | None = None
     chunk_ms: float | None = None
     """size of the pieces fed: streamed rows need it, offline rows have none"""
+    streams: int = 1
+    """utterances streamed at once"""
     latency_ms: float | None = None
     """the look-ahead that was chosen, of a model with several"""
     search: str | None = None
@@ -102,7 +104,9 @@ def render(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] =
     seeds = LEGEND_SEEDS if len({row.seed for row in typed}) > 1 else ""
     added = max((row.resampling_latency_ms or 0.0 for row in typed), default=0.0)
     resampling = LEGEND_RESAMPLING.format(added) if added else ""
-    parts = [f"# {title}", LEGEND.format(seeds=seeds, resampling=resampling)]
+    at_once = max((row.streams for row in typed if row.mode == "streamed"), default=1)
+    streams = f", up to {at_once} streams at once" if at_once > 1 else ""
+    parts = [f"# {title}", LEGEND.format(seeds=seeds, resampling=resampling, streams=streams)]
     for split in dict.fromkeys(row.split for row in typed):
         members = [row for row in typed if row.split == split]
         parts += [f"## {split}{_size(members)}", _table(_lines(members))]

@@ -78,6 +78,12 @@ def test_the_legend_tells_what_resampling_adds():
     )
 
 
+def test_the_legend_tells_how_many_streams_share_a_core():
+    at_once = "on one core, up to 16 streams at once)"
+    assert at_once not in render("Digits", ROWS)
+    assert at_once in render("Digits", [*ROWS, row("gru", mode="streamed", chunk_ms=40, streams=16)])
+
+
 def test_several_seeds_are_a_mean_and_a_deviation():
     """Checked by hand: 1, 2 and 3 % have the mean 2 and the deviation 1, 1 and 2 % the deviation 0.71."""
     took = [{"training_seconds": 60 * minutes, "decode_seconds": minutes} for minutes in (10, 20, 30)]
