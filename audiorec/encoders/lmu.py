@@ -15,7 +15,7 @@ from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.stack import LAYERS, PreNorm, Stack
 from audiorec.encoders.subsampling import StridedConv, SubsampledConfig
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
+from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 # Frames up to which single steps are faster on a CPU.
 _FEW = 4
@@ -50,9 +50,9 @@ class Lmu(StreamingModule):
 
     def __init__(self, dim: int, channels: int, order: int, theta: float):
         super().__init__(dim, dim)
-        self.signals = nn.Linear(dim, channels)
-        self.from_memory = nn.Linear(channels * order, dim)
-        self.from_input = nn.Linear(dim, dim, bias=False)
+        self.signals = Linear(dim, channels)
+        self.from_memory = Linear(channels * order, dim)
+        self.from_input = Linear(dim, dim, bias=False)
         A, B = legendre_memory(order, theta)
         self.register_buffer("A", A.float(), persistent=False)
         self.register_buffer("B", B.float(), persistent=False)

@@ -15,7 +15,7 @@ from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.stack import LAYERS, PreNorm, Stack, build_layers
 from audiorec.encoders.subsampling import SubsampledConfig
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
+from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 # Frames that the cells remember at the start of training, log-uniform between these.
 _MEMORY = 2.0, 64.0
@@ -38,7 +38,7 @@ class MinRnn(StreamingModule):
 
     def __init__(self, input_dim: int, output_dim: int):
         super().__init__(input_dim, output_dim)
-        self.inputs = nn.Linear(input_dim, (self.gates + 1) * output_dim)
+        self.inputs = Linear(input_dim, (self.gates + 1) * output_dim)
 
     def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, self.output_dim)}

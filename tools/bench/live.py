@@ -73,7 +73,7 @@ class Plain:
             y = torch.cat([self.kept[i], y], 1)
             self.kept[i] = y[:, -3:]
             y = F.silu(encoder.subsampling._modules[name].conv(y.transpose(1, 2)).transpose(1, 2))
-        y = encoder.subsampling.out.module(y)
+        y = _plain(encoder.subsampling.out.module, y)
         for i, (norm, w) in enumerate(self.cells):
             (h, c), normed, outputs = self.states[i], norm(y), []
             for frame in normed.unbind(1):
@@ -81,7 +81,11 @@ class Plain:
                 outputs.append(h)
             self.states[i] = torch.stack([h, c])
             y = y + torch.stack(outputs, 1)
-        self.twin.head()(encoder.norm.module(y)).argmax(-1)
+        _plain(self.twin.head().linear, encoder.norm.module(y)).log_softmax(-1).argmax(-1)
+
+
+def _plain(layer: torch.nn.Linear, x: Tensor) -> Tensor:
+    return F.linear(x, layer.weight, layer.bias)
 
 
 def model(kind: str, width: int) -> AsrModel:
