@@ -59,7 +59,5 @@ def watched(inputs: Sequence[object]) -> bool:
     """Whether autograd records the call, or a compiler or a tracer traces it."""
     if torch.compiler.is_compiling():
         return True
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
-        return True
-    return not all(type(x) in _PLAIN for x in tensors)
+    recording = torch.is_grad_enabled()
+    return any(isinstance(x, Tensor) and (type(x) not in _PLAIN or (recording and x.requires_grad)) for x in inputs)

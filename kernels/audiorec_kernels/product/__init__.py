@@ -10,8 +10,9 @@ from audiorec_kernels.operator import watched
 
 __all__ = ["linear"]
 
-# Rows up to which our kernel is faster than torch's products, and numbers in a weight from which on it is.
-_FEW, _LARGE = 8, 1 << 14
+# Rows up to which our kernel is faster than torch's products, and numbers in a weight from which on it is: below, a small model's
+# weights stay in the caches, and a call from Python takes longer than torch's.
+_FEW, _LARGE = 8, 1 << 17
 
 _linear = kernel("linear", sizes=4, tensors=4)
 
@@ -39,9 +40,10 @@ def _serves(x: Tensor, weight: Tensor, added: Tensor | None) -> bool:
     return (
         WIDE
         and weight.numel() >= _LARGE
-        and not watched((x, weight) if added is None else (x, weight, added))
+        and not torch.compiler.is_compiling()  # first: to look at sizes would bind a compiled graph to them
         and 0 < x.numel() <= _FEW * inputs
         and x.is_cpu
+        and not watched((x, weight) if added is None else (x, weight, added))
         and x.dtype is weight.dtype is torch.float32
         and x.shape[-1] == inputs
         and weight.is_cpu
