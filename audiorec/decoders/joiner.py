@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from audiorec.streaming import Linear
+
 
 class Joiner(nn.Module):
     """output(activation(encoder_proj(encoder) + predictor_proj(predictor))).
@@ -11,9 +13,9 @@ class Joiner(nn.Module):
 
     def __init__(self, encoder_dim: int, predictor_dim: int, dim: int, outputs: int):
         super().__init__()
-        self.encoder_proj = nn.Linear(encoder_dim, dim)
-        self.predictor_proj = nn.Linear(predictor_dim, dim)
-        self.output = nn.Linear(dim, outputs)
+        self.encoder_proj = Linear(encoder_dim, dim)
+        self.predictor_proj = Linear(predictor_dim, dim)
+        self.output = Linear(dim, outputs)
 
     @staticmethod
     def activation(x: Tensor) -> Tensor:

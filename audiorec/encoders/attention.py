@@ -12,7 +12,7 @@ from audiorec.config import Config
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.subsampling import SubsampledConfig
 from audiorec.errors import ConfigError
-from audiorec.streaming import State, StreamingModule, last_frames, mask, mask_finite, window
+from audiorec.streaming import Linear, State, StreamingModule, last_frames, mask, mask_finite, window
 
 M = TypeVar("M", bound=nn.Module)
 # Minimum number of queries a window: products of fewer are slow.
@@ -96,9 +96,9 @@ class SelfAttention(StreamingModule):
         super().__init__(dim, dim)
         self.heads = heads
         self.norm = nn.LayerNorm(dim)
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Sequential(nn.Linear(dim, dim), Dropout(dropout))
+        self.query = Linear(dim, dim)
+        self.key_value = Linear(dim, 2 * dim)
+        self.out = nn.Sequential(Linear(dim, dim), Dropout(dropout))
         self.use(context)
 
     def use(self, context: Context) -> None:

@@ -21,7 +21,7 @@ from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.stack import LAYERS, Stack, build_layers
 from audiorec.errors import UserError
-from audiorec.streaming import Carry, State, StreamingModule, last_frames, mask, mask_finite, share
+from audiorec.streaming import Carry, Linear, State, StreamingModule, last_frames, mask, mask_finite, share
 
 
 class Convolution(StreamingModule):
@@ -33,9 +33,9 @@ class Convolution(StreamingModule):
     def __init__(self, dim: int, kernel: int, dropout: float = 0.0):
         super().__init__(dim, dim)
         self.kernel = kernel
-        self.gated = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GLU())
+        self.gated = nn.Sequential(nn.LayerNorm(dim), Linear(dim, 2 * dim), nn.GLU())
         self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
-        self.out = nn.Sequential(nn.LayerNorm(dim), nn.SiLU(), nn.Linear(dim, dim), Dropout(dropout))
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.SiLU(), Linear(dim, dim), Dropout(dropout))
 
     def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"left": self.zeros(batch_size, self.kernel - 1, self.input_dim)}

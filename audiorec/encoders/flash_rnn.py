@@ -12,7 +12,7 @@ from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.rnn import RnnConfig, RnnEncoder, RnnLayerConfig
 from audiorec.encoders.stack import LAYERS, PreNorm
 from audiorec.errors import ConfigError
-from audiorec.streaming import State, StreamingModule, mask
+from audiorec.streaming import Linear, State, StreamingModule, mask
 
 
 class FlashRnn(StreamingModule):
@@ -29,7 +29,7 @@ class FlashRnn(StreamingModule):
         super().__init__(input_dim, output_dim)
         size = output_dim // heads
         self.head_sizes = heads, size
-        self.inputs = nn.Linear(input_dim, self.gates * output_dim)
+        self.inputs = Linear(input_dim, self.gates * output_dim)
         self.recurrent = nn.Parameter(torch.empty(heads, size, self.gates, size).uniform_(-(size**-0.5), size**-0.5))
 
     def project(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

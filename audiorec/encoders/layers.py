@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from audiorec.encoders.dropout import Dropout
+from audiorec.streaming import Linear
 
 
 class FeedForward(nn.Module):
@@ -22,10 +23,10 @@ class FeedForward(nn.Module):
         self.scale = scale
         self.net = nn.Sequential(
             nn.LayerNorm(dim),
-            nn.Linear(dim, expansion * dim),
+            Linear(dim, expansion * dim),
             activation(),
             Dropout(dropout if inner_dropout is None else inner_dropout),
-            nn.Linear(expansion * dim, dim),
+            Linear(expansion * dim, dim),
             Dropout(dropout),
         )
 

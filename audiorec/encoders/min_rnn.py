@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.conv import causal_conv1d
-from audiorec_kernels.scan import linear_scan
+from audiorec_kernels.scan import linear_scan, linear_scan_step
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -15,10 +15,12 @@ from audiorec.encoders.layers import FeedForward
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.stack import LAYERS, PreNorm, Stack, build_layers
 from audiorec.encoders.subsampling import SubsampledConfig
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask
+from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 # Frames that the cells remember at the start of training, log-uniform between these.
 _MEMORY = 2.0, 64.0
+# Frames up to which single steps are faster on a CPU.
+_FEW = 4
 
 
 class MinRnn(StreamingModule):
@@ -36,7 +38,7 @@ class MinRnn(StreamingModule):
 
     def __init__(self, input_dim: int, output_dim: int):
         super().__init__(input_dim, output_dim)
-        self.inputs = nn.Linear(input_dim, (self.gates + 1) * output_dim)
+        self.inputs = Linear(input_dim, (self.gates + 1) * output_dim)
 
     def initial_state(self, batch_size: int, ragged: bool = False) -> State:
         return {"h": self.zeros(batch_size, self.output_dim)}
@@ -48,9 +50,11 @@ class MinRnn(StreamingModule):
     def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
         *gates, candidate = self.inputs(mask(x, lengths)).chunk(self.gates + 1, -1)
         logit = self.logit(*gates)
-        y, h = linear_scan(
-            torch.sigmoid(-logit), torch.sigmoid(logit) * candidate, initial_state=state["h"], lengths=lengths
-        )
+        keep, added = torch.sigmoid(-logit), torch.sigmoid(logit) * candidate
+        if x.shape[1] <= _FEW and x.is_cpu:
+            y, h = _few(keep, added, state["h"], lengths)
+        else:
+            y, h = linear_scan(keep, added, initial_state=state["h"], lengths=lengths)
         return y, lengths, {"h": h}
 
     @torch.no_grad()
@@ -60,6 +64,17 @@ class MinRnn(StreamingModule):
         frames = torch.empty(self.output_dim).uniform_(shortest, longest).exp()
         for bias, sign in zip(self.inputs.bias.chunk(self.gates + 1), signs, strict=False):
             bias.copy_(sign * (frames - 1).log())
+
+
+def _few(a: Tensor, b: Tensor, h: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """``linear_scan`` frame by frame. Ragged rows take the same way: another one may round h otherwise (law 8)."""
+    outputs = []
+    for t, (a_t, b_t) in enumerate(zip(a.unbind(1), b.unbind(1), strict=True)):
+        after = linear_scan_step(a_t, b_t, h)
+        h = after if lengths is None else torch.where(lengths[:, None] > t, after, h)
+        outputs.append(h)
+    y = outputs[0][:, None] if len(outputs) == 1 else torch.stack(outputs, 1)
+    return mask_finite(y, lengths).to(b.dtype), h
 
 
 class MinGru(MinRnn):

@@ -12,7 +12,7 @@ from audiorec.encoders.attention import AttentionOptions, without_bias
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.subsampling import SubsampledConfig, subsampling
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, mask, mask_finite
+from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 # Kinds of layers: each is built from its config, the width, and the strides' product, and gives as many channels.
 LAYERS = Registry("encoder.pattern")
@@ -30,7 +30,7 @@ class PreNorm(StreamingModule):
         super().__init__(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.mixer = mixer
-        self.out = nn.Linear(mixer.output_dim, dim) if project or mixer.output_dim != dim else None
+        self.out = Linear(mixer.output_dim, dim) if project or mixer.output_dim != dim else None
         self.dropout = Dropout(dropout)
 
     def initial_state(self, batch_size: int, ragged: bool = False) -> State:

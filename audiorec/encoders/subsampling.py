@@ -2,11 +2,15 @@
 
 import torch
 import torch.nn.functional as F
+from audiorec_kernels.product import linear
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config
-from audiorec.streaming import Pointwise, Sequential, State, StreamingModule, last_frames, mask, mask_finite
+from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, last_frames, mask, mask_finite
+
+# Output frames up to which products are faster than torch's convolutions over time, which lay weights out anew on every call.
+_FEW = 16
 
 
 class Strided(StreamingModule):
@@ -56,7 +60,18 @@ class StridedConv(Strided):
         self.conv = _conv(nn.Conv1d, input_dim, output_dim, kernel, separable, stride=stride)
 
     def convolve(self, frames: Tensor) -> Tensor:
+        if frames.is_cpu and not torch.is_grad_enabled() and frames.shape[1] < self.kernel + _FEW * self.stride:
+            return self._products(frames)
         return self.conv(frames.transpose(1, 2)).transpose(1, 2).contiguous()
+
+    def _products(self, frames: Tensor) -> Tensor:
+        """The same convolution as products of windows: of the few frames that a live stream has."""
+        windows = frames.unfold(1, self.kernel, self.stride)  # (B, T', input_dim, kernel)
+        if not isinstance(self.conv, nn.Sequential):
+            return linear(windows.flatten(2), self.conv.weight.flatten(1), self.conv.bias)
+        alone, mixed = self.conv
+        y = (windows * alone.weight[:, 0]).sum(3) + alone.bias
+        return linear(y, mixed.weight.flatten(1), mixed.bias)
 
 
 class StridedConv2d(Strided):
@@ -101,4 +116,4 @@ def subsampling(config: SubsampledConfig, input_dim: int, output_dim: int) -> Se
             conv = StridedConv2d(planes, dim // planes, config.planes, stride, kernel, separable)
         dim = conv.output_dim
         members |= {f"conv{i}": conv, f"act{i}": Pointwise(nn.SiLU(), dim)}
-    return Sequential(**members, out=Pointwise(nn.Linear(dim, output_dim), dim, output_dim))
+    return Sequential(**members, out=Pointwise(Linear(dim, output_dim), dim, output_dim))

@@ -5,12 +5,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiorec.errors import ConfigError
 from audiorec.models.heads import HEADS, Head, HeadConfig
 from audiorec.models.pooling import RunningMean
 from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig
+from audiorec.streaming import Linear
 from audiorec.text import BLANK
 
 
@@ -33,7 +34,7 @@ class ClassifyHead(Head):
         super().__init__()
         self.weight = config.weight
         self.pool = RunningMean(dim)
-        self.linear = nn.Linear(dim, vocabulary)
+        self.linear = Linear(dim, vocabulary)
 
     def forward(self, mean: Tensor) -> Tensor:
         logits = self.linear(mean)

@@ -11,6 +11,7 @@ from audiorec.config import Config, Registry
 from audiorec.errors import UserError
 from audiorec.losses import ctc_loss
 from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, align_ctc
+from audiorec.streaming import Linear
 
 HEADS = Registry("heads")
 
@@ -65,7 +66,7 @@ class CtcHead(Head):
     def __init__(self, config: CtcConfig, dim: int, vocabulary: int):
         super().__init__()
         self.weight = config.weight
-        self.linear = nn.Linear(dim, vocabulary)
+        self.linear = Linear(dim, vocabulary)
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.linear(x)

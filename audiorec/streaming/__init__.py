@@ -1,12 +1,14 @@
 """The law: what you measure offline is what you get live. State trees, streaming modules, and chains of them."""
 
 from audiorec.streaming.chain import Parallel, Residual, Sequential
+from audiorec.streaming.linear import Linear
 from audiorec.streaming.module import Pointwise, StreamingModule, share
 from audiorec.streaming.ragged import Carry, append, last_frames, mask, mask_finite, valid, window
 from audiorec.streaming.state import State, batch_size, leaves, map_state, put, stack, state_bytes, take, unstack
 
 __all__ = [
     "Carry",
+    "Linear",
     "Parallel",
     "Pointwise",
     "Residual",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from audiorec_kernels.conv import causal_conv1d
     from audiorec_kernels.lattice import arc_lattice, transducer_lattice
     from audiorec_kernels.lti import lti_scan, lti_scan_step
+    from audiorec_kernels.product import linear
     from audiorec_kernels.rnn import dense_gru, dense_lstm, gru, lstm
     from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
     from audiorec_kernels.ssm import selective_scan, selective_scan_step
@@ -22,6 +23,7 @@ __all__ = [
     "dense_lstm",
     "full_precision",
     "gru",
+    "linear",
     "linear_scan",
     "linear_scan_step",
     "log_linear_scan",
@@ -32,7 +34,7 @@ __all__ = [
     "selective_scan_step",
     "transducer_lattice",
 ]
-_FAMILIES = "conv", "lattice", "lti", "rnn", "scan", "ssm"
+_FAMILIES = "conv", "lattice", "lti", "product", "rnn", "scan", "ssm"
 
 
 def __getattr__(name: str) -> object:

@@ -24,6 +24,9 @@ try:
 except OSError as error:
     ABSENT = f"{error}; install again with a C++ compiler" if _path.exists() else "it was installed without a compiler"
 
+# Whether it has vectors and fused multiply-adds, which not every kernel of ours is worth calling without.
+WIDE = _level in ("avx2", "avx512")
+
 _HUGE_PAGE, _MADV_HUGEPAGE = 1 << 21, 14
 _madvise = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
 if _madvise:

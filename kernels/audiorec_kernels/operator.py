@@ -40,7 +40,7 @@ class Operator:
         self.operator.register_autograd(self._backward, setup_context=self._keep)
 
     def __call__(self, *inputs: object) -> tuple[Tensor, ...]:
-        return self.operator(*inputs) if _watched(inputs) else self.forward(*inputs)
+        return self.operator(*inputs) if watched(inputs) else self.forward(*inputs)
 
     def _keep(self, ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
         kept = self.keep(inputs, output)
@@ -55,11 +55,9 @@ class Operator:
         return tuple(g if tensor else None for g, tensor in zip(gradients, ctx.is_tensor, strict=True))
 
 
-def _watched(inputs: Sequence[object]) -> bool:
+def watched(inputs: Sequence[object]) -> bool:
     """Whether autograd records the call, or a compiler or a tracer traces it."""
     if torch.compiler.is_compiling():
         return True
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
-        return True
-    return not all(type(x) in _PLAIN for x in tensors)
+    recording = torch.is_grad_enabled()
+    return any(isinstance(x, Tensor) and (type(x) not in _PLAIN or (recording and x.requires_grad)) for x in inputs)

@@ -22,8 +22,10 @@ def full_precision(x: Tensor | torch.device) -> AbstractContextManager:
     device = (x.device if isinstance(x, Tensor) else x).type
     if device == "meta":  # has no autocast to switch off
         return nullcontext()
-    if torch.compiler.is_compiling() or (device == "cpu" and not _reduced_on_cpu()):
+    if torch.compiler.is_compiling():
         return torch.autocast(device, enabled=False)
+    if device == "cpu" and not _reduced_on_cpu():  # nothing to switch off but autocast, which a live step has not on
+        return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
     return _full_precision(device)
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 import audiorec_kernels
 import pytest
 
-FAMILIES = ("scan", "ssm", "lti", "rnn", "conv", "lattice")
+FAMILIES = ("scan", "ssm", "lti", "rnn", "conv", "lattice", "product")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -59,6 +59,17 @@ def test_one_frame_is_a_scan_of_one(served, without, dtype):
         torch.testing.assert_close(state1, state)
 
 
+def test_one_frame_is_read_where_it_stands():
+    """Halves of a projection, as Mamba has them, of several rows."""
+    values = inputs(3, 1, channels=21, states=16)
+    y, state = selective_scan(**values)
+    frame = {name: value[:, 0] if name in ("u", "dt", "B", "C", "z") else value for name, value in values.items()}
+    for a, b in (("B", "C"), ("u", "z")):
+        frame[a], frame[b] = torch.cat([frame[a], frame[b]], 1).chunk(2, 1)
+    y1, state1 = selective_scan_step(**frame)
+    assert torch.equal(y1, y[:, 0]) and torch.equal(state1, state)
+
+
 @pytest.mark.parametrize("states", [1, 16, 37])
 def test_one_frame_keeps_lengths_and_resets(states):
     """Without a gradient the native scan takes one frame in another way than many."""

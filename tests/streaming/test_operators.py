@@ -29,19 +29,20 @@ VIEWS |= {"alias", "split", "split_with_sizes", "as_strided", "squeeze", "detach
 
 # Operators of a period that compute: of features, subsampling and norm together, and of each layer. Kernels of our own are
 # none. Why some have more: attention turns queries and keys by their places, and masks the cache of a stream that has just
-# begun; a conformer has two feed-forwards and a convolution besides; a BLSTM runs each chunk in both directions; recurrences
-# in heads are made for GPUs, and their reference on a CPU has an operator for every gate.
-BASE = {"blstm": 23}
+# begun; a conformer has two feed-forwards and a convolution besides; a BLSTM runs each chunk in both directions, cell by cell
+# where its windows are short, which is faster; recurrences in heads are made for GPUs, and their reference on a CPU has an
+# operator for every gate.
+BASE = {"blstm": 24}
 LAYER = {
     "lstm": 6,
     "gru": 5,
-    "mamba": 14,
-    "lmu": 13,
-    "min_gru": 20,
-    "min_lstm": 25,
+    "mamba": 13,
+    "lmu": 11,
+    "min_gru": 19,
+    "min_lstm": 24,
     "transformer": 34,
     "conformer": 50,
-    "blstm": 20,
+    "blstm": 43,
     "flash_lstm": 17,
     "flash_gru": 19,
 }
@@ -86,7 +87,7 @@ def test_a_period_costs_few_operators(kind):
     two, three = period(kind, 2), period(kind, 3)
     layer = three.total - two.total
     assert layer <= LAYER[kind], three.counts - two.counts
-    assert two.total - 2 * layer <= BASE.get(kind, 21), two.counts
+    assert two.total - 2 * layer <= BASE.get(kind, 23), two.counts
 
 
 # Of a frame in which no token comes. A beam grows, scores, sorts and remembers its hypotheses; n-grams and hotwords are looked

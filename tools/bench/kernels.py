@@ -21,6 +21,7 @@ from audiorec_kernels import backend
 from audiorec_kernels.conv import causal_conv1d
 from audiorec_kernels.lattice import arc_lattice, transducer_lattice
 from audiorec_kernels.lti import lti_scan, lti_scan_step
+from audiorec_kernels.product import linear
 from audiorec_kernels.rnn import dense_gru, dense_lstm, gru, lstm
 from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
 from audiorec_kernels.ssm import selective_scan, selective_scan_step
@@ -94,6 +95,15 @@ def _selected(*over: int, dim: int = 512, states: int = 16) -> tuple[Tensor, ...
 def _call_of_one(u, dt, A, B, C, D, z, dt_bias, h) -> tuple[Tensor, Tensor]:
     u, dt, B, C, z = (x[:, None] for x in (u, dt, B, C, z))
     return selective_scan(u, dt, A, B, C, D, z, dt_bias, initial_state=h)
+
+
+def _layers(rows: int) -> Callable[[], tuple[Tensor, ...]]:
+    """Few rows, and the weights of ten layers of 528 → 2112: 45 MB, more than the caches of most machines hold."""
+    return lambda: (torch.randn(rows, 528), torch.randn(10, 2112, 528) / 23, torch.randn(2112))
+
+
+def in_turn(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda x, weights, bias: [layer(x, weight, bias) for weight in weights.unbind(0)][-1]
 
 
 def _memory(*over: int, channels: int, order: int, outputs: int = 0) -> tuple[Tensor, ...]:
@@ -229,6 +239,12 @@ COMPARISONS = {
             lambda u, A, B, m: lti_scan(u[:, None], A, B, initial_state=m)[1],
             False,
         ),
+    ],
+    "product": [
+        Comparison(
+            f"ten of linear [{rows}, 528] to 2112", "F.linear", _layers(rows), in_turn(linear), in_turn(F.linear), False
+        )
+        for rows in (1, 4, 8)
     ],
     "rnn": [
         Comparison(f"{name} {list(RNN)}, in heads", peer_name, _recurrent(gates), in_heads(function), peer)

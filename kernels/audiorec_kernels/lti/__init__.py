@@ -33,7 +33,10 @@ def lti_scan(
 
 
 def lti_scan_step(u: Tensor, A: Tensor, B: Tensor, m: Tensor) -> Tensor:
-    """One frame of ``lti_scan``, which is the next memory: A m + B u; ``u`` (B, K), ``m`` (B, K, d)."""
+    """One frame of ``lti_scan``, which is the next memory: A m + B u; ``u`` (B, K), ``m`` (B, K, d).
+
+    Bare operators: whoever calls it sees to ``full_precision``, once for all frames that follow one another.
+    """
     return m @ A.T + u[..., None] * B
 
 

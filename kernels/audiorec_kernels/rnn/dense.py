@@ -1,15 +1,16 @@
 """torch's own LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from audiorec_kernels.product import linear
 from audiorec_kernels.rnn.cell import gru_cell, lstm_cell
 
 # Gates saturate to exactly 0 and 1 in every dtype, bfloat16 included.
 _SHUT = 1e4
-# Frames up to which stepping cell by cell is the faster way: oneDNN's layer packs its weights anew on every call.
-_FEW = 4
+# Frames, and frames of all rows together, up to which stepping cell by cell is the faster way: oneDNN's layer packs its weights
+# anew on every call.
+_FEW, _FEW_IN_ALL = 4, 8
 
 
 def dense_lstm(
@@ -27,14 +28,14 @@ def dense_lstm(
     state bit for bit. An extra 0/1 input channel marks padding; its fixed weights shut the input gate and open the
     forget gate, which holds c exactly, and h is gathered. What ``x`` holds past a row's length reaches nothing.
     """
-    batch, time, dim = x.shape[0], x.shape[1], weight_hh.shape[1]
+    batch, dim = x.shape[0], weight_hh.shape[1]
     if initial_state is None:
         initial_state = x.new_zeros(batch, dim), x.new_zeros(batch, dim)
     h0, c0 = (s.to(x.dtype) for s in initial_state)
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
-    if time <= _FEW and not torch.compiler.is_compiling():
+    if _few(x):
         return _few_lstm(x, h0, c0, weights, padding)
     if padding is None:
         y, h, c = _layer(x, h0, c0, *weights)
@@ -66,13 +67,20 @@ def dense_gru(
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
     weights = weight_ih, weight_hh, bias_ih, bias_hh
-    if x.shape[1] <= _FEW and not torch.compiler.is_compiling():
+    if _few(x):
         return _few_gru(x, h0, weights, padding)
     y, _ = torch.gru(x, h0[None], list(weights), True, 1, 0.0, _train(x), False, True)
     if padding is None:
         return y, y[:, -1]
     y = y * ~padding
     return y, _last(y, lengths, h0)
+
+
+def _few(x: Tensor) -> bool:
+    """Whether x (B, T, C) goes cell by cell."""
+    if torch.compiler.is_compiling():
+        return False
+    return x.shape[1] <= _FEW or (x.is_cpu and x.shape[0] * x.shape[1] <= _FEW_IN_ALL)
 
 
 def _padding(x: Tensor, lengths: Tensor) -> Tensor:
@@ -107,10 +115,9 @@ def _few_lstm(
     x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
-    inputs, recurrent = F.linear(x, weight_ih, bias_ih), weight_hh.t()
     outputs = []
-    for t, gates in enumerate(inputs.unbind(1)):
-        h_next, c_next = lstm_cell(torch.addmm(gates, h, recurrent), bias_hh, c)
+    for t, gates in enumerate(linear(x, weight_ih, bias_ih).unbind(1)):
+        h_next, c_next = lstm_cell(linear(h, weight_hh, gates), bias_hh, c)
         if padding is None:
             h, c = h_next, c_next
         else:
@@ -122,10 +129,10 @@ def _few_lstm(
 
 def _few_gru(x: Tensor, h: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None) -> tuple[Tensor, Tensor]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
-    recurrent, outputs = weight_hh.t(), []
+    outputs = []
     # Each frame contiguous, as the cell reads it.
-    for t, inputs in enumerate(F.linear(x.transpose(0, 1), weight_ih, bias_ih).unbind(0)):
-        h_next = gru_cell(inputs, torch.addmm(bias_hh, h, recurrent), h)
+    for t, inputs in enumerate(linear(x.transpose(0, 1), weight_ih, bias_ih).unbind(0)):
+        h_next = gru_cell(inputs, linear(h, weight_hh, bias_hh), h)
         h = h_next if padding is None else torch.where(padding[:, t], h, h_next)
         outputs.append(h_next)
     y = outputs[0][:, None] if x.shape[1] == 1 else torch.stack(outputs, 1)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from audiorec_kernels.arguments import check
 from audiorec_kernels.backends import choose, prepare
+from audiorec_kernels.operator import watched
 
 __all__ = ["selective_scan", "selective_scan_step"]
 
@@ -67,13 +68,13 @@ def selective_scan_step(
 ) -> tuple[Tensor, Tensor]:
     """One frame of ``selective_scan``: ``u``, ``dt``, ``z`` and y (B, D), ``B`` and ``C`` (B, N), the rest as there.
 
-    Takes half the time of a call with T = 1 where no gradient is wanted and all is contiguous float32 on a CPU.
+    Takes two thirds of the time of a call with T = 1 where no gradient is wanted and all is float32 on a CPU.
     """
     (batch, dim), states = u.shape, A.shape[-1]
     frames, wide, channels = (batch, dim), (batch, states), (dim,)
     shapes = frames, frames, (dim, states), wide, wide, channels, frames, channels, (batch, dim, states)
     inputs = u, dt, A, B, C, D, z, dt_bias, initial_state
-    if not torch.is_grad_enabled() and all(map(_plain, inputs, shapes)):
+    if not watched(inputs) and all(map(_plain, inputs, shapes)):
         return choose(__name__, "selective_scan_step", u)(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state)
     u, dt, B, C = (x[:, None] for x in (u, dt, B, C))
     z = None if z is None else z[:, None]
@@ -82,7 +83,7 @@ def selective_scan_step(
 
 
 def _plain(x: Tensor | None, shape: tuple[int, ...]) -> bool:
-    return x is None or (x.shape == shape and x.dtype is torch.float32 and x.is_contiguous() and x.is_cpu)
+    return x is None or (x.shape == shape and x.dtype is torch.float32 and x.is_cpu)
 
 
 prepare(__name__, "selective_scan", "selective_scan_step")

@@ -50,9 +50,11 @@ def selective_scan_step(
     initial_state: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     (batch, dim), states = u.shape, A.shape[1]
-    y, h = torch.empty_like(u), u.new_empty(batch, dim, states)
-    sizes = batch, 1, dim, states, dt_softplus, _CHUNK, dim, dim
-    _scan(*sizes, u, dt, A, B, C, D, z, dt_bias, initial_state, None, None, y, h, None, threads(h.numel()))
+    y, h = u.new_empty(batch, dim), u.new_empty(batch, dim, states)
+    gate = z if z is None or z.stride(1) == 1 else z.contiguous()
+    inputs = *map(dense, (u, dt, A, B, C, D)), gate, dense(dt_bias), dense(initial_state)
+    sizes = batch, 1, dim, states, dt_softplus, _CHUNK, dim if gate is None else gate.stride(0), dim
+    _scan(*sizes, *inputs, None, None, y, h, None, threads(h.numel()))
     return y, h
 
 
