@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import audiorec
-from audiorec.audio.read import write
+from audiorec.audio.read import read, write
 from audiorec.data.kaldi import Utterance, write_data_dir
 
 
@@ -118,6 +119,36 @@ def test_a_bar_is_for_the_terminal_and_words_are_for_the_file(model_dir, data):
     os.close(here)
     assert done.returncode == 0 and b"transcribing" in shown
     assert done.stdout == run("transcribe", model_dir, *files).stdout and done.stdout.count("\n") == len(files)
+
+
+def test_transcribe_writes_formats_into_a_folder_and_goes_on_where_it_stopped(model_dir, data, tmp_path):
+    audio, out = data.parent / "audio", tmp_path / "out"
+    names = sorted(path.stem for path in audio.glob("*"))
+    done = run("transcribe", model_dir, audio, "--format", "srt", "--out", out)
+    assert done.returncode == 0 and f"{len(names)} of {len(names)} transcribed, real-time factor" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [f"{name}.srt" for name in names]
+    written = (out / f"{names[0]}.srt").read_text()
+    assert written.startswith("1\n00:00:0") and " --> " in written
+    (out / f"{names[0]}.srt").write_text("mine")
+    (out / f"{names[1]}.srt").unlink()
+    done = run("transcribe", model_dir, audio, "--format", "srt", "--out", out)
+    assert f"1 of {len(names)} transcribed, {len(names) - 1} were there" in done.stderr
+    assert (out / f"{names[0]}.srt").read_text() == "mine"
+    lines = run("transcribe", model_dir, audio, "--format", "json").stdout.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == names and json.loads(lines[0])["seconds"] > 0.1
+    done = run("transcribe", model_dir, audio, "--format", "vtt")
+    assert done.returncode == 2 and "several files need a folder, --out DIR" in done.stderr
+
+
+def test_transcribe_reads_raw_samples_from_standard_input(model_dir, data):
+    path = next(iter(sorted((data.parent / "audio").glob("*"))))
+    samples, rate = read(path)
+    raw = np.round(samples * 32768).clip(-32768, 32767).astype("<i2").tobytes()
+    command = [sys.executable, "-c", "from audiorec.cli import main; main()", "transcribe", str(model_dir), "-"]
+    done = subprocess.run([*command, "--sample-rate", str(rate)], input=raw, capture_output=True)
+    assert " ".join(done.stdout.decode().split()) == run("transcribe", model_dir, path).stdout.strip()
+    done = subprocess.run(command, input=raw, capture_output=True)
+    assert done.returncode == 2 and b"needs --sample-rate" in done.stderr
 
 
 def test_transcribe_takes_the_options_of_a_search(model_dir, data, tmp_path):

@@ -1,8 +1,7 @@
-"""Commands that use models: decode, align, transcribe, mic."""
+"""Commands that use models: decode, align, mic."""
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from audiorec.cli.app import Device, Head, Latency, Model, app
 from audiorec.cli.search import with_search
-from audiorec.errors import ConfigError, UserError
+from audiorec.errors import ConfigError
 
 
 @app.command()
@@ -42,7 +41,7 @@ def decode(
         raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
     if threads:
         torch.set_num_threads(threads)
-    recognizer = _load(model, device, head, search, latency_ms)
+    recognizer = load_recognizer(model, device, head, search, latency_ms)
     record = model / "training.json"  # a run folder has one, a model directory alone does not
     facts = json.loads(record.read_text()) if record.exists() else {}
     facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
@@ -74,37 +73,6 @@ def align(
 
 
 @app.command()
-@with_search
-def transcribe(
-    model: Model,
-    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
-    *,
-    head: Head = None,
-    latency_ms: Latency = None,
-    device: Device = "cpu",
-    accept_truncated: Annotated[
-        bool, typer.Option("--accept-truncated", help="Take a file that is cut short as far as it goes.")
-    ] = False,
-    search: dict[str, Any],
-) -> None:
-    """Print the words of recordings, a line each. A file that cannot be read is named, the others are transcribed."""
-    recognizer = _load(model, device, head, search, latency_ms)
-    if len(files) == 1:
-        print(recognizer.transcribe(files[0], accept_truncated=accept_truncated).text)
-        return
-    failed = 0
-    results = recognizer.transcribe_each(files, accept_truncated=accept_truncated)
-    for file, result in zip(_with_bar(files), results, strict=True):
-        if isinstance(result, UserError):
-            failed += 1
-            print(f"error: {result}", file=sys.stderr, flush=True)
-        else:
-            print(f"{file}\t{result.text}", flush=True)
-    if failed:
-        raise UserError(f"{failed} of {len(files)} files were not transcribed")
-
-
-@app.command()
 def mic(
     model: Model,
     file: Annotated[Path | None, typer.Option(help="Play this recording as if it were live.")] = None,
@@ -132,21 +100,10 @@ def mic(
         print(f"warning: {loss}", file=sys.stderr)
 
 
-def _load(model: Path, device: str, head: str | None, search: dict[str, Any], latency_ms: float | None) -> Any:
+def load_recognizer(
+    model: Path, device: str, head: str | None, search: dict[str, Any], latency_ms: float | None
+) -> Any:
     from audiorec.recognizer import load
 
     recognizer = load(model, device, head, search)
     return recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
-
-
-def _with_bar(files: list[Path]) -> Iterator[Path]:
-    """The files one by one, with a bar of progress on a terminal."""
-    if not sys.stderr.isatty():
-        yield from files
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    # Redirected, print() goes above the bar; a file or pipe that standard output leads to must not be.
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
-        yield from progress.track(files, description="transcribing")

@@ -10,12 +10,12 @@ from torch.nn.utils.rnn import pad_sequence
 from audiorec.audio.levels import Levels
 from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import UserError
-from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.folder import whole_folder
 from audiorec.progress import progress
 from audiorec.text import words
 from audiorec.transcript import WordTimes
+from audiorec.transcript.formats import ctm_line
 
 
 @torch.inference_mode()

@@ -12,12 +12,6 @@ class TimedWord(NamedTuple):
     end: float
 
 
-def ctm_line(utterance: str, begin: float, end: float, text: str) -> str:
-    """One line; begin and end are rounded to 1 ms, so that words that do not overlap do not in the file either."""
-    begin, end = round(begin, 3), round(end, 3)
-    return f"{utterance} 1 {begin:.3f} {end - begin:.3f} {text}\n"
-
-
 def read_ctm(path: Path | str) -> dict[str, list[TimedWord]]:
     """Utterance → its words in the order of the file. Raises UserError naming the line that is no CTM."""
     utterances: dict[str, list[TimedWord]] = {}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
-from audiorec.evaluation.ctm import ctm_line
 from audiorec.evaluation.folder import whole_folder
 from audiorec.live import Engine, Session
 from audiorec.live.together import in_order
 from audiorec.progress import progress
 from audiorec.search import SearchConfig
 from audiorec.streaming import state_bytes
+from audiorec.transcript.formats import ctm_line
 
 if TYPE_CHECKING:
     from audiorec.recognizer import Recognizer

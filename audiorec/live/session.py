@@ -189,14 +189,19 @@ class Session(ABC):
             nbest = self._transcript.alternatives(join(self._segments), ending.nbest)
             self._add(self._transcript.close(ending.best))
             self._margin = min(self._margin, ending.margin)
-            return Result(list(self._segments), self._margin, nbest)
+            return Result(list(self._segments), self._margin, nbest, self._seconds)
 
     def _so_far(self) -> Result:
         with self._words:
             if self._result is not None:
                 return self._result
             segment = self._transcript.open(self._look())
-            return Result([*self._segments, segment] if segment.text else list(self._segments))
+            segments = [*self._segments, segment] if segment.text else list(self._segments)
+            return Result(segments, seconds=self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        return self._given / self.sample_rate
 
     def _drain(self, limit: float = float("inf")) -> None:
         """What was committed goes into the transcript; no segment ends later than at ``limit`` seconds."""

@@ -218,7 +218,7 @@ class Recognizer:
             transcript = Transcript(self.tokenizer, self.frame_seconds, one, self.delay)
             segments = transcript.hear(said)
             nbest = transcript.alternatives(join(segments), ending.nbest)
-            results.append(Result(segments + transcript.close(ending.best), ending.margin, nbest))
+            results.append(Result(segments + transcript.close(ending.best), ending.margin, nbest, one.seconds))
         return results
 
 

@@ -50,12 +50,13 @@ class Result:
 
     ``margin`` is the smallest gap between the two best scores of any frame (of a beam: where hypotheses were dropped at the end
     of a segment): below 1e-4 another machine may decide otherwise. ``nbest`` holds the different texts among the hypotheses of
-    the search, best first. Both are known once the audio has ended.
+    the search, best first. Both are known once the audio has ended. ``seconds`` is the length of the audio.
     """
 
     segments: list[Segment]
     margin: float = float("inf")
     nbest: list[Alternative] = field(default_factory=list)
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def text(self) -> str:

@@ -11,11 +11,12 @@ from audiorec.audio.read import write
 from audiorec.cli import app
 from audiorec.data.kaldi import Utterance, write_data_dir
 from audiorec.errors import UserError
-from audiorec.evaluation.ctm import TimedWord, ctm_line, read_ctm
+from audiorec.evaluation.ctm import TimedWord, read_ctm
 from audiorec.evaluation.times import measure_delay, time_errors
 from audiorec.models import read_delays
 from audiorec.text import Normalizer
 from audiorec.transcript import Piece, Result, Segment
+from audiorec.transcript.formats import ctm_line
 from tests.conftest import ROOT
 
 WORDS = ["One", "two", "three"]

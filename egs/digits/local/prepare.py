@@ -16,8 +16,8 @@ from audiorec.data.draws import generator
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir, write_data_dir
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
 from audiorec.errors import UserError
-from audiorec.evaluation.ctm import ctm_line
 from audiorec.files import write_text
+from audiorec.transcript.formats import ctm_line
 
 RATE = 8000
 SEED = 20
