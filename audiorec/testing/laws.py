@@ -19,11 +19,12 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 class Case:
     """A module in one precision, and a ragged batch that ends mid-block, at a block, within the first block and empty."""
 
-    def __init__(self, module: StreamingModule, dtype: torch.dtype, seed: int = 0):
+    def __init__(self, module: StreamingModule, dtype: torch.dtype, seed: int = 0, exact: bool = True):
         self.random = random.Random(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.module = module.to(dtype).train()
         self.dtype = dtype
+        self.exact = exact and dtype == torch.float32
         block, span = module.block, module.first_feed + 3 * module.period
         blocks = max(12, -(-span // block))
         self.size = blocks * block + block // 2
@@ -231,9 +232,10 @@ def whole(case: Case) -> None:
         assert [leaf.shape for _, leaf in leaves(state)] == shapes, "the state's shapes changed within a period"
         a = a[:, : int(n[0])]
         assert a.shape == y.shape, f"period {i}: {y.shape[1]} frames without lengths, {a.shape[1]} with"
-        # Double precision is for checks, where masks may change a tensor's layout in memory, and so the order of its sums.
-        same = torch.equal(a, y) if case.dtype == torch.float32 else torch.allclose(a, y, 1e-14, 1e-14)
-        assert same, f"period {i}: off by {(a - y).abs().max():.1e} without lengths"
+        if case.exact:
+            assert torch.equal(a, y), f"period {i}: off by {(a - y).abs().max():.1e} without lengths"
+        else:  # of double precision: masks may change a tensor's layout in memory, and so the order of its sums
+            case.close(a, y, f"period {i} without lengths")
         parts.append(y)
         at += module.period
     for size in case.cuts():
@@ -274,14 +276,17 @@ LAWS = {
 }
 
 
-def check_law(law: str, make: Callable[[], StreamingModule], dtype: torch.dtype = torch.float64) -> None:
+def check_law(
+    law: str, make: Callable[[], StreamingModule], dtype: torch.dtype = torch.float64, exact: bool = True
+) -> None:
     """Hold the module that ``make()`` returns to one of ``LAWS``. Raises AssertionError with the law's name and what broke.
 
-    All random options of the module (dropout, a drawn latency) must be off.
+    ``exact`` False: whole rows may round otherwise than ragged ones in a stream's periods too (law 8). All random options of
+    the module (dropout, a drawn latency) must be off.
     """
     torch.manual_seed(0)
     try:
-        LAWS[law](Case(make(), dtype))
+        LAWS[law](Case(make(), dtype, exact=exact))
     except (
         AssertionError,
         RuntimeError,

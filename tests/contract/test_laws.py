@@ -19,4 +19,5 @@ def test_law(name, law, dtype):
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("name", LARGE)
 def test_law_at_full_size(name, law):
-    check_law(law, LARGE[name], torch.float32)
+    # oneDNN takes a BLSTM's long windows, which have one input more where rows are ragged, in another order.
+    check_law(law, LARGE[name], torch.float32, exact=not name.startswith("blstm"))
