@@ -73,19 +73,27 @@ def align(
 
 
 @app.command()
+@with_search
 def mic(
     model: Model,
+    *,
     file: Annotated[Path | None, typer.Option(help="Play this recording as if it were live.")] = None,
     speed: Annotated[float, typer.Option(min=0, help="With --file: 1 is live, 0 as fast as can be.")] = 1.0,
     device: Annotated[str | None, typer.Option(help="Microphone: its number or part of its name.")] = None,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="Name the microphones and end.")] = False,
+    head: Head = None,
+    latency_ms: Latency = None,
+    search: dict[str, Any],
 ) -> None:
     """Words of the microphone as they come; Ctrl-C ends."""
     from itertools import chain
 
-    from audiorec.recognizer import load
-    from audiorec.serving.mic import Microphone, as_if_live, show
+    from audiorec.serving.mic import Microphone, as_if_live, microphones, show
 
-    recognizer = load(model)
+    if list_devices:
+        print("\n".join(microphones()) or "no microphone")
+        return
+    recognizer = load_recognizer(model, "cpu", head, search, latency_ms)
     if file:
         pieces = as_if_live(file, speed)
         first, rate = next(pieces)

@@ -1,5 +1,6 @@
 """A microphone, or a recording played as if it were one, to words on the terminal."""
 
+import math
 import queue
 import shutil
 import sys
@@ -16,13 +17,15 @@ from audiorec.recognizer import Recognizer
 from audiorec.transcript import Result
 
 PIECE_SECONDS = 0.1
+BARS = " ▁▂▃▄▅▆▇█"
 QUEUE_SECONDS = 10.0  # that may wait for a recogniser which falls behind
 
 
 def show(recognizer: Recognizer, pieces: Iterable[np.ndarray], sample_rate: int, out: TextIO = sys.stdout) -> Result:
     """Stream pieces of samples and write the words as they come: the line under way is rewritten, ended lines stay.
 
-    Ctrl-C, or the end of the pieces, finishes the stream and writes its last words. Returns the whole result.
+    A terminal shows the level of the audio before the line. Ctrl-C, or the end of the pieces, finishes the stream and writes
+    its last words. Returns the whole result.
     """
     stream = recognizer.stream(sample_rate)
     line, ended = _Line(out), 0
@@ -31,7 +34,7 @@ def show(recognizer: Recognizer, pieces: Iterable[np.ndarray], sample_rate: int,
             for segment in stream.accept(samples):
                 line.end(segment.text)
                 ended += 1
-            line.rewrite(_text(stream.partial(), ended))
+            line.rewrite(_text(stream.partial(), ended), meter(samples))
     except KeyboardInterrupt:
         pass
     result = stream.finish()
@@ -40,9 +43,37 @@ def show(recognizer: Recognizer, pieces: Iterable[np.ndarray], sample_rate: int,
     return result
 
 
+def meter(samples: np.ndarray) -> str:
+    """One character for the level of samples (T,), of full bars at −6 dB down to none at −60."""
+    power = float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
+    decibels = 10 * math.log10(max(power, 1e-10))
+    return BARS[min(max(round((decibels + 60) / 54 * (len(BARS) - 1)), 0), len(BARS) - 1)]
+
+
 def _text(result: Result, start: int) -> str:
     """The text of the segments from number ``start`` on."""
     return Result(result.segments[start:]).text
+
+
+def microphones() -> list[str]:
+    """The devices that hear, as ``--device`` takes them: number, name, rate. Raises UserError as `Microphone`."""
+    sounddevice = _sounddevice()
+    return [
+        f"{index}  {device['name']}, {device['default_samplerate']:g} Hz"
+        for index, device in enumerate(sounddevice.query_devices())
+        if device["max_input_channels"] > 0
+    ]
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:  # OSError: the PortAudio library is missing
+        raise UserError(
+            f"microphone: sounddevice does not import ({error}); `pip install audiorec-speech[mic]` (Debian: also apt "
+            "install libportaudio2), or play a recording with --file"
+        ) from None
+    return sounddevice
 
 
 class Microphone:
@@ -53,13 +84,7 @@ class Microphone:
     """
 
     def __init__(self, sample_rate: int, device: str | int | None = None):
-        try:
-            import sounddevice
-        except (ImportError, OSError) as error:  # OSError: the PortAudio library is missing
-            raise UserError(
-                f"microphone: sounddevice does not import ({error}); `pip install audiorec-speech[mic]` (Debian: also apt "
-                "install libportaudio2), or play a recording with --file"
-            ) from None
+        sounddevice = _sounddevice()
         self.sample_rate = sample_rate
         self.lost_seconds = 0.0
         self.gaps = 0
@@ -128,16 +153,16 @@ class _Line:
     def __init__(self, out: TextIO):
         self.out = out
         self.live = out.isatty()
-        self.shown = ""
+        self.shown = "", ""
 
-    def rewrite(self, text: str) -> None:
-        if self.live and text != self.shown:
-            width = shutil.get_terminal_size().columns - 1
-            self.out.write("\r\x1b[K" + (text if len(text) <= width else "…" + text[1 - width :]))
+    def rewrite(self, text: str, meter: str) -> None:
+        if self.live and (meter, text) != self.shown:
+            width = shutil.get_terminal_size().columns - 3
+            self.out.write(f"\r\x1b[K{meter} " + (text if len(text) <= width else "…" + text[1 - width :]))
             self.out.flush()
-            self.shown = text
+            self.shown = meter, text
 
     def end(self, text: str) -> None:
         self.out.write(("\r\x1b[K" if self.live else "") + text + "\n")
         self.out.flush()
-        self.shown = ""
+        self.shown = "", ""

@@ -13,7 +13,7 @@ import pytest
 
 import audiorec
 from audiorec.audio.read import write
-from audiorec.serving.mic import Microphone, as_if_live, show
+from audiorec.serving.mic import BARS, Microphone, as_if_live, meter, microphones, show
 from audiorec.transcript import Result, Segment
 
 
@@ -35,7 +35,25 @@ def test_lines_grow_in_place_and_end_with_all_words(model_dir, recording):
     result = show(recognizer, (piece for piece, _ in as_if_live(recording, speed=0)), 8000, terminal)
     lines = terminal.getvalue().split("\r\x1b[K")
     assert result.text == expected and lines[-1] == expected + "\n" and len(lines) > 3
-    assert all(line == "" or expected.startswith(line.removeprefix("…")) or "…" in line for line in lines[:-1])
+    assert all(line == "" or (line[0] in BARS and line[1] == " ") for line in lines[:-1])
+    assert all(expected.startswith(line[2:].removeprefix("…")) or "…" in line for line in lines[:-1])
+
+
+def test_the_meter_shows_how_loud_it_is():
+    silent, full = np.zeros(800, np.float32), np.ones(800, np.float32)
+    assert meter(silent) == meter(silent[:0]) == " " and meter(full) == "█"
+    bars = [BARS.index(meter(full * 10 ** (-decibels / 20))) for decibels in range(0, 70, 3)]
+    assert bars == sorted(bars, reverse=True) and set(bars) == set(range(len(BARS)))
+
+
+def test_microphones_are_listed_as_the_option_takes_them(monkeypatch):
+    module = FakePortAudio(0, {})
+    module.query_devices = lambda: [
+        {"name": "speakers", "default_samplerate": 48000.0, "max_input_channels": 0},
+        {"name": "headset", "default_samplerate": 16000.0, "max_input_channels": 1},
+    ]
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    assert microphones() == ["1  headset, 16000 Hz"]
 
 
 def test_elsewhere_only_ended_lines_are_written(model_dir, recording):
