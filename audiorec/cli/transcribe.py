@@ -73,10 +73,10 @@ def transcribe(
         return
     if sample_rate is not None:
         raise ConfigError("--sample-rate is that of raw samples on standard input: a file has its own")
+    recognizer = load_recognizer(model, device, head, search, latency_ms)
     files = [file for given in files for file in _audio(given)]
     if not out and len(files) > 1 and format in (Format.srt, Format.vtt, Format.textgrid):
         raise ConfigError(f"--format {format.value}: several files need a folder, --out DIR")
-    recognizer = load_recognizer(model, device, head, search, latency_ms)
     if out:
         _into_folder(recognizer, files, out, format, accept_truncated)
     elif len(files) == 1:
