@@ -34,7 +34,7 @@ def dense_lstm(
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
-    if time <= _FEW and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and time <= _FEW:  # in this order: a graph then holds for any time
         return _few_lstm(x, h0, c0, weights, padding)
     if padding is None:
         y, h, c = _layer(x, h0, c0, *weights)
@@ -66,7 +66,7 @@ def dense_gru(
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
     weights = weight_ih, weight_hh, bias_ih, bias_hh
-    if x.shape[1] <= _FEW and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and x.shape[1] <= _FEW:
         return _few_gru(x, h0, weights, padding)
     y, _ = torch.gru(x, h0[None], list(weights), True, 1, 0.0, _train(x), False, True)
     if padding is None:
