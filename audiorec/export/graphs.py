@@ -34,7 +34,9 @@ class Layout:
 
     def __init__(self, state: State):
         self.tree = map_state(lambda leaf: leaf[:1], state)
-        every = [Leaf(name, tuple(leaf.shape[1:]), str(leaf.dtype).removeprefix("torch.")) for name, leaf in leaves(state)]
+        every = [
+            Leaf(name, tuple(leaf.shape[1:]), str(leaf.dtype).removeprefix("torch.")) for name, leaf in leaves(state)
+        ]
         self.leaves = [leaf for leaf in every if not leaf.empty]
 
     @property
@@ -83,8 +85,10 @@ class Scored(Part):
         self.head = head
         self.layout = layout
 
-    def scores(self, y: Tensor) -> Tensor:
-        return self.head.joiner.encoder_proj(y) if isinstance(self.head, TransducerHead) else self.head(y)
+
+def scores(head: nn.Module, y: Tensor) -> Tensor:
+    """What a head makes of encoder frames (B, T, dim) alone: log-probabilities, or what a joiner reads of them."""
+    return head.joiner.encoder_proj(y) if isinstance(head, TransducerHead) else head(y)
 
 
 class Begin(Scored):
@@ -96,7 +100,7 @@ class Begin(Scored):
 
     def compute(self, samples: Tensor) -> tuple[Tensor, ...]:
         y, _, state = self.model.advance(samples[..., None], None, self.model.initial_state(samples.shape[0]))
-        return self.scores(y), *self.layout.flat(state)
+        return scores(self.head, y), *self.layout.flat(state)
 
 
 class Step(Scored):
@@ -110,7 +114,7 @@ class Step(Scored):
 
     def compute(self, samples: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         y, _, state = self.model.advance(samples[..., None], None, self.layout.unflat(tensors))
-        return self.scores(y), *self.layout.flat(state)
+        return scores(self.head, y), *self.layout.flat(state)
 
 
 class End(Scored):
@@ -128,7 +132,7 @@ class End(Scored):
     def last(self, samples: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor]:
         y, counts, state = self.model.advance(samples[..., None], lengths, state)
         y, counts = append(y, counts, *self.model.flush(state))
-        return self.scores(y), counts
+        return scores(self.head, y), counts
 
 
 class Short(End):
@@ -167,7 +171,7 @@ class PredictorPart(Part):
 class JoinerPart(Part):
     """frames (N, T, J), read (N, J) → logits (N, T, V), those of a TDT's durations after the symbols'."""
 
-    inputs, outputs = ["frames", "read"], ["logits"]  # noqa: RUF012 (never changed)
+    inputs, outputs = ["frames", "read"], ["logits"]
 
     def __init__(self, head: TransducerHead):
         super().__init__()

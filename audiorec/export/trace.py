@@ -12,18 +12,40 @@ from torch import Tensor
 from audiorec.export.graphs import Part
 
 _NO_LIMIT = 1 << 40  # bytes of what is folded: an LSTM's weights are put together once and for all
+MANY = 1 << 20  # the most that is asked of an axis whose size varies
 
 
 def trace(part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int, Any]]) -> Any:
     """The graph, an ``onnx_ir.Model``, of ``part`` with these example arguments; ``dynamic`` says of each which axes vary.
 
-    Its inputs and outputs have the part's names. Raises what torch raises where it cannot trace the part.
+    Its inputs and outputs have the part's names.
     """
-    from onnxscript import optimizer
+    return _translated(part, _captured(part, arguments, dynamic))
 
+
+def trace_any(part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int, Any]]) -> Any | None:
+    """As ``trace``; None where the part's arithmetic holds for some sizes of these axes alone."""
+    try:
+        program = _captured(part, arguments, dynamic)
+    except Exception:  # whatever a loop or a condition over an unknown number raises
+        return None
+    ranges = program.range_constraints.values()
+    free = all(sizes.lower <= 2 and sizes.upper >= MANY for sizes in ranges)
+    return _translated(part, program) if free else None
+
+
+def _captured(
+    part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int, Any]]
+) -> torch.export.ExportedProgram:
     with torch.no_grad(), _quiet():
         shapes = {"tensors": tuple(dynamic)}
-        program = torch.export.export(part, tuple(arguments), dynamic_shapes=shapes, strict=False)
+        return torch.export.export(part, tuple(arguments), dynamic_shapes=shapes, strict=False)
+
+
+def _translated(part: Part, program: torch.export.ExportedProgram) -> Any:
+    from onnxscript import optimizer
+
+    with _quiet():
         model = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False).model
         optimizer.optimize(model, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
     _rename(model.graph, part)

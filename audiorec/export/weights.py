@@ -11,8 +11,15 @@ _ALIGN = 4096  # bytes: a page, so that the file can be mapped into memory
 
 
 def save_graphs(folder: Path, graphs: Mapping[str, Any]) -> None:
-    """Write ``NAME.onnx`` of each graph, an ``onnx_ir.Model``, and ``weights.bin`` with what is larger than a kilobyte."""
-    import onnx
+    """Write ``NAME.onnx`` of each graph, an ``onnx_ir.Model``, with all that it needs."""
+    import onnx_ir as ir
+
+    for name, model in graphs.items():
+        (folder / f"{name}.onnx").write_bytes(ir.to_proto(model).SerializeToString())
+
+
+def save_sharing(folder: Path, graphs: Mapping[str, Any]) -> None:
+    """As ``save_graphs``, with what is larger than a kilobyte in ``weights.bin``."""
     import onnx_ir as ir
 
     places: dict[bytes, tuple[int, int]] = {}
@@ -32,8 +39,4 @@ def save_graphs(folder: Path, graphs: Mapping[str, Any]) -> None:
                 value.const_value = ir.ExternalTensor(
                     WEIGHTS, offset, length, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=folder
                 )
-    if not places:
-        (folder / WEIGHTS).unlink()
-    for name, model in graphs.items():
-        (folder / f"{name}.onnx").write_bytes(ir.to_proto(model).SerializeToString())
-        onnx.checker.check_model(str(folder / f"{name}.onnx"))
+    save_graphs(folder, graphs)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiorec.streaming import State, StreamingModule, as_ragged, leaves, map_state, mask, put, take
+from audiorec.streaming import StreamingModule, as_ragged, leaves, map_state, mask, put, take
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
