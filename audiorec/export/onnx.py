@@ -14,7 +14,7 @@ from audiorec.errors import UserError
 from audiorec.export.check import check
 from audiorec.export.graphs import Begin, End, JoinerPart, Layout, PredictorPart, Short, Step, layout_of
 from audiorec.export.readme import readme
-from audiorec.export.trace import MANY, trace, trace_any
+from audiorec.export.trace import trace, trace_any
 from audiorec.export.weights import save_graphs, save_sharing
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, ModelConfig, find_model, load_model
@@ -114,8 +114,8 @@ def encoder_graphs(model: AsrModel, head: nn.Module) -> tuple[dict[str, Any], La
 def _steps(part: Step, period: int, example: Any, dynamic: list[dict[int, Any]]) -> Iterator[tuple[str, Any]]:
     """``step`` for any number of periods, or where the encoder's arithmetic depends on that number one of each of SIZES."""
     batch, *states = dynamic
-    any_number = {**batch, 1: period * torch.export.Dim("periods", max=MANY)}
-    if graph := trace_any(part, example(SIZES[-1]), [any_number, *states]):
+    any_number = {**batch, 1: period * torch.export.Dim("periods")}
+    if graph := trace_any(part, [example(k) for k in (SIZES[-1], 1, 3, 13)], [any_number, *states]):
         yield "step", graph
         return
     for k in SIZES:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from audiorec_kernels.backends import for_onnx
 from torch import Tensor
 
 from audiorec.export.graphs import Part
 
 _NO_LIMIT = 1 << 40  # bytes of what is folded: an LSTM's weights are put together once and for all
-MANY = 1 << 20  # the most that is asked of an axis whose size varies
 
 
 def trace(part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int, Any]]) -> Any:
@@ -23,21 +23,43 @@ def trace(part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int
     return _translated(part, _captured(part, arguments, dynamic))
 
 
-def trace_any(part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int, Any]]) -> Any | None:
-    """As ``trace``; None where the part's arithmetic holds for some sizes of these axes alone."""
+def trace_any(part: Part, examples: Sequence[Sequence[Tensor]], dynamic: Sequence[Mapping[int, Any]]) -> Any | None:
+    """As ``trace`` of the first of ``examples``; None where the graph does not hold for the other ones' sizes.
+
+    Loops and conditions over an unknown number either cannot be traced, or are traced as they come out for the first example,
+    of which torch does not always tell. So the graph is tried in onnxruntime.
+    """
     try:
-        program = _captured(part, arguments, dynamic)
-    except Exception:  # whatever a loop or a condition over an unknown number raises
+        model = trace(part, examples[0], dynamic)
+    except Exception:  # torch has no one kind for what it cannot trace
         return None
-    ranges = program.range_constraints.values()
-    free = all(sizes.lower <= 2 and sizes.upper >= MANY for sizes in ranges)
-    return _translated(part, program) if free else None
+    return model if all(_same(part, model, example) for example in examples[1:]) else None
+
+
+def _same(part: Part, model: Any, example: Sequence[Tensor]) -> bool:
+    """Whether the graph gives what the part gives, as far as a single precision run tells; False where it breaks."""
+    import onnx_ir
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what breaks is no one's error here
+    with torch.no_grad():
+        expected = part(*example)
+    try:
+        session = onnxruntime.InferenceSession(onnx_ir.to_proto(model).SerializeToString(), options)
+        given = session.run(None, {name: x.numpy() for name, x in zip(part.inputs, example, strict=True)})
+    except Exception:  # onnxruntime's exceptions have no public base
+        return False
+    return all(
+        a.shape == b.shape and torch.allclose(a, torch.from_numpy(b), rtol=1e-3, atol=1e-4)
+        for a, b in zip(expected, given, strict=True)
+    )
 
 
 def _captured(
     part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int, Any]]
 ) -> torch.export.ExportedProgram:
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), for_onnx(), _quiet():
         shapes = {"tensors": tuple(dynamic)}
         return torch.export.export(part, tuple(arguments), dynamic_shapes=shapes, strict=False)
 

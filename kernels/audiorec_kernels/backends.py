@@ -2,7 +2,8 @@
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ _NAMES = "auto", "triton", "native", "reference"
 _forced = "auto"
 _functions: dict[tuple[str, str, str], Callable | None] = {}
 _warned: set[str] = set()
+_onnx = False
 
 
 class _Restore:
@@ -45,6 +47,25 @@ def backend(name: str | None = None) -> dict[str, str] | _Restore:
     return _Restore(before)
 
 
+@contextmanager
+def for_onnx() -> Iterator[None]:
+    """Within it what torch.export traces is a family's ``onnx.py``, where it has one, in operators that ONNX has itself.
+
+    Such a program can only be translated to ONNX: it does not compute in torch.
+    """
+    global _onnx
+    before, _onnx = _onnx, True
+    try:
+        yield
+    finally:
+        _onnx = before
+
+
+def tracing_for_onnx() -> bool:
+    """Whether torch.export traces this within ``for_onnx``."""
+    return _onnx and torch.compiler.is_compiling()
+
+
 def serving(device: str) -> str:
     """The backend that is tried first on "cpu" or "cuda"."""
     return _order(device)[0]
@@ -52,6 +73,8 @@ def serving(device: str) -> str:
 
 def choose(family: str, function: str, x: Tensor) -> Callable:
     """The implementation of a family's function that serves ``x``; ``family`` is the package's name."""
+    if tracing_for_onnx() and (implementation := _find(family, function, "onnx")) is not None:
+        return implementation
     # An export holds plain operators only. float64 is for checks, which need the definition.
     if x.dtype is torch.float64 or _exporting() or torch.jit.is_tracing():
         return _find(family, function, "reference")
