@@ -4,7 +4,7 @@
 without those that are always empty (what waits where nothing waits), which a graph makes anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,9 @@ class Layout:
 class Part(nn.Module):
     """One graph: ``compute`` of tensors, with the names of what goes in and comes out."""
 
-    inputs: list[str]
-    outputs: list[str]
-
-    def compute(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        raise NotImplementedError
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    compute: Callable[..., tuple[Tensor, ...]]
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         return self.compute(*tensors)
@@ -117,32 +115,36 @@ class Step(Scored):
         return scores(self.head, y), *self.layout.flat(state)
 
 
-class End(Scored):
+class Last(Scored):
+    """What ends streams: their last samples, the frames that were held back, and how many frames each row has."""
+
+    outputs = "frames", "counts"
+
+    def last(self, samples: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, ...]:
+        y, counts, state = self.model.advance(samples[..., None], lengths, state)
+        y, total = append(y, counts, *self.model.flush(state))
+        assert total is not None  # ragged rows have lengths
+        return scores(self.head, y), total
+
+
+class End(Last):
     """samples (B, period), zeros past lengths (B,), 0 to period; state → the last frames of each row, and their counts."""
 
     def __init__(self, *parts: Any):
         super().__init__(*parts)
         self.inputs = ["samples", "lengths", *(f"state.{name}" for name in self.layout.names)]
-        self.outputs = ["frames", "counts"]
 
-    def compute(self, samples: Tensor, lengths: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def compute(self, samples: Tensor, lengths: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         ragged = self.model.initial_state(samples.shape[0], ragged=True)
         return self.last(samples, lengths, as_ragged(self.layout.unflat(tensors), ragged))
 
-    def last(self, samples: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        y, counts, state = self.model.advance(samples[..., None], lengths, state)
-        y, counts = append(y, counts, *self.model.flush(state))
-        return scores(self.head, y), counts
 
-
-class Short(End):
+class Short(Last):
     """samples (B, first_feed), zeros past lengths (B,), fewer than first_feed → all frames of each row, and their counts."""
 
-    def __init__(self, *parts: Any):
-        super().__init__(*parts)
-        self.inputs = ["samples", "lengths"]
+    inputs = "samples", "lengths"
 
-    def compute(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def compute(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         return self.last(samples, lengths, self.model.initial_state(samples.shape[0], ragged=True))
 
 
@@ -171,7 +173,7 @@ class PredictorPart(Part):
 class JoinerPart(Part):
     """frames (N, T, J), read (N, J) → logits (N, T, V), those of a TDT's durations after the symbols'."""
 
-    inputs, outputs = ["frames", "read"], ["logits"]
+    inputs, outputs = ("frames", "read"), ("logits",)
 
     def __init__(self, head: TransducerHead):
         super().__init__()

@@ -1,6 +1,7 @@
 """``export_onnx``: a model as a folder of ONNX graphs that a live stream calls: begin, step, end, short, and a head's parts."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from audiorec.models import AsrModel, ModelConfig, find_model, load_model
 from audiorec.models.delays import TIMES
 from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
+from audiorec.search import TransducerGreedySearch
 from audiorec.text import Tokenizer
 
 FORMAT, SETTINGS = 1, "export.yaml"
@@ -46,6 +48,10 @@ def export_onnx(
     if latency_ms is not None:
         model = model.at_latency(latency_ms)
     _refuse(model, name)
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        import_module(library)  # what is missing is told before the work
+    if not hasattr(torch.onnx, "ops"):
+        raise UserError(f"export: needs torch 2.8 or later, this is {torch.__version__}; pip install -U torch")
     times = (source / TIMES).read_bytes() if (source / TIMES).is_file() else None
     with replacing_folder(out) as aside:
         settings = write_export(aside, model.eval(), name, tokenizer, config)
@@ -134,9 +140,11 @@ def _write_transducer(folder: Path, head: TransducerHead, settings: dict[str, An
     read = begin["read"].expand(_ROWS, -1).contiguous()
     frames = torch.randn(_ROWS, 5, read.shape[1])
     save_graphs(folder, {"predictor": graph, "joiner": trace(joiner, [frames, read], [{**rows, 1: time}, rows])})
-    np.savez(folder / "predictor.npz", **{name: leaf.numpy() for name, leaf in begin.items()})
-    durations = list(head.topology.durations)
-    settings |= {"kind": "tdt" if durations else "rnnt", "max_symbols": head.search().max_symbols}
+    arrays: dict[str, Any] = {name: leaf.numpy() for name, leaf in begin.items()}
+    np.savez(folder / "predictor.npz", **arrays)
+    durations, search = list(head.topology.durations), head.search()
+    assert isinstance(search, TransducerGreedySearch)
+    settings |= {"kind": "tdt" if durations else "rnnt", "max_symbols": search.max_symbols}
     if durations:
         settings["durations"] = durations
     return {"predictor_state": _listed(predictor.layout)}

@@ -68,7 +68,9 @@ def _translated(part: Part, program: torch.export.ExportedProgram) -> Any:
     from onnxscript import optimizer
 
     with _quiet():
-        model = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False).model
+        exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
+        assert exported is not None  # it would be with a path to write to
+        model = exported.model
         optimizer.optimize(model, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
     _rename(model.graph, part)
     return model
