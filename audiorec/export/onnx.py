@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from audiorec import __version__
+from audiorec.audio.logmel import LogMel
 from audiorec.config import dump_yaml
+from audiorec.encoders.rnn import Gru, Lstm
+from audiorec.encoders.stack import PreNorm
+from audiorec.encoders.subsampling import Strided
 from audiorec.errors import UserError
 from audiorec.export.check import check
 from audiorec.export.graphs import Begin, End, JoinerPart, Layout, PredictorPart, Short, Step, layout_of
 from audiorec.export.readme import readme
-from audiorec.export.trace import trace, trace_any
+from audiorec.export.trace import holds, trace
 from audiorec.export.weights import save_graphs, save_sharing
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, ModelConfig, find_model, load_model
@@ -23,11 +27,14 @@ from audiorec.models.delays import TIMES
 from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.search import TransducerGreedySearch
+from audiorec.streaming import Pointwise, Sequential, StreamingModule
 from audiorec.text import Tokenizer
 
 FORMAT, SETTINGS = 1, "export.yaml"
 # Numbers of periods of a step that have a graph each, where one graph cannot serve all.
 SIZES = 1, 2, 4, 8
+# Modules that compute the same whatever the number of frames. A loop over frames, or attention's windows, do not.
+_ANY_NUMBER = LogMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru
 _ROWS = 3  # of the examples that are traced
 
 
@@ -119,11 +126,12 @@ def encoder_graphs(model: AsrModel, head: nn.Module) -> tuple[dict[str, Any], La
 
 def _steps(part: Step, period: int, example: Any, dynamic: list[dict[int, Any]]) -> Iterator[tuple[str, Any]]:
     """``step`` for any number of periods, or where the encoder's arithmetic depends on that number one of each of SIZES."""
-    batch, *states = dynamic
-    any_number = {**batch, 1: period * torch.export.Dim("periods")}
-    if graph := trace_any(part, [example(k) for k in (SIZES[-1], 1, 3, 13)], [any_number, *states]):
-        yield "step", graph
-        return
+    if all(isinstance(one, _ANY_NUMBER) for one in part.model.modules() if isinstance(one, StreamingModule)):
+        batch, *states = dynamic
+        graph = trace(part, example(8), [{**batch, 1: period * torch.export.Dim("periods")}, *states])
+        if all(holds(part, graph, example(k)) for k in (1, 3, 40)):
+            yield "step", graph
+            return
     for k in SIZES:
         yield f"step_{k}", trace(part, example(k), dynamic)
 

@@ -23,21 +23,11 @@ def trace(part: Part, arguments: Sequence[Tensor], dynamic: Sequence[Mapping[int
     return _translated(part, _captured(part, arguments, dynamic))
 
 
-def trace_any(part: Part, examples: Sequence[Sequence[Tensor]], dynamic: Sequence[Mapping[int, Any]]) -> Any | None:
-    """As ``trace`` of the first of ``examples``; None where the graph does not hold for the other ones' sizes.
+def holds(part: Part, model: Any, example: Sequence[Tensor]) -> bool:
+    """Whether the graph gives, in onnxruntime, what the part gives; False where it breaks.
 
-    Loops and conditions over an unknown number either cannot be traced, or are traced as they come out for the first example,
-    of which torch does not always tell. So the graph is tried in onnxruntime.
+    What a number of frames decides is traced as it comes out for the example, of which torch does not always tell.
     """
-    try:
-        model = trace(part, examples[0], dynamic)
-    except Exception:  # torch has no one kind for what it cannot trace
-        return None
-    return model if all(_same(part, model, example) for example in examples[1:]) else None
-
-
-def _same(part: Part, model: Any, example: Sequence[Tensor]) -> bool:
-    """Whether the graph gives what the part gives, as far as a single precision run tells; False where it breaks."""
     import onnx_ir
     import onnxruntime
 
