@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audiorec.models import AsrModel
+from audiorec.models.classify import ClassifyHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.streaming import State, append, as_ragged, leaves, map_state
 
@@ -85,8 +86,11 @@ class Scored(Part):
 
 
 def scores(head: nn.Module, y: Tensor) -> Tensor:
-    """What a head makes of encoder frames (B, T, dim) alone: log-probabilities, or what a joiner reads of them."""
-    return head.joiner.encoder_proj(y) if isinstance(head, TransducerHead) else head(y)
+    """What a head makes of encoder frames (B, T, dim) one by one: log-probabilities of ctc, what a transducer's joiner reads of
+    them, logits of classify, whose mean over the frames is that of the recording."""
+    if isinstance(head, TransducerHead):
+        return head.joiner.encoder_proj(y)
+    return head.linear(y) if isinstance(head, ClassifyHead) else head(y)
 
 
 class Begin(Scored):

@@ -23,6 +23,7 @@ from audiorec.export.trace import holds, trace
 from audiorec.export.weights import save_graphs, save_sharing
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, ModelConfig, find_model, load_model
+from audiorec.models.classify import ClassifyHead
 from audiorec.models.delays import TIMES
 from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
@@ -54,7 +55,7 @@ def export_onnx(
     model = model.exit(head)
     if latency_ms is not None:
         model = model.at_latency(latency_ms)
-    _refuse(model, name)
+    refuse(model, name)
     for library in ("onnx", "onnxscript", "onnxruntime"):
         import_module(library)  # what is missing is told before the work
     if not hasattr(torch.onnx, "ops"):
@@ -87,7 +88,7 @@ def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer,
         "latency_ms": model.latency_ms,
         "look_ahead_ms": model.look_ahead_ms,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": "ctc"},
+        "head": {"name": name, "kind": "classify" if isinstance(head, ClassifyHead) else "ctc"},
         "normalize": config.tokenizer.normalize.model_dump(),
         "state": _listed(layout),
     }
@@ -162,7 +163,7 @@ def _listed(layout: Layout) -> list[dict[str, Any]]:
     return [{"name": leaf.name, "shape": list(leaf.shape), "dtype": leaf.dtype} for leaf in layout.leaves]
 
 
-def _refuse(model: AsrModel, name: str) -> None:
+def refuse(model: AsrModel, name: str) -> None:
     """Raise UserError for what cannot be exported."""
     if not model.streams:
         choices = [f"{ms:g}" for ms in model.latencies if ms != float("inf")]
@@ -175,9 +176,10 @@ def _refuse(model: AsrModel, name: str) -> None:
             )
         )
         raise UserError(f"export: this model sees whole utterances and cannot stream; {instead}")
-    if not isinstance(model.head(name), (CtcHead, TransducerHead)):
+    if not isinstance(model.head(name), (CtcHead, ClassifyHead, TransducerHead)):
         raise UserError(
-            f"export: no runtime has the search of head {name!r}; choose a ctc or transducer head by --head, if the model has one"
+            f"export: no runtime has the search of head {name!r}; choose a ctc, transducer or classify head by --head, if the "
+            "model has one"
         )
 
 

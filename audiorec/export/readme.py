@@ -22,10 +22,12 @@ head; large tensors stand once in `weights.bin`, so keep the files side by side.
 {head} Ids are spelled by `tokens.txt` or `tokenizer.model`.
 """
 _CTC = "`frames` are log-probabilities (rows, frames, vocabulary); 0 is the blank."
+_CLASSIFY = "The mean of all `frames` (rows, frames, vocabulary) are the logits of the recording's class; 0 is no word."
 _TRANSDUCER = """`frames` are what the joiner reads of the encoder. `joiner.onnx` takes `frames` (N, T, J) and
 `read` (N, J), what it reads of the symbols so far, and gives `logits` (N, T, {outputs}); 0 is the blank. `predictor.onnx`
 takes the `symbols` (N,) that were emitted and the predictor's state, and gives the next `read` and state; `predictor.npz`
 holds those before any symbol. A frame emits {max_symbols} symbols at most."""
+_HEADS = {"ctc": _CTC, "classify": _CLASSIFY}
 
 
 def readme(settings: Mapping[str, Any]) -> str:
@@ -36,7 +38,7 @@ def readme(settings: Mapping[str, Any]) -> str:
     sizes = settings["steps"]
     return _TEXT.format(
         **{key: value for key, value in settings.items() if key != "head"},
-        head=_CTC if head["kind"] == "ctc" else _TRANSDUCER.format(outputs=outputs, **head),
+        head=_HEADS.get(head["kind"], _TRANSDUCER).format(outputs=outputs, **head),
         frame_ms=1000 * settings["frame_seconds"],
         step="`step_K.onnx`" if sizes else "`step.onnx`",
         sizes=f" by K = {', '.join(map(str, sizes))}" if sizes else "",

@@ -49,7 +49,7 @@ def backend(name: str | None = None) -> dict[str, str] | _Restore:
 
 @contextmanager
 def for_onnx() -> Iterator[None]:
-    """Within it what torch.export traces is a family's ``onnx.py``, where it has one, in operators that ONNX has itself.
+    """Within it what torch.export traces of torch's own LSTM and GRU are the operators that ONNX has itself.
 
     Such a program can only be translated to ONNX: it does not compute in torch.
     """
@@ -73,8 +73,6 @@ def serving(device: str) -> str:
 
 def choose(family: str, function: str, x: Tensor) -> Callable:
     """The implementation of a family's function that serves ``x``; ``family`` is the package's name."""
-    if tracing_for_onnx() and (implementation := _find(family, function, "onnx")) is not None:
-        return implementation
     # An export holds plain operators only. float64 is for checks, which need the definition.
     if x.dtype is torch.float64 or _exporting() or torch.jit.is_tracing():
         return _find(family, function, "reference")

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from audiorec.config import parse
-from audiorec.models import AsrModel, ModelConfig, save_model
+from audiorec.errors import UserError
+from audiorec.export.onnx import refuse
+from audiorec.models import AsrModel, ModelConfig, load_model, save_model
+from audiorec.models.heads import Head
 from audiorec.text import train_tokenizer
 from tests.conftest import TINY, WORDS, make_model
 
@@ -61,8 +64,8 @@ def test_an_export_appears_whole_beside_the_model(tmp_path):
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     full = model_of(tmp_path / "full", encoder={"kind": "blstm", "dim": 8, "layers": 1, "chunk": None})
     refused(export(full), 1, "whole utterances", "encoder.chunk")
-    word = model_of(tmp_path / "word", encoder={"kind": "lstm", "dim": 8, "layers": 1}, heads="classify")
-    refused(export(word), 1, "classify", "--head")
+    word = model_of(tmp_path / "word", encoder={"kind": "lstm", "dim": 8, "layers": 1})
+    refused(export(word, "--head", "other"), 1, "head 'other'", "ctc")
     contexts = [{"chunk": None}, {"left": 4, "chunk": 2}]
     many = model_of(
         tmp_path / "many", encoder={"kind": "conformer", "dim": 8, "heads": 2, "layers": 1, "contexts": contexts}
@@ -72,6 +75,13 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     refused(export(word, "--format", "sherpa-onnx"), 2, "planned")
     refused(export(word, "--int8"), 2, "planned")
     assert not list(tmp_path.glob("*onnx*"))
+
+
+def test_a_head_of_a_plugin_has_no_runtime(tmp_path):
+    model, _, _ = load_model(model_of(tmp_path / "model", encoder={"kind": "lstm", "dim": 8, "layers": 1}))
+    model.heads["ctc"] = Head()
+    with pytest.raises(UserError, match="no runtime has the search of head 'ctc'"):
+        refuse(model, "ctc")
 
 
 def test_a_folder_that_is_no_export_stays(tmp_path):

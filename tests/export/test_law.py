@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from audiorec.config import parse
 from audiorec.encoders import ENCODERS
 from audiorec.export import export_onnx, onnx
 from audiorec.export.check import TOLERANCE, Exported, largest_error
-from audiorec.models import load_model, save_model
+from audiorec.models import AsrModel, ModelConfig, load_model, save_model
 from audiorec.streaming import State, leaves
 from audiorec.text import load_tokenizer, train_tokenizer
 from tests.conftest import WORDS
@@ -26,9 +27,14 @@ PAIRS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def few_graphs(monkeypatch):
+    """Each takes seconds to trace."""
+    monkeypatch.setattr(onnx, "SIZES", (1, 2))
+
+
 @pytest.mark.parametrize("encoder, head", PAIRS)
-def test_exported_is_streamed_is_offline(encoder, head, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx, "SIZES", (1, 2))  # each graph takes seconds to trace
+def test_exported_is_streamed_is_offline(encoder, head, tmp_path):
     model, config = make(encoder, head)
     save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
     settings = export_onnx(tmp_path / "model", tmp_path / "onnx")
@@ -41,6 +47,34 @@ def test_exported_is_streamed_is_offline(encoder, head, tmp_path, monkeypatch):
             assert largest_error(exported, model, name, rows, periods, seed=len(periods)) <= TOLERANCE
     if "transducer" in name:
         hold_transducer(exported, model.head(name), tmp_path / "onnx")
+
+
+@pytest.mark.slow
+def test_a_label_is_the_mean_of_its_frames(tmp_path, monkeypatch):
+    monkeypatch.setitem(HEADS, "classify", {"classify": {}})
+    model, config = make("lstm", "classify")
+    save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
+    assert export_onnx(tmp_path / "model", tmp_path / "onnx")["head"] == {"name": "classify", "kind": "classify"}
+    model, samples = model.eval(), torch.randn(1, 3333) / 10
+    with torch.no_grad():
+        y, _ = model(samples)
+        expected = model.head()(y.mean(1))[0]
+    (frames,) = Exported(tmp_path / "onnx").stream(samples.numpy(), np.array([3333]), [12])
+    given = torch.from_numpy(frames).mean(0).log_softmax(-1)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_view_at_another_latency_is_exported(tmp_path):
+    model, config = make("conformer", "ctc")
+    encoder = {**config.encoder.model_dump(), "contexts": [{"left": 8, "chunk": 3}, {"left": 8, "chunk": 1}]}
+    config = parse(ModelConfig, {**config.model_dump(), "encoder": encoder})
+    model = AsrModel(config, 12)
+    save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
+    settings = export_onnx(tmp_path / "model", tmp_path / "onnx", latency_ms=0)
+    view = model.eval().at_latency(0)
+    assert settings["look_ahead_ms"] == 0 and settings["period"] == view.period
+    assert largest_error(Exported(tmp_path / "onnx"), view, "ctc", 2, [1, 2]) <= TOLERANCE
 
 
 @torch.no_grad()

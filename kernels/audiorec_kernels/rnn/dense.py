@@ -35,7 +35,7 @@ def dense_lstm(
     h0, c0 = (s.to(x.dtype) for s in initial_state)
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     if tracing_for_onnx():
-        return onnx.lstm(x, h0, c0, weights, lengths)
+        return onnx.dense_lstm(x, h0, c0, weights, lengths)
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
     if not torch.compiler.is_compiling() and time <= _FEW:  # in this order: a graph then holds for any time
@@ -69,7 +69,7 @@ def dense_gru(
     h0 = x.new_zeros(x.shape[0], weight_hh.shape[1]) if initial_state is None else initial_state.to(x.dtype)
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     if tracing_for_onnx():
-        return onnx.gru(x, h0, weights, lengths)
+        return onnx.dense_gru(x, h0, weights, lengths)
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
     if not torch.compiler.is_compiling() and x.shape[1] <= _FEW:

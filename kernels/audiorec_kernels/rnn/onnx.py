@@ -12,16 +12,16 @@ _LSTM = 0, 3, 1, 2  # torch's gates i, f, g, o in ONNX's order i, o, f, g
 _GRU = 1, 0, 2  # torch's r, z, n in ONNX's order z, r, n
 
 
-def lstm(
+def dense_lstm(
     x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """As ``dense_lstm`` of x (B, T, C), the states and the four weights."""
+    """That of ``dense.py``, of x (B, T, C), the states and the four weights."""
     y, h_last, c_last = _layer("LSTM", x, (h, c), weights, _LSTM, lengths, {})
     return y, (_kept(h_last, h, lengths), _kept(c_last, c, lengths))
 
 
-def gru(x: Tensor, h: Tensor, weights: Sequence[Tensor], lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As ``dense_gru`` of x (B, T, C), the state and the four weights."""
+def dense_gru(x: Tensor, h: Tensor, weights: Sequence[Tensor], lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """That of ``dense.py``, of x (B, T, C), the state and the four weights."""
     y, h_last = _layer("GRU", x, (h,), weights, _GRU, lengths, {"linear_before_reset": 1})
     return y, _kept(h_last, h, lengths)
 
