@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from audiorec_kernels.backends import tracing_for_onnx
 from audiorec_kernels.product import linear
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -60,7 +61,15 @@ class StridedConv(Strided):
         self.conv = _conv(nn.Conv1d, input_dim, output_dim, kernel, separable, stride=stride)
 
     def convolve(self, frames: Tensor) -> Tensor:
-        if frames.is_cpu and not torch.is_grad_enabled() and frames.shape[1] < self.kernel + _FEW * self.stride:
+        if tracing_for_onnx() and isinstance(self.conv, nn.Sequential):
+            depthwise, mix = self.conv  # the mix is a product, which other runtimes compute faster than a convolution
+            return F.linear(depthwise(frames.transpose(1, 2)).transpose(1, 2), mix.weight[:, :, 0], mix.bias)
+        if (
+            not torch.compiler.is_compiling()
+            and frames.is_cpu
+            and not torch.is_grad_enabled()
+            and frames.shape[1] < self.kernel + _FEW * self.stride
+        ):
             return self._products(frames)
         return self.conv(frames.transpose(1, 2)).transpose(1, 2).contiguous()
 
