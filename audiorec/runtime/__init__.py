@@ -1,0 +1,1 @@
+"""Recognition without torch: an exported model, run by onnxruntime and numpy."""
