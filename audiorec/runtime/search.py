@@ -1,7 +1,7 @@
 """Greedy searches in numpy: the tokens, frames, log-probabilities and margins of ``audiorec.search``'s, without torch."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -14,17 +14,28 @@ Predict = Callable[[np.ndarray, State], tuple[np.ndarray, State]]
 Join = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-class NumpySearch(Protocol):
-    """What every search here offers. None takes a token back, so nothing is open that a segment's end would commit."""
+class NumpySearch(ABC):
+    """What every search here offers; those of tokens never take one back."""
 
+    revises = False
+    """whether ``partial`` may hold tokens that are not committed"""
+    segments = True
+    """whether a stream may end in the middle, as it does where a segment of speech ends"""
+
+    @abstractmethod
     def initial_state(self, batch_size: int) -> State:
         """The state of streams that have not begun; its ``margin`` (B,) is the smallest gap of two best scores."""
 
+    @abstractmethod
     def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
-        """The tokens that frames x (B, T, C) add, of which ``lengths`` (B,), all where None, are valid. ``state`` is kept."""
+        """The tokens that frames x (B, T, C) commit, of which ``lengths`` (B,), all where None, are valid. ``state`` is kept."""
+
+    def partial(self, state: State) -> Said:
+        """Each row's tokens that are not committed yet."""
+        return _nothing(len(state["margin"]))
 
 
-class CtcGreedySearch:
+class CtcGreedySearch(NumpySearch):
     """Frames are log-probabilities (B, T, V), blank 0: the best symbol of each, repeats merged, blanks dropped.
 
     State: ``last`` (B,), the best symbol of the row's last frame; ``frame`` (B,), frames seen; ``margin`` (B,).
@@ -51,12 +62,12 @@ class CtcGreedySearch:
         said = _nothing(batch)
         rows, columns = new.nonzero()
         if len(rows):
-            sure = best[rows, columns] - np.log(-np.expm1(x[rows, columns, BLANK]))  # among all symbols but the blank
-            _say(said, rows, symbols[rows, columns], state["frame"][rows] + columns, np.minimum(sure, 0))
+            sure = _without_blank(best[rows, columns], x[rows, columns, BLANK])
+            _say(said, rows, symbols[rows, columns], state["frame"][rows] + columns, sure)
         return said, {"last": last, "frame": frame, "margin": np.minimum(state["margin"], gaps.min(1))}
 
 
-class TransducerGreedySearch:
+class TransducerGreedySearch(NumpySearch):
     """The best symbol given the frame and the symbols so far; a blank moves on to the next frame.
 
     Frames (B, T, J) are as the joiner reads them. ``join``: frames (N, T, J) and read (N, J) → logits (N, T, V).
@@ -187,6 +198,51 @@ class TdtGreedySearch(TransducerGreedySearch):
         return logits[..., : -len(self.durations)]
 
 
+class ClassifySearch(NumpySearch):
+    """Frames are a class's logits (B, T, V), of which the mean counts: one label for the whole recording, open to its end.
+
+    State: ``sum`` (B, V) and ``frame`` (B,), the number of frames; ``margin`` (B,), the gap as it stands.
+    """
+
+    revises = True
+    segments = False
+
+    def __init__(self, classes: int):
+        self.classes = classes
+
+    def initial_state(self, batch_size: int) -> State:
+        return {
+            "sum": np.zeros((batch_size, self.classes), np.float32),
+            "frame": np.zeros(batch_size, np.int64),
+            "margin": np.full(batch_size, np.inf, np.float32),
+        }
+
+    def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
+        batch, time = x.shape[:2]
+        if time == 0:
+            return _nothing(batch), state
+        # One frame after another, so that the sum is the same at any split.
+        sums = np.concatenate([state["sum"][:, None], x], 1).cumsum(1)
+        counts = np.full(batch, time) if lengths is None else lengths
+        after = {"sum": sums[np.arange(batch), counts], "frame": state["frame"] + counts}
+        gaps = _best(_mean(after))[2]
+        return _nothing(batch), {**after, "margin": np.where(counts > 0, gaps, state["margin"])}
+
+    def partial(self, state: State) -> Said:
+        """The best label so far, at the last frame; none before the first frame or where the blank is best."""
+        said, mean = _nothing(len(state["frame"])), _mean(state)
+        label, best, _ = _best(mean)
+        (rows,) = ((state["frame"] > 0) & (label != BLANK)).nonzero()
+        total = _log_sum(mean)
+        sure = _without_blank(best - total, mean[:, BLANK] - total)
+        _say(said, rows, label[rows], state["frame"][rows] - 1, sure[rows])
+        return said
+
+
+def _mean(state: State) -> np.ndarray:
+    return state["sum"] / np.maximum(state["frame"], 1).astype(np.float32)[:, None]
+
+
 def _nothing(batch: int) -> Said:
     return [Hypothesis() for _ in range(batch)]
 
@@ -209,7 +265,16 @@ def _best(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _confidence(logits: np.ndarray, symbols: np.ndarray) -> np.ndarray:
     """(N, V), (N,) → (N,): the symbols' log-probabilities among all but the blank."""
-    others = logits[:, BLANK + 1 :]
-    highest = others.max(1, keepdims=True)
-    total = highest[:, 0] + np.log(np.exp(others - highest).sum(1))
-    return logits[np.arange(len(symbols)), symbols] - total
+    return logits[np.arange(len(symbols)), symbols] - _log_sum(logits[:, BLANK + 1 :])
+
+
+def _log_sum(logits: np.ndarray) -> np.ndarray:
+    """(N, V) → (N,): the logarithm of the sum of exponentials."""
+    highest = logits.max(1)
+    return highest + np.log(np.exp(logits - highest[:, None]).sum(1))
+
+
+def _without_blank(log_probs: np.ndarray, blank: np.ndarray) -> np.ndarray:
+    """Log-probabilities given that the symbol is not the blank, whose own are ``blank``."""
+    with np.errstate(divide="ignore"):
+        return np.minimum(log_probs - np.log(-np.expm1(blank)), 0)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from audiorec.runtime.search import CtcGreedySearch, TdtGreedySearch, TransducerGreedySearch
+from audiorec.models.pooling import RunningMean
+from audiorec.runtime.search import ClassifySearch, CtcGreedySearch, TdtGreedySearch, TransducerGreedySearch
 from audiorec.runtime.state import put, take
+from audiorec.search import ClassifySearch as TorchClassifySearch
 from audiorec.streaming import leaves
 from audiorec.transcript import Hypothesis
 from tests.search.searches import DIM, SEARCHES, ctc
@@ -155,3 +157,24 @@ def test_any_split_gives_the_tokens_of_the_whole(name, seed, whole):
                 margins[seat], seats[i] = state["margin"][i], None
     agree(heard, wanted)
     np.testing.assert_allclose(margins, end["margin"], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_label_is_what_torch_finds_in_any_split(seed):
+    linear = torch.nn.Linear(DIM, 7)
+    with torch.no_grad():
+        linear.weight.mul_(3)
+        search = TorchClassifySearch(RunningMean(DIM), lambda mean: linear(mean).log_softmax(-1))
+        rows, mine, draw = utterances(), ClassifySearch(7), random.Random(seed)
+        for row in rows:
+            _, state = search.step(torch.from_numpy(row[None]), None, search.initial_state(1))
+            wanted, margin = search.partial(state).hypothesis(0), float(state["margin"])
+            state, at = mine.initial_state(2), 0
+            while at < len(row):
+                size = draw.choice([1, 2, 9, 40])
+                piece = linear(torch.from_numpy(row[at : at + size])).numpy()
+                counts = None if draw.random() < 0.5 else np.array([len(piece), len(piece) // 2])
+                _, state = mine.step(np.stack([piece, piece]), counts, state)
+                at += size
+            agree(mine.partial(state)[:1], [wanted])
+            np.testing.assert_allclose(state["margin"][0], margin, atol=1e-4)
