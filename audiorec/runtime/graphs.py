@@ -50,17 +50,15 @@ class Graphs:
 
     def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """samples (B, k · period), state → frames, next state."""
-        period, found = self.export.period, []
-        at = 0
+        period, found, at = self.export.period, [], 0
         while at < samples.shape[1]:
             periods = (samples.shape[1] - at) // period
-            size = period * max((size for size in self._steps if size <= periods), default=periods)
-            session = self._steps.get(size // period) or self._steps[0]
-            piece = np.ascontiguousarray(samples[:, at : at + size])
+            known = max(size for size in self._steps if size <= periods)  # 0: any number
+            size = period * (known or periods)
+            session, piece = self._steps[known], np.ascontiguousarray(samples[:, at : at + size])
             frames, *after = session.run(None, {"samples": piece, **_given(state)})
-            state = self._named(after)
+            state, at = self._named(after), at + size
             found.append(frames)
-            at += size
         return found[0] if len(found) == 1 else np.concatenate(found, 1), state
 
     def end(self, samples: np.ndarray, lengths: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
