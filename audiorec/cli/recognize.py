@@ -34,6 +34,7 @@ def decode(
 
     from audiorec.evaluation.decode import decode
     from audiorec.models import find_model, load_model_config
+    from audiorec.recognizer import load
 
     if chunk_ms is not None and not streaming:
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
@@ -41,7 +42,9 @@ def decode(
         raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
     if threads:
         torch.set_num_threads(threads)
-    recognizer = _load(model, device, head, search, latency_ms)
+    recognizer = load(model, device, head, search)
+    if latency_ms is not None:
+        recognizer = recognizer.at_latency(latency_ms)
     record = model / "training.json"  # a run folder has one, a model directory alone does not
     facts = json.loads(record.read_text()) if record.exists() else {}
     facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
@@ -87,7 +90,11 @@ def transcribe(
     search: dict[str, Any],
 ) -> None:
     """Print the words of recordings, a line each. A file that cannot be read is named, the others are transcribed."""
-    recognizer = _load(model, device, head, search, latency_ms)
+    from audiorec.loading import load
+
+    recognizer = load(model, device, head, search)
+    if latency_ms is not None:
+        recognizer = recognizer.at_latency(latency_ms)
     if len(files) == 1:
         print(recognizer.transcribe(files[0], accept_truncated=accept_truncated).text)
         return
@@ -113,7 +120,7 @@ def mic(
     """Words of the microphone as they come; Ctrl-C ends."""
     from itertools import chain
 
-    from audiorec.recognizer import load
+    from audiorec.loading import load
     from audiorec.serving.mic import Microphone, as_if_live, show
 
     recognizer = load(model)
@@ -129,13 +136,6 @@ def mic(
     show(recognizer, microphone, rate)
     if loss := microphone.loss():
         print(f"warning: {loss}", file=sys.stderr)
-
-
-def _load(model: Path, device: str, head: str | None, search: dict[str, Any], latency_ms: float | None) -> Any:
-    from audiorec.recognizer import load
-
-    recognizer = load(model, device, head, search)
-    return recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
 
 
 def _with_bar(files: list[Path]) -> Iterator[Path]:
