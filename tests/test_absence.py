@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 OPTIONAL = (
     *("torchaudio", "triton", "k2", "kaldi_native_fbank", "sounddevice"),
     *("lhotse", "lightning", "pytorch_lightning", "matplotlib", "tensorboard"),
-    "onnxruntime",
+    *("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
 )
 
 # Arguments: a package, then the modules that shall be absent. Prints the modules that were imported.

@@ -98,7 +98,7 @@ class LogMel(StreamingModule):
         """The features of all frames that lie within samples (B, N, 1)."""
         if samples.shape[1] < self.length:
             return samples.new_zeros(samples.shape[0], 0, self.output_dim)
-        return self.features(samples[:, :, 0].unfold(1, self.length, self.hop))
+        return self.features(frames_of(samples[:, :, 0], self.length, self.hop))
 
     def features(self, frames: Tensor) -> Tensor:
         """Normalised log-mel of frames (…, length), always in the features' own precision."""
@@ -112,6 +112,17 @@ class LogMel(StreamingModule):
         """Global mean and deviation (bins,) of unnormalised features; the deviation is floored at 0.5."""
         self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=STD_FLOOR))
+
+
+def frames_of(samples: Tensor, length: int, hop: int) -> Tensor:
+    """All frames (B, T, length), one every ``hop``, that lie within samples (B, N), of which there is one at least."""
+    if not torch.compiler.is_compiling():
+        return samples.unfold(1, length, hop)
+    # As hops side by side: an exported `unfold` would hold for one N alone.
+    count, wide = (samples.shape[1] - length) // hop + 1, -(-length // hop)
+    samples = F.pad(samples, (0, -length % hop))
+    hops = [samples[:, i * hop : (i + count) * hop].unflatten(1, (-1, hop)) for i in range(wide)]
+    return torch.cat(hops, -1)[..., :length]
 
 
 def _filters(sample_rate: int, length: int, bins: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,10 @@ from audiorec import __version__
 from audiorec.errors import ConfigError, UserError
 
 # Packages that a plain install does not bring, and the extra that does.
-EXTRAS = {"lightning": "train", "lhotse": "train", "matplotlib": "train", "tensorboard": "train"}
+EXTRAS = {
+    **dict.fromkeys(("lightning", "lhotse", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "export"),
+}
 
 app = typer.Typer(
     name="audiorec",

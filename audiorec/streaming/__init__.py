@@ -4,6 +4,7 @@ from audiorec.streaming.chain import Parallel, Residual, Sequential
 from audiorec.streaming.module import Pointwise, StreamingModule, share
 from audiorec.streaming.ragged import Carry, append, last_frames, mask, mask_finite, valid, window
 from audiorec.streaming.state import State, batch_size, leaves, map_state, put, stack, state_bytes, take, unstack
+from audiorec.streaming.whole import as_ragged
 
 __all__ = [
     "Carry",
@@ -14,6 +15,7 @@ __all__ = [
     "State",
     "StreamingModule",
     "append",
+    "as_ragged",
     "batch_size",
     "last_frames",
     "leaves",

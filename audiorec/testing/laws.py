@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiorec.streaming import State, StreamingModule, leaves, map_state, mask, put, take
+from audiorec.streaming import StreamingModule, as_ragged, leaves, map_state, mask, put, take
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
@@ -224,7 +224,7 @@ def whole(case: Case) -> None:
     parts, at, shapes = [y], module.first_feed, [leaf.shape for _, leaf in leaves(state)]
     for i in range(3):
         x = frames[:, at : at + module.period].contiguous()
-        before = _as_ragged(module.initial_state(count, ragged=True), state)
+        before = as_ragged(state, module.initial_state(count, ragged=True))
         a, n, _ = module.step(x, torch.full((count,), module.period), before)
         y, none, state = module.step(x, None, state)
         assert none is None, "whole rows have no output lengths"
@@ -245,22 +245,6 @@ def whole(case: Case) -> None:
     parts += [y for y in [module.flush(state)[0]] if y.shape[1]]
     case.close(expected, torch.cat(parts, 1), "a stream without lengths, and its end within a block")
     assert lengths.tolist() == [expected.shape[1]] * count
-
-
-def _as_ragged(ragged: State, state: State) -> State:
-    """The state of whole rows as one of ragged rows; ``ragged`` is such a one, of the same module."""
-    new = {}
-    for key, leaf in ragged.items():
-        own = state.get("held" if key == "ahead" and "held" in state else key)
-        if isinstance(leaf, dict):
-            new[key] = _as_ragged(leaf, own)
-        elif own is None:  # the number of frames that wait, or whether the row has begun
-            new[key] = torch.ones_like(leaf) * (state["frames"].shape[1] if key == "length" else True)
-        elif own.shape == leaf.shape:
-            new[key] = own
-        else:
-            new[key] = F.pad(own, (0, 0) * (own.ndim - 2) + (0, leaf.shape[1] - own.shape[1]))
-    return new
 
 
 LAWS = {

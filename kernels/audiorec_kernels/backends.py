@@ -2,7 +2,8 @@
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ _NAMES = "auto", "triton", "native", "reference"
 _forced = "auto"
 _functions: dict[tuple[str, str, str], Callable | None] = {}
 _warned: set[str] = set()
+_onnx = False
 
 
 class _Restore:
@@ -43,6 +45,25 @@ def backend(name: str | None = None) -> dict[str, str] | _Restore:
         raise ValueError(f"backend: native cannot serve: {native.ABSENT}")
     before, _forced = _forced, name
     return _Restore(before)
+
+
+@contextmanager
+def for_onnx() -> Iterator[None]:
+    """Within it what torch.export traces of torch's own LSTM and GRU are the operators that ONNX has itself.
+
+    Such a program can only be translated to ONNX: it does not compute in torch.
+    """
+    global _onnx
+    before, _onnx = _onnx, True
+    try:
+        yield
+    finally:
+        _onnx = before
+
+
+def tracing_for_onnx() -> bool:
+    """Whether torch.export traces this within ``for_onnx``."""
+    return _onnx and torch.compiler.is_compiling()
 
 
 def serving(device: str) -> str:

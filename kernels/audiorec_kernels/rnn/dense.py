@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiorec_kernels.backends import tracing_for_onnx
+from audiorec_kernels.rnn import onnx
 from audiorec_kernels.rnn.cell import gru_cell, lstm_cell
 
 # Gates saturate to exactly 0 and 1 in every dtype, bfloat16 included.
@@ -32,9 +34,11 @@ def dense_lstm(
         initial_state = x.new_zeros(batch, dim), x.new_zeros(batch, dim)
     h0, c0 = (s.to(x.dtype) for s in initial_state)
     weights = weight_ih, weight_hh, bias_ih, bias_hh
+    if tracing_for_onnx():
+        return onnx.dense_lstm(x, h0, c0, weights, lengths)
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
-    if time <= _FEW and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and time <= _FEW:  # in this order: a graph then holds for any time
         return _few_lstm(x, h0, c0, weights, padding)
     if padding is None:
         y, h, c = _layer(x, h0, c0, *weights)
@@ -63,10 +67,12 @@ def dense_gru(
     what ``x`` holds past a row's length reaches nothing.
     """
     h0 = x.new_zeros(x.shape[0], weight_hh.shape[1]) if initial_state is None else initial_state.to(x.dtype)
+    weights = weight_ih, weight_hh, bias_ih, bias_hh
+    if tracing_for_onnx():
+        return onnx.dense_gru(x, h0, weights, lengths)
     padding = None if lengths is None else _padding(x, lengths)
     x = x if padding is None else x.masked_fill(padding, 0)
-    weights = weight_ih, weight_hh, bias_ih, bias_hh
-    if x.shape[1] <= _FEW and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and x.shape[1] <= _FEW:
         return _few_gru(x, h0, weights, padding)
     y, _ = torch.gru(x, h0[None], list(weights), True, 1, 0.0, _train(x), False, True)
     if padding is None:

@@ -1,0 +1,5 @@
+"""Models for other runtimes: ONNX graphs that stream, held to the law: exported = streamed = offline."""
+
+from audiorec.export.onnx import export_onnx
+
+__all__ = ["export_onnx"]

@@ -1,0 +1,186 @@
+"""``export_onnx``: a model as a folder of ONNX graphs that a live stream calls: begin, step, end, short, and a head's parts."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audiorec import __version__
+from audiorec.audio.logmel import LogMel
+from audiorec.config import dump_yaml
+from audiorec.encoders.rnn import Gru, Lstm
+from audiorec.encoders.stack import PreNorm
+from audiorec.encoders.subsampling import Strided
+from audiorec.errors import UserError
+from audiorec.export.check import check
+from audiorec.export.graphs import Begin, End, JoinerPart, Layout, PredictorPart, Short, Step, layout_of
+from audiorec.export.readme import readme
+from audiorec.export.trace import holds, trace
+from audiorec.export.weights import save_graphs, save_sharing
+from audiorec.files import replacing_folder, write_text
+from audiorec.models import AsrModel, ModelConfig, find_model, load_model
+from audiorec.models.classify import ClassifyHead
+from audiorec.models.heads import CtcHead
+from audiorec.models.transducer import TransducerHead
+from audiorec.search import TransducerGreedySearch
+from audiorec.streaming import Pointwise, Sequential, StreamingModule
+from audiorec.text import Tokenizer
+from audiorec.transcript.delays import TIMES
+
+FORMAT, SETTINGS = 1, "export.yaml"
+# Numbers of periods of a step that have a graph each, where one graph cannot serve all.
+SIZES = 1, 2, 4, 8
+# Modules that compute the same whatever the number of frames. A loop over frames, or attention's windows, do not.
+_ANY_NUMBER = LogMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru
+_ROWS = 3  # of the examples that are traced
+
+
+def export_onnx(
+    path: Path | str, out: Path | str, head: str | None = None, latency_ms: float | None = None
+) -> dict[str, Any]:
+    """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
+
+    Before it takes its place the export is streamed by onnxruntime and held to law 7. Raises UserError for a model that cannot
+    stream, a head that no runtime has, and a folder that exists and is no export.
+    """
+    model, tokenizer, config = load_model(path)
+    out, source = Path(out), find_model(path)
+    if out.exists() and not (out / SETTINGS).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out}: exists and is no export; give another --out, or remove it")
+    name = head or next(iter(model.heads))
+    model = model.exit(head)
+    if latency_ms is not None:
+        model = model.at_latency(latency_ms)
+    refuse(model, name)
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        import_module(library)  # what is missing is told before the work
+    if not hasattr(torch.onnx, "ops"):
+        raise UserError(f"export: needs torch 2.8 or later, this is {torch.__version__}; pip install -U torch")
+    times = (source / TIMES).read_bytes() if (source / TIMES).is_file() else None
+    with replacing_folder(out) as aside:
+        settings = write_export(aside, model.eval(), name, tokenizer, config)
+        if times:
+            (aside / TIMES).write_bytes(times)
+        settings["error"] = check(aside, model, name)
+    return settings
+
+
+def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer, config: ModelConfig) -> dict[str, Any]:
+    """Write all files of the export of this head of ``model``, which is in evaluation mode and ends where the head reads."""
+    head = model.head(name)
+    graphs, layout = encoder_graphs(model, head)
+    settings: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": "onnx",
+        "producer": f"audiorec {__version__}",
+        "opset": graphs["begin"].opset_imports[""],
+        "int8": False,
+        "sample_rate": model.sample_rate,
+        "first_feed": model.first_feed,
+        "period": model.period,
+        "stride": model.stride,
+        "steps": None if "step" in graphs else list(SIZES),
+        "frame_seconds": model.frame_seconds,
+        "latency_ms": model.latency_ms,
+        "look_ahead_ms": model.look_ahead_ms,
+        "vocabulary": tokenizer.size,
+        "head": {"name": name, "kind": "classify" if isinstance(head, ClassifyHead) else "ctc"},
+        "normalize": config.tokenizer.normalize.model_dump(),
+        "state": _listed(layout),
+    }
+    for graph in (graph for name, graph in graphs.items() if name.startswith("step")):
+        scalars = {key: value for key, value in settings.items() if isinstance(value, (str, int, float))}
+        graph.metadata_props.update({key: str(value) for key, value in scalars.items()})
+    save_sharing(folder, graphs)
+    if isinstance(head, TransducerHead):
+        settings |= _write_transducer(folder, head, settings["head"])
+    write_text(folder / SETTINGS, dump_yaml(settings))
+    write_text(folder / "README.md", readme(settings))
+    tokenizer.save(folder)
+    return settings
+
+
+def encoder_graphs(model: AsrModel, head: nn.Module) -> tuple[dict[str, Any], Layout]:
+    """The graphs of ``model``, in evaluation mode and as far as ``head`` reads it, by their names, and the state's layout."""
+    layout, batch = layout_of(model), {0: torch.export.Dim("batch")}
+    parts = model, head, layout
+    first, period = model.first_feed, model.period
+
+    def samples(count: int) -> Tensor:
+        return torch.randn(_ROWS, count) / 10
+
+    begin = Begin(*parts)
+    with torch.no_grad():
+        _, *state = begin(samples(first))
+    states = [batch] * len(state)
+    graphs = {"begin": trace(begin, [samples(first)], [batch])}
+    graphs.update(_steps(Step(*parts), period, lambda k: [samples(k * period), *state], [batch, *states]))
+    lengths = torch.arange(_ROWS) * period // _ROWS
+    graphs["end"] = trace(End(*parts), [samples(period), lengths, *state], [batch, batch, *states])
+    graphs["short"] = trace(Short(*parts), [samples(first), lengths], [batch, batch])
+    return graphs, layout
+
+
+def _steps(part: Step, period: int, example: Any, dynamic: list[dict[int, Any]]) -> Iterator[tuple[str, Any]]:
+    """``step`` for any number of periods, or where the encoder's arithmetic depends on that number one of each of SIZES."""
+    if all(isinstance(one, _ANY_NUMBER) for one in part.model.modules() if isinstance(one, StreamingModule)):
+        batch, *states = dynamic
+        graph = trace(part, example(8), [{**batch, 1: period * torch.export.Dim("periods")}, *states])
+        if all(holds(part, graph, example(k)) for k in (1, 3, 40)):
+            yield "step", graph
+            return
+    for k in SIZES:
+        yield f"step_{k}", trace(part, example(k), dynamic)
+
+
+def _write_transducer(folder: Path, head: TransducerHead, settings: dict[str, Any]) -> dict[str, Any]:
+    """The predictor's and the joiner's graphs and the predictor's first state; what export.yaml says of them."""
+    predictor, joiner = PredictorPart(head), JoinerPart(head)
+    rows, time = {0: torch.export.Dim("rows")}, torch.export.Dim("time")
+    with torch.no_grad():
+        begin = predictor.begin()
+    state = [begin[f"state.{name}"].expand(_ROWS, *begin[f"state.{name}"].shape[1:]) for name in predictor.layout.names]
+    arguments = [torch.ones(_ROWS, dtype=torch.int64), *(leaf.contiguous() for leaf in state)]
+    graph = trace(predictor, arguments, [rows] * len(arguments))
+    read = begin["read"].expand(_ROWS, -1).contiguous()
+    frames = torch.randn(_ROWS, 5, read.shape[1])
+    save_graphs(folder, {"predictor": graph, "joiner": trace(joiner, [frames, read], [{**rows, 1: time}, rows])})
+    arrays: dict[str, Any] = {name: leaf.numpy() for name, leaf in begin.items()}
+    np.savez(folder / "predictor.npz", **arrays)
+    durations, search = list(head.topology.durations), head.search()
+    assert isinstance(search, TransducerGreedySearch)
+    settings |= {"kind": "tdt" if durations else "rnnt", "max_symbols": search.max_symbols}
+    if durations:
+        settings["durations"] = durations
+    return {"predictor_state": _listed(predictor.layout)}
+
+
+def _listed(layout: Layout) -> list[dict[str, Any]]:
+    return [{"name": leaf.name, "shape": list(leaf.shape), "dtype": leaf.dtype} for leaf in layout.leaves]
+
+
+def refuse(model: AsrModel, name: str) -> None:
+    """Raise UserError for what cannot be exported."""
+    if not model.streams:
+        choices = [f"{ms:g}" for ms in model.latencies if ms != float("inf")]
+        instead = (
+            f"choose --latency-ms {' or '.join(choices)}"
+            if choices
+            else (
+                "train it with a chunk and look-ahead (encoder.chunk=16 encoder.look_ahead=8), or an encoder that streams, such "
+                "as lstm"
+            )
+        )
+        raise UserError(f"export: this model sees whole utterances and cannot stream; {instead}")
+    if not isinstance(model.head(name), (CtcHead, ClassifyHead, TransducerHead)):
+        raise UserError(
+            f"export: no runtime has the search of head {name!r}; choose a ctc, transducer or classify head by --head, if the "
+            "model has one"
+        )
+
+
+__all__ = ["SETTINGS", "SIZES", "encoder_graphs", "export_onnx", "write_export"]

@@ -1,0 +1,45 @@
+"""The README.md of an export: what its files are, and how a program calls them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_TEXT = """# A streaming recogniser as ONNX graphs
+
+Written by {producer}. Audio: float32 in [−1, 1] at {sample_rate} Hz. Latency {latency_ms:g} ms, a frame every
+{frame_ms:g} ms, a vocabulary of {vocabulary}. `export.yaml` says the same to programs.
+
+A stream, of any number of rows, calls
+
+1. `begin.onnx` with its first {first_feed} samples: `samples` → `frames` and the state, one output a tensor;
+2. {step} with each {period} samples after them, or a multiple of that{sizes}, and the state → `frames` and
+   the next state. `next.NAME` goes in as `state.NAME`;
+3. `end.onnx` with what is left: up to {period} samples a row, zeros after them, `lengths` that count them, and the
+   state → the last `frames`, of which `counts` are each row's.
+
+One that ends within its first {first_feed} samples calls `short.onnx` alone. The graphs hold features, encoder and
+head; large tensors stand once in `weights.bin`, so keep the files side by side.
+
+{head} Ids are spelled by `tokens.txt` or `tokenizer.model`.
+"""
+_CTC = "`frames` are log-probabilities (rows, frames, vocabulary); 0 is the blank."
+_CLASSIFY = "The mean of all `frames` (rows, frames, vocabulary) are the logits of the recording's class; 0 is no word."
+_TRANSDUCER = """`frames` are what the joiner reads of the encoder. `joiner.onnx` takes `frames` (N, T, J) and
+`read` (N, J), what it reads of the symbols so far, and gives `logits` (N, T, {outputs}); 0 is the blank. `predictor.onnx`
+takes the `symbols` (N,) that were emitted and the predictor's state, and gives the next `read` and state; `predictor.npz`
+holds those before any symbol. A frame emits {max_symbols} symbols at most."""
+_HEADS = {"ctc": _CTC, "classify": _CLASSIFY}
+
+
+def readme(settings: Mapping[str, Any]) -> str:
+    """The text for an export of these settings."""
+    head = settings["head"]
+    durations = head.get("durations", [])
+    outputs = f"vocabulary, then the durations {durations}" if durations else "vocabulary"
+    sizes = settings["steps"]
+    return _TEXT.format(
+        **{key: value for key, value in settings.items() if key != "head"},
+        head=_HEADS.get(head["kind"], _TRANSDUCER).format(outputs=outputs, **head),
+        frame_ms=1000 * settings["frame_seconds"],
+        step="`step_K.onnx`" if sizes else "`step.onnx`",
+        sizes=f" by K = {', '.join(map(str, sizes))}" if sizes else "",
+    )

@@ -1,0 +1,101 @@
+"""`audiorec export`: what it writes, and one clear line for what it cannot."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from audiorec.config import parse
+from audiorec.errors import UserError
+from audiorec.export.onnx import refuse
+from audiorec.models import AsrModel, ModelConfig, load_model, save_model
+from audiorec.models.heads import Head
+from audiorec.text import train_tokenizer
+from tests.conftest import TINY, WORDS, make_model
+
+
+def export(*arguments, absent: str = "") -> subprocess.CompletedProcess:
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent.split()!r})); from audiorec.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "export", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+
+
+def model_of(folder, **config):
+    config = parse(ModelConfig, {**TINY, **config})
+    tokenizer = train_tokenizer("word", [WORDS])
+    save_model(folder, AsrModel(config, tokenizer.size), config, tokenizer, "")
+    return folder
+
+
+def refused(result: subprocess.CompletedProcess, code: int, *words: str) -> None:
+    assert result.returncode == code and result.stderr.count("\n") == 1, result.stderr
+    assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_an_export_appears_whole_beside_the_model(tmp_path):
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library)
+    model = make_model(tmp_path / "run" / "model", kind="lstm", dim=8, layers=1, strides=[3])
+    (model / "times.yaml").write_text("{}\n")
+    result = export(tmp_path / "run", "--format", "onnx")
+    assert result.returncode == 0 and "of torch" in result.stdout, result.stderr
+    out = tmp_path / "run" / "onnx"
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        *("begin.onnx", "step.onnx", "end.onnx", "short.onnx", "weights.bin"),
+        *("export.yaml", "README.md", "tokens.txt", "times.yaml"),
+    }
+    settings = yaml.safe_load((out / "export.yaml").read_text())
+    assert settings["format"] == 1 and settings["kind"] == "onnx" and settings["head"] == {"name": "ctc", "kind": "ctc"}
+    assert settings["sample_rate"] == 8000 and settings["state"][0]["dtype"] == "float32"
+
+    import onnx
+
+    step = onnx.load(out / "step.onnx", load_external_data=False)
+    assert {entry.key: entry.value for entry in step.metadata_props}["period"] == str(settings["period"])
+    sizes = {
+        entry.value for tensor in step.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+    assert sizes == {"weights.bin"}
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
+    full = model_of(tmp_path / "full", encoder={"kind": "blstm", "dim": 8, "layers": 1, "chunk": None})
+    refused(export(full), 1, "whole utterances", "encoder.chunk")
+    word = model_of(tmp_path / "word", encoder={"kind": "lstm", "dim": 8, "layers": 1})
+    refused(export(word, "--head", "other"), 1, "head 'other'", "ctc")
+    contexts = [{"chunk": None}, {"left": 4, "chunk": 2}]
+    many = model_of(
+        tmp_path / "many", encoder={"kind": "conformer", "dim": 8, "heads": 2, "layers": 1, "contexts": contexts}
+    )
+    refused(export(many), 1, "whole utterances", "--latency-ms 40")
+    refused(export(word, "--format", "tflite"), 2, "--format tflite")
+    refused(export(word, "--format", "sherpa-onnx"), 2, "planned")
+    refused(export(word, "--int8"), 2, "planned")
+    assert not list(tmp_path.glob("*onnx*"))
+
+
+def test_a_head_of_a_plugin_has_no_runtime(tmp_path):
+    model, _, _ = load_model(model_of(tmp_path / "model", encoder={"kind": "lstm", "dim": 8, "layers": 1}))
+    model.heads["ctc"] = Head()
+    with pytest.raises(UserError, match="no runtime has the search of head 'ctc'"):
+        refuse(model, "ctc")
+
+
+def test_a_folder_that_is_no_export_stays(tmp_path):
+    model = model_of(tmp_path / "model", encoder={"kind": "lstm", "dim": 8, "layers": 1})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    refused(export(model, "--out", tmp_path / "mine"), 1, "mine", "is no export")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("library", ["onnxscript", "onnxruntime"])
+def test_without_its_libraries_it_names_the_extra(library, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    model = model_of(tmp_path / "model", encoder={"kind": "lstm", "dim": 8, "layers": 1})
+    refused(export(model, absent=library), 1, library, "audiorec-speech[export]")
+    assert not list(tmp_path.glob("*onnx*"))

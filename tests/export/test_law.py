@@ -1,0 +1,102 @@
+"""Law 7: exported = streamed = offline. onnxruntime, streamed in periods with ragged ends, gives torch's offline numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from audiorec.config import parse
+from audiorec.encoders import ENCODERS
+from audiorec.export import export_onnx, onnx
+from audiorec.export.check import TOLERANCE, Exported, largest_error
+from audiorec.models import AsrModel, ModelConfig, load_model, save_model
+from audiorec.streaming import State, leaves
+from audiorec.text import load_tokenizer, train_tokenizer
+from tests.conftest import WORDS
+from tests.models.test_heads import HEADS, make
+
+for library in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(library)
+
+# An encoder's graphs know nothing of the head but its projection, so not every pair has to be tried.
+QUICK = {("lstm", "ctc"), ("conformer", "ctc"), ("mamba", "ctc"), ("lstm", "tdt")}
+PAIRS = [
+    pytest.param(encoder, head, marks=() if (encoder, head) in QUICK else pytest.mark.slow)
+    for encoder in sorted(ENCODERS.kinds)
+    for head in HEADS
+    if head == "ctc" or encoder == "lstm" or (encoder, head) in {("conformer", "pruned"), ("blstm", "hybrid")}
+]
+
+
+@pytest.fixture(autouse=True)
+def few_graphs(monkeypatch):
+    """Each takes seconds to trace."""
+    monkeypatch.setattr(onnx, "SIZES", (1, 2))
+
+
+@pytest.mark.parametrize("encoder, head", PAIRS)
+def test_exported_is_streamed_is_offline(encoder, head, tmp_path):
+    model, config = make(encoder, head)
+    save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
+    settings = export_onnx(tmp_path / "model", tmp_path / "onnx")
+    model, tokenizer, _ = load_model(tmp_path / "model")
+    exported, name = Exported(tmp_path / "onnx"), next(iter(model.heads))
+    assert load_tokenizer(tmp_path / "onnx").pieces == tokenizer.pieces
+    assert settings["head"]["name"] == name and settings["vocabulary"] == tokenizer.size
+    for rows in (1, 7):
+        for periods in ([], [1], [1, 2, 1, 3], [5, 1, 8]):
+            assert largest_error(exported, model, name, rows, periods, seed=len(periods)) <= TOLERANCE
+    if "transducer" in name:
+        hold_transducer(exported, model.head(name), tmp_path / "onnx")
+
+
+@pytest.mark.slow
+def test_a_label_is_the_mean_of_its_frames(tmp_path, monkeypatch):
+    monkeypatch.setitem(HEADS, "classify", {"classify": {}})
+    model, config = make("lstm", "classify")
+    save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
+    assert export_onnx(tmp_path / "model", tmp_path / "onnx")["head"] == {"name": "classify", "kind": "classify"}
+    model, samples = model.eval(), torch.randn(1, 3333) / 10
+    with torch.no_grad():
+        y, _ = model(samples)
+        expected = model.head()(y.mean(1))[0]
+    (frames,) = Exported(tmp_path / "onnx").stream(samples.numpy(), np.array([3333]), [12])
+    given = torch.from_numpy(frames).mean(0).log_softmax(-1)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_view_at_another_latency_is_exported(tmp_path):
+    model, config = make("conformer", "ctc")
+    encoder = {**config.encoder.model_dump(), "contexts": [{"left": 8, "chunk": 3}, {"left": 8, "chunk": 1}]}
+    config = parse(ModelConfig, {**config.model_dump(), "encoder": encoder})
+    model = AsrModel(config, 12)
+    save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
+    settings = export_onnx(tmp_path / "model", tmp_path / "onnx", latency_ms=0)
+    view = model.eval().at_latency(0)
+    assert settings["look_ahead_ms"] == 0 and settings["period"] == view.period
+    assert largest_error(Exported(tmp_path / "onnx"), view, "ctc", 2, [1, 2]) <= TOLERANCE
+
+
+@torch.no_grad()
+def hold_transducer(exported: Exported, head, folder) -> None:
+    """The predictor symbol by symbol and the joiner over many frames, in five rows."""
+    rows, time = 5, 4
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randn(rows, time, head.joiner.encoder_proj.out_features, generator=generator)
+    begin = np.load(folder / "predictor.npz")
+    names = [leaf["name"] for leaf in exported.settings["predictor_state"]]
+    read = begin["read"].repeat(rows, 0)
+    arrays = [begin[f"state.{name}"].repeat(rows, 0) for name in names]
+    state: State = head.predictor.initial_state(rows)
+    for _ in range(4):
+        expected = head.joiner.predictor_proj(head.predictor.output(state))
+        torch.testing.assert_close(torch.from_numpy(read), expected, rtol=1e-4, atol=1e-5)
+        (logits,) = exported.run("joiner", frames.numpy(), read)
+        joined = head.joiner(frames, expected[:, None])
+        torch.testing.assert_close(torch.from_numpy(logits), joined, rtol=1e-4, atol=1e-5)
+        assert {name: tuple(array.shape) for name, array in zip(names, arrays, strict=True)} == {
+            name: tuple(leaf.shape) for name, leaf in leaves(state)
+        }
+        symbols = torch.randint(1, 9, (rows,), generator=generator)
+        state = head.predictor.step(symbols, state)
+        read, *arrays = exported.run("predictor", symbols.numpy(), *arrays)
