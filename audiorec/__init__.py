@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiorec.errors import ConfigError, UserError
     from audiorec.live import Engine, Stream
-    from audiorec.recognizer import Recognizer, load
+    from audiorec.loading import load
+    from audiorec.recognizer import Recognizer
     from audiorec.transcript import Alternative, Piece, Result, Segment
 
 __version__ = "0.1.0"
 
 # Names are looked up when they are first used, so that `import audiorec` costs nothing and `audiorec --help` needs no torch.
 _HOMES = {
-    **dict.fromkeys(["Recognizer", "load"], "audiorec.recognizer"),
+    "Recognizer": "audiorec.recognizer",
+    "load": "audiorec.loading",
     **dict.fromkeys(["Engine", "Stream"], "audiorec.live"),
     **dict.fromkeys(["Alternative", "Piece", "Result", "Segment"], "audiorec.transcript"),
     **dict.fromkeys(["ConfigError", "UserError"], "audiorec.errors"),

@@ -24,7 +24,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Kaldi data directories.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Model = Annotated[Path, typer.Argument(help="A model directory, or a run that holds one.")]
+Model = Annotated[
+    Path, typer.Argument(help="A model directory, a run that holds one, or (transcribe, mic) an exported folder.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the first that works of cuda, mps, cpu.")]
 Head = Annotated[str | None, typer.Option(help="The head to use; else the first.")]
 Latency = Annotated[float | None, typer.Option(min=0, help="Look-ahead of the attention.")]

@@ -32,8 +32,8 @@ def decode(
     import torch
 
     from audiorec.evaluation.decode import decode
+    from audiorec.live.base import AT_ONCE
     from audiorec.models import find_model, load_model_config
-    from audiorec.recognizer.recognizer import AT_ONCE
 
     if chunk_ms is not None and not streaming:
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
@@ -111,7 +111,7 @@ def mic(
 def load_recognizer(
     model: Path, device: str, head: str | None, search: dict[str, Any], latency_ms: float | None
 ) -> Any:
-    from audiorec.recognizer import load
+    from audiorec.loading import load
 
     recognizer = load(model, device, head, search)
     return recognizer if latency_ms is None else recognizer.at_latency(latency_ms)

@@ -24,12 +24,12 @@ from audiorec.export.weights import save_graphs, save_sharing
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, ModelConfig, find_model, load_model
 from audiorec.models.classify import ClassifyHead
-from audiorec.models.delays import TIMES
 from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.search import TransducerGreedySearch
 from audiorec.streaming import Pointwise, Sequential, StreamingModule
 from audiorec.text import Tokenizer
+from audiorec.transcript.delays import TIMES
 
 FORMAT, SETTINGS = 1, "export.yaml"
 # Numbers of periods of a step that have a graph each, where one graph cannot serve all.

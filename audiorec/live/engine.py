@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from itertools import groupby
 from threading import Condition, Lock, Thread
 from types import TracebackType
 from typing import Any
@@ -253,21 +252,15 @@ class Engine:
         return True
 
     def _finish(self, ends: list[EngineSession], rests: list[np.ndarray]) -> list[tuple[EngineSession, Ending]]:
-        """End these sessions with the samples left; those whose rests are as long as one another's in one batch."""
-        found = []
-
-        def sort(pair: tuple[EngineSession, np.ndarray]) -> tuple[bool, int]:
-            return pair[0]._slot is None, len(pair[1])
-
-        for _, group in groupby(sorted(zip(ends, rests, strict=True), key=sort), sort):
-            sessions, last = zip(*group, strict=True)
-            rows = [session._endpointer for session in sessions]
-            slots, own = [session._slot for session in sessions], [session._own for session in sessions]
-            parts, endings = self._runner.finish(slots, np.stack(last), rows, own)
-            for session, more, ending in zip(sessions, parts, endings, strict=True):
-                session._inbox.extend(more)
-                found.append((session, ending))
-        return found
+        """End these sessions with the samples left."""
+        if not ends:
+            return []
+        rows = [session._endpointer for session in ends]
+        slots, own = [session._slot for session in ends], [session._own for session in ends]
+        parts, endings = self._runner.finish(slots, rests, rows, own)
+        for session, more in zip(ends, parts, strict=True):
+            session._inbox.extend(more)
+        return list(zip(ends, endings, strict=True))
 
     def _drop_cancelled(self) -> None:
         for session in [s for s in self._sessions if s._cancelled]:

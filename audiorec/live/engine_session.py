@@ -132,7 +132,12 @@ class EngineSession(Session):
         try:
             while not self._cancelled:
                 event.clear()
-                result = await asyncio.to_thread(self.partial)
+                try:
+                    result = await asyncio.to_thread(self.partial)
+                except UserError:
+                    if self._cancelled:  # meanwhile
+                        return
+                    raise
                 if result is self._result or result.segments != last.segments:
                     yield result
                 if result is self._result:

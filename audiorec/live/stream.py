@@ -59,8 +59,8 @@ class Stream(Session):
         self._inbox.extend(self._runner.commit(self._slot, self._endpointer))
 
     def _finish(self) -> Ending:
-        rest = self._queue.pop(self._queue.size)[None]
-        (parts,), (ending,) = self._runner.finish([self._slot], rest, [self._endpointer], [self._own])
+        rest = self._queue.pop(self._queue.size)
+        (parts,), (ending,) = self._runner.finish([self._slot], [rest], [self._endpointer], [self._own])
         self._slot = None
         self._inbox.extend(parts)
         return ending

@@ -3,10 +3,11 @@
 from audiorec.models import classify, transducer  # noqa: F401 (they register their heads)
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config
-from audiorec.models.delays import delay_name, read_delays, write_delays
+from audiorec.models.delays import read_delays, write_delays
 from audiorec.models.describe import Table, describe, heads_text, latency, vocabulary
 from audiorec.models.device import find_device
 from audiorec.models.directory import find_model, load_model, save_model
+from audiorec.transcript.delays import delay_name
 
 __all__ = [
     "AsrModel",

@@ -35,6 +35,8 @@ def find_model(path: Path | str) -> Path:
             return folder
     if not path.is_dir():
         raise UserError(f"{path}: no such model directory")
+    if (path / "export.yaml").is_file():
+        raise UserError(f"{path}: an export, not a model; give the model directory that it was made of")
     if (path / "checkpoints").is_dir():
         raise UserError(f"{path}: a run without a model yet; finish `audiorec train`, or run `audiorec average {path}`")
     missing = "config.yaml" if not (path / "config.yaml").is_file() else WEIGHTS

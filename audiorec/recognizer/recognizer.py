@@ -1,11 +1,10 @@
 """``Recognizer``: a trained model that transcribes files, arrays and live streams."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +13,8 @@ from audiorec_kernels.precision import full_precision
 from audiorec.audio.levels import Levels
 from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
-from audiorec.live import Engine, Session, Stream
-from audiorec.live.inputs import Audio, is_pair, pieces, to_array, whole
-from audiorec.live.together import in_order
+from audiorec.live import BaseRecognizer
+from audiorec.live.inputs import to_array
 from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
 from audiorec.recognizer.runner import Runner
 from audiorec.search import (
@@ -35,10 +33,9 @@ from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Res
 from audiorec.transcript.result import join
 
 NORMALIZER = Normalizer()
-AT_ONCE = 16  # recordings of a list that share a step
 
 
-class Recognizer:
+class Recognizer(BaseRecognizer):
     """A model with its tokeniser. Offline and live use give the same words (docs/design.md, section 2).
 
     It shares the weights of ``model``, which itself stays in its mode and type; weights of other types are copied to float32.
@@ -75,6 +72,11 @@ class Recognizer:
             self.endpoint = None
 
     @property
+    def streams(self) -> bool:
+        """Whether the model can stream; one that cannot sees whole utterances."""
+        return self.model.streams
+
+    @property
     def sample_rate(self) -> int:
         """The rate of the model's features, Hz; other rates are resampled."""
         return self.model.sample_rate
@@ -105,81 +107,6 @@ class Recognizer:
             )
         return Runner(self.model, self.search(COLUMNS if own else 0), slots, self.device)
 
-    def stream(
-        self,
-        sample_rate: int | None = None,
-        search: Mapping[str, Any] | None = None,
-        segments_only: bool = False,
-    ) -> Stream:
-        """A live stream of samples at ``sample_rate`` Hz (the model's own unless given); the others as in `Session`."""
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate < 1:
-            raise UserError(f"stream: sample_rate must be positive, got {rate}")
-        return Stream(self, rate, search, segments_only)
-
-    @overload
-    def transcribe(self, audio: Audio, sample_rate: int | None = None, accept_truncated: bool = False) -> Result: ...
-    @overload
-    def transcribe(
-        self, audio: list[Audio], sample_rate: int | None = None, accept_truncated: bool = False
-    ) -> list[Result]: ...
-    def transcribe(self, audio: Any, sample_rate: int | None = None, accept_truncated: bool = False) -> Any:
-        """The words of one recording, or of each in a list.
-
-        Recordings of a list share the steps of the model, many at once. A recording is a path, a file opened for reading bytes
-        (also ``io.BytesIO``), an array or tensor (T,) at ``sample_rate`` Hz (the model's own unless given), or a pair (rate,
-        array). A file is read, and any audio stepped, in long pieces, so that hours take no more memory than a minute. A file
-        that is cut short is refused, or with ``accept_truncated`` taken as far as it goes. Raises UserError for audio that
-        cannot be used.
-        """
-        if not isinstance(audio, list | tuple) or is_pair(audio):
-            return self._transcribe(audio, sample_rate, accept_truncated, self.stream)
-        results = []
-        for result in self.transcribe_each(audio, sample_rate, accept_truncated):
-            if isinstance(result, UserError):
-                raise result
-            results.append(result)
-        return results
-
-    def transcribe_each(
-        self,
-        audio: Sequence[Audio],
-        sample_rate: int | None = None,
-        accept_truncated: bool = False,
-        at_once: int = AT_ONCE,
-    ) -> Iterator[Result | UserError]:
-        """As ``transcribe`` of a list, each result as it comes, in order; for audio that cannot be used its error.
-
-        ``at_once`` recordings share each step of the model.
-        """
-
-        def attempt(one: Audio) -> Result | UserError:
-            try:
-                return self._transcribe(one, sample_rate, accept_truncated, opened)
-            except UserError as error:
-                return error
-
-        if len(audio) < 2 or not self.model.streams:
-            opened: Callable[[int], Session] = self.stream
-            yield from map(attempt, audio)
-            return
-        with Engine(self, min(at_once, len(audio))) as engine:
-            opened = partial(engine.session, wait=True)
-            yield from in_order(attempt, audio, engine.slots)
-
-    def _transcribe(
-        self, audio: Audio, sample_rate: int | None, accept_truncated: bool, opened: Callable[[int], Session]
-    ) -> Result:
-        source = pieces(audio, sample_rate, self.sample_rate, accept_truncated)
-        if not self.model.streams:
-            return self.transcribe_batch([whole(source, self.sample_rate)])[0]
-        first, rate = next(source)
-        with opened(rate) as session:
-            session.accept(first)
-            for samples, _ in source:
-                session.accept(samples)
-        return session.partial()
-
     def at_latency(self, ms: float) -> "Recognizer":
         """A recogniser whose attention looks ``ms`` ahead; it shares the weights, and this one stays as it is.
 
@@ -196,6 +123,9 @@ class Recognizer:
             self.endpoint,
             self.normalize,
         )
+
+    def _whole(self, samples: np.ndarray) -> Result:
+        return self.transcribe_batch([samples])[0]
 
     @torch.inference_mode()
     def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:

@@ -1,13 +1,14 @@
 """``Runner``: the device's part of live streams, model and search. Their states lie in slots and are updated in place."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
 from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
-from audiorec.errors import UserError
+from audiorec.live.slots import Slots
 from audiorec.search import Automaton, Search, conclude, search_parts
 from audiorec.streaming import State, StreamingModule, map_state, state_bytes, take
 from audiorec.transcript import Ending, Endpointer, Hypothesis, Part
@@ -16,7 +17,7 @@ Parts = list[list[Part]]  # of each row
 Own = Sequence[Sequence[Automaton] | None]  # automata of each row; None: those of the search
 
 
-class Runner:
+class Runner(Slots):
     """Steps the streams of up to ``slots`` slots, any of them in one batch. To be used by one thread at a time.
 
     A stream takes a slot by ``begin`` and gives it back by ``finish`` or ``free``. All streams are of whole rows: the first
@@ -26,12 +27,10 @@ class Runner:
     """
 
     def __init__(self, model: StreamingModule, search: Search, slots: int, device: torch.device | str = "cpu"):
+        super().__init__(slots, model.first_feed, model.period)
         self.model = model
         self.search = search
-        self.slots = slots
         self.device = torch.device(device)
-        self.first_feed, self.period = model.first_feed, model.period
-        self._free = list(reversed(range(slots)))
         self._owners: dict[int, int] = {}  # slot → its stream's own automata in the search
         self._state: State | None = None  # its shapes are those of the first stream that begins
 
@@ -45,23 +44,16 @@ class Runner:
         """Bytes of all slots; 0 before the first stream began."""
         return 0 if self._state is None else self.slots * state_bytes(self._state)
 
-    def feed_for(self, samples: int) -> int:
-        """The least number of samples, the first feed and whole periods, after which all frames of ``samples`` are out."""
-        return self.first_feed + max(0, -(-samples // self.period) - 1) * self.period
-
     @torch.inference_mode()
     def begin(self, samples: np.ndarray, rows: Sequence[Endpointer], own: Own) -> tuple[list[int], Parts]:
         """Slots for N new streams, and what their first samples (N, first_feed + k · period) commit.
 
         ``own`` are the automata of each, for a search with room for them. Raises UserError where fewer than N slots are free.
         """
-        if len(samples) > len(self._free):
-            raise UserError(
-                f"runner: {len(samples)} streams begin, and {len(self._free)} of {self.slots} slots are free"
-            )
+        self._must_have_room(len(samples))
         owners = self._add(own)
         parts, state = self._advance(samples, self._initial(owners), rows)
-        slots = [self._free.pop() for _ in samples]
+        slots = self._take_slots(len(samples))
         self._owners.update(zip(slots, owners, strict=True))
         self._store(slots, state)
         return slots, parts
@@ -88,14 +80,32 @@ class Runner:
 
     @torch.inference_mode()
     def finish(
+        self, slots: Sequence[int | None], rests: Sequence[np.ndarray], rows: Sequence[Endpointer], own: Own
+    ) -> tuple[Parts, list[Ending]]:
+        """End N streams with the last samples (T,) of each, any number: what these commit, and how it may go on from there to
+        the end. Their slots are free.
+
+        A slot of None is that of a stream that never began, for it is shorter than its first feed. ``own`` as they were given,
+        or are now, to ``begin``. Streams whose rests are as long as one another's end in one batch.
+        """
+
+        def sort(i: int) -> tuple[bool, int]:
+            return slots[i] is None, len(rests[i])
+
+        parts: Parts = [[] for _ in slots]
+        endings: dict[int, Ending] = {}
+        for _, group in groupby(sorted(range(len(slots)), key=sort), sort):
+            which = list(group)
+            samples = np.stack([rests[i] for i in which])
+            found = self._finish([slots[i] for i in which], samples, [rows[i] for i in which], [own[i] for i in which])
+            for i, said, ending in zip(which, *found, strict=True):
+                parts[i], endings[i] = said, ending
+        return parts, [endings[i] for i in range(len(slots))]
+
+    def _finish(
         self, slots: Sequence[int | None], rests: np.ndarray, rows: Sequence[Endpointer], own: Own
     ) -> tuple[Parts, list[Ending]]:
-        """End N streams with their last samples (N, T), any number but the same: what these commit, and how it may go on from
-        there to the end. Their slots are free.
-
-        A slot of None is that of a stream that never began, for it is shorter than its first feed; then all are. ``own`` as
-        they were given, or are now, to ``begin``.
-        """
+        """Streams that all have begun, or all have not, with rests (N, T)."""
         held = [slot for slot in slots if slot is not None]
         owners = [] if held else self._add(own)
         state = self._load(held) if held else self._initial(owners)

@@ -13,7 +13,7 @@ import numpy as np
 
 from audiorec.audio.read import blocks
 from audiorec.errors import UserError
-from audiorec.recognizer import Recognizer
+from audiorec.live import BaseRecognizer
 from audiorec.transcript import Result
 
 PIECE_SECONDS = 0.1
@@ -21,7 +21,9 @@ BARS = " ▁▂▃▄▅▆▇█"
 QUEUE_SECONDS = 10.0  # that may wait for a recogniser which falls behind
 
 
-def show(recognizer: Recognizer, pieces: Iterable[np.ndarray], sample_rate: int, out: TextIO = sys.stdout) -> Result:
+def show(
+    recognizer: BaseRecognizer, pieces: Iterable[np.ndarray], sample_rate: int, out: TextIO = sys.stdout
+) -> Result:
     """Stream pieces of samples and write the words as they come: the line under way is rewritten, ended lines stay.
 
     A terminal shows the level of the audio before the line. Ctrl-C, or the end of the pieces, finishes the stream and writes

@@ -3,6 +3,7 @@
 from audiorec.transcript.endpoint import ENDPOINT, EndpointConfig, Endpointer, Part
 from audiorec.transcript.hypothesis import Ending, Hypothesis
 from audiorec.transcript.result import Alternative, Piece, Result, Segment
+from audiorec.transcript.split import Searched, split
 from audiorec.transcript.times import Delay, WordTimes
 from audiorec.transcript.transcript import Transcript
 
@@ -17,7 +18,9 @@ __all__ = [
     "Part",
     "Piece",
     "Result",
+    "Searched",
     "Segment",
     "Transcript",
     "WordTimes",
+    "split",
 ]

@@ -12,6 +12,12 @@ class Hypothesis:
     log_probs: list[float] = field(default_factory=list)
     score: float = 0.0
 
+    def append(self, token: int, frame: int, log_prob: float) -> None:
+        """Say one more token."""
+        self.ids.append(token)
+        self.frames.append(frame)
+        self.log_probs.append(log_prob)
+
     def extend(self, later: "Hypothesis") -> None:
         """Say ``later`` too."""
         self.ids += later.ids

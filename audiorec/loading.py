@@ -1,0 +1,98 @@
+"""``load``: the recogniser of a model folder, by torch, or of an exported one, by onnxruntime."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+
+from audiorec.errors import UserError
+from audiorec.live import BaseRecognizer
+from audiorec.runtime.folder import is_export
+from audiorec.transcript import ENDPOINT, EndpointConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from audiorec.recognizer import Recognizer
+    from audiorec.runtime import Recognizer as OnnxRecognizer
+    from audiorec.search import SearchConfig
+
+Runtime = Literal["auto", "onnx", "torch"]
+Endpoint = EndpointConfig | Mapping[str, Any] | None
+
+log = logging.getLogger("audiorec")
+
+
+@overload
+def load(
+    path: str | Path,
+    device: "str | torch.device" = "cpu",
+    head: str | None = None,
+    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    endpoint: Endpoint = ENDPOINT,
+    *,
+    runtime: Literal["torch"],
+    threads: int | None = None,
+) -> "Recognizer": ...
+@overload
+def load(
+    path: str | Path,
+    device: "str | torch.device" = "cpu",
+    head: str | None = None,
+    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    endpoint: Endpoint = ENDPOINT,
+    *,
+    runtime: Literal["onnx"],
+    threads: int | None = None,
+) -> "OnnxRecognizer": ...
+@overload
+def load(
+    path: str | Path,
+    device: "str | torch.device" = "cpu",
+    head: str | None = None,
+    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    endpoint: Endpoint = ENDPOINT,
+    *,
+    runtime: Runtime = "auto",
+    threads: int | None = None,
+) -> BaseRecognizer: ...
+def load(
+    path: str | Path,
+    device: "str | torch.device" = "cpu",
+    head: str | None = None,
+    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    endpoint: Endpoint = ENDPOINT,
+    *,
+    runtime: Runtime = "auto",
+    threads: int | None = None,
+) -> BaseRecognizer:
+    """The recogniser of a model folder or of a run (``exp/…``), by torch; or of an exported folder, by onnxruntime alone.
+
+    ``runtime`` auto takes what is there, and says on the logger ``audiorec`` which. Raises UserError naming what is wrong.
+
+    ``device`` is cpu, cuda, cuda:1, mps or auto. ``search`` is a SearchConfig or its keys: ``{"kind": "beam", "beam": 4,
+    "lm": "digits.arpa", "hotwords": ["one two"]}``; None is greedy. ``endpoint`` is an EndpointConfig or its keys, which say
+    where segments of speech end, or None for no segments. ``threads`` are onnxruntime's, one unless given; torch's are the
+    process's (``torch.set_num_threads``). An exported folder runs on the cpu, has one head, and is searched greedily.
+    """
+    if runtime not in get_args(Runtime):
+        raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(get_args(Runtime))}")
+    exported = is_export(path)
+    if runtime == "onnx" or (runtime == "auto" and exported):
+        from audiorec.runtime import load as load_onnx
+
+        log.info("%s: computed by onnxruntime", path)
+        return load_onnx(path, str(device), head, search, endpoint, 1 if threads is None else threads)
+    try:
+        from audiorec.recognizer import load as load_torch
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("torch", "audiorec", "audiorec_kernels"):
+            raise
+        raise UserError(
+            f"{path}: has no export.yaml, so it takes torch, which is not installed; pip install audiorec-speech, or run "
+            "`audiorec export` where torch is"
+        ) from None
+    if threads is not None:
+        raise UserError("threads: are torch's for the whole process here: torch.set_num_threads(n)")
+    log.info("%s: computed by torch", path)
+    return load_torch(path, device, head, {} if search is None else search, endpoint)

@@ -1,0 +1,137 @@
+"""``Graphs``: the graphs of an exported folder as functions of arrays, checked against what ``export.yaml`` says of them."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiorec.errors import UserError
+from audiorec.runtime.folder import Export, Leaf
+from audiorec.runtime.state import State
+
+_ONLY_ERRORS = 3
+
+
+class Graphs:
+    """``begin``, ``step``, ``end`` and ``short`` of the encoder; ``predict`` and ``join`` of a transducer. Batch first.
+
+    Raises UserError naming the file that is missing, damaged, or not of this export.
+    """
+
+    def __init__(self, folder: Path, export: Export, threads: int):
+        self.export = export
+        self._folder = folder
+        try:
+            import onnxruntime
+        except ModuleNotFoundError:
+            raise UserError("onnxruntime is not installed; pip install 'audiorec-speech[runtime]'") from None
+        self._make = onnxruntime.InferenceSession
+        self._options = options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = _ONLY_ERRORS
+        states = [leaf.name for leaf in export.state]
+        before, after = [f"state.{name}" for name in states], [f"next.{name}" for name in states]
+        self._begin = self._open("begin", ["samples"], ["frames", *before])
+        self._steps = self._open_steps(["samples", *before], ["frames", *after])
+        self._end = self._open("end", ["samples", "lengths", *before], ["frames", "counts"])
+        self._short = self._open("short", ["samples", "lengths"], ["frames", "counts"])
+        if export.head.kind in ("rnnt", "tdt"):
+            names = [leaf.name for leaf in export.predictor_state]
+            inputs = ["symbols", *(f"state.{name}" for name in names)]
+            self._predictor = self._open("predictor", inputs, ["read", *(f"next.{name}" for name in names)])
+            self._joiner = self._open("joiner", ["frames", "read"], ["logits"])
+
+    def begin(self, samples: np.ndarray) -> tuple[np.ndarray, State]:
+        """samples (B, first_feed) → frames (B, T, C), and the state."""
+        frames, *state = self._begin.run(None, {"samples": samples})
+        return frames, self._named(state)
+
+    def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """samples (B, k · period), state → frames, next state."""
+        period, found, at = self.export.period, [], 0
+        while at < samples.shape[1]:
+            periods = (samples.shape[1] - at) // period
+            known = max(size for size in self._steps if size <= periods)  # 0: any number
+            size = period * (known or periods)
+            session, piece = self._steps[known], np.ascontiguousarray(samples[:, at : at + size])
+            frames, *after = session.run(None, {"samples": piece, **_given(state)})
+            state, at = self._named(after), at + size
+            found.append(frames)
+        return found[0] if len(found) == 1 else np.concatenate(found, 1), state
+
+    def end(self, samples: np.ndarray, lengths: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """samples (B, period), of which lengths (B,) are valid; state → the last frames (B, T, C), and their counts (B,)."""
+        return self._end.run(None, {"samples": samples, "lengths": lengths, **_given(state)})
+
+    def short(self, samples: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """samples (B, first_feed), of which lengths (B,), fewer, are valid → all frames (B, T, C), and their counts (B,)."""
+        return self._short.run(None, {"samples": samples, "lengths": lengths})
+
+    def predict(self, symbols: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """One more symbol (N,) of each history, the predictor's state → what the joiner reads (N, J), the next state."""
+        read, *after = self._predictor.run(None, {"symbols": symbols, **_given(state)})
+        return read, {leaf.name: array for leaf, array in zip(self.export.predictor_state, after, strict=True)}
+
+    def join(self, frames: np.ndarray, read: np.ndarray) -> np.ndarray:
+        """frames (N, T, J), read (N, J) → logits (N, T, outputs)."""
+        return self._joiner.run(None, {"frames": frames, "read": read})[0]
+
+    def no_symbols(self) -> tuple[np.ndarray, State]:
+        """What the joiner reads (1, J) of a history without symbols, and its state."""
+        path = self._folder / "predictor.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing; export the model again") from None
+        except Exception as error:  # zip files have many ways to be broken
+            raise UserError(f"{path}: damaged ({_line(error)}); export the model again") from None
+        _compare(path, "arrays", sorted(arrays), sorted(["read", *self._names_of(self.export.predictor_state)]))
+        return arrays["read"], {leaf.name: arrays[f"state.{leaf.name}"] for leaf in self.export.predictor_state}
+
+    def _named(self, arrays: Sequence[np.ndarray]) -> State:
+        return {leaf.name: array for leaf, array in zip(self.export.state, arrays, strict=True)}
+
+    @staticmethod
+    def _names_of(leaves: Sequence[Leaf]) -> list[str]:
+        return [f"state.{leaf.name}" for leaf in leaves]
+
+    def _open_steps(self, inputs: list[str], outputs: list[str]) -> dict[int, Any]:
+        """Number of periods → the graph for it; 0: for any number."""
+        if (self._folder / "step.onnx").exists():
+            return {0: self._open("step", inputs, outputs)}
+        found = (re.fullmatch(r"step_([1-9]\d*)", path.stem) for path in self._folder.glob("step_*.onnx"))
+        sizes = sorted(int(match[1]) for match in found if match)
+        if 1 not in sizes:
+            raise UserError(f"{self._folder / 'step.onnx'}: missing, and step_1.onnx too; export the model again")
+        return {size: self._open(f"step_{size}", inputs, outputs) for size in sizes}
+
+    def _open(self, name: str, inputs: list[str], outputs: list[str]) -> Any:
+        path = self._folder / f"{name}.onnx"
+        if not path.is_file():
+            raise UserError(f"{path}: missing; export the model again")
+        try:
+            session = self._make(str(path), self._options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # each fault of a file has a class of its own
+            raise UserError(f"{path}: damaged, or its weights are ({_line(error)}); export the model again") from None
+        _compare(path, "inputs", [value.name for value in session.get_inputs()], inputs)
+        _compare(path, "outputs", [value.name for value in session.get_outputs()], outputs)
+        return session
+
+
+def _given(state: State) -> dict[str, np.ndarray]:
+    return {f"state.{name}": array for name, array in state.items()}
+
+
+def _compare(path: Path, what: str, found: list[str], expected: list[str]) -> None:
+    if found != expected:
+        raise UserError(
+            f"{path}: has {what} {', '.join(found)}; export.yaml makes them {', '.join(expected)}: the files are not of one "
+            "export"
+        )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,140 @@
+"""``Recognizer``: an exported model that transcribes files, arrays and live streams, without torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audiorec.config import parse
+from audiorec.errors import ConfigError, UserError
+from audiorec.live import BaseRecognizer
+from audiorec.runtime.folder import EXPORT, Export, is_export, read_export
+from audiorec.runtime.graphs import Graphs
+from audiorec.runtime.runner import OnnxRunner
+from audiorec.runtime.search import (
+    ClassifySearch,
+    CtcGreedySearch,
+    NumpySearch,
+    TdtGreedySearch,
+    TransducerGreedySearch,
+)
+from audiorec.text import Tokenizer, load_tokenizer
+from audiorec.transcript import ENDPOINT, Delay, EndpointConfig
+from audiorec.transcript.delays import delay_name, load_delays
+
+BEAM = "load the model that was exported, with torch: audiorec.load(MODEL, search={'kind': 'beam', …})"
+
+
+class Recognizer(BaseRecognizer):
+    """The words of an exported model's one head, by a greedy search: those of ``audiorec.Recognizer`` of the model itself.
+
+    ``endpoint`` says where a segment of speech ends, in recordings as in streams; None: all is one segment.
+    """
+
+    def __init__(
+        self,
+        export: Export,
+        graphs: Graphs,
+        tokenizer: Tokenizer,
+        delays: Mapping[str, Delay],
+        endpoint: EndpointConfig | None = ENDPOINT,
+    ):
+        self.export = export
+        self.graphs = graphs
+        self.tokenizer = tokenizer
+        self.head = export.head.name
+        self.delays = delays
+        self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
+        self.normalize = export.normalize
+        self.endpoint = endpoint
+        self._search = _search_of(export, graphs)
+        if not self._search.segments:
+            if endpoint is not None and endpoint is not ENDPOINT:
+                raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
+            self.endpoint = None
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate of the model's features, Hz; other rates are resampled."""
+        return self.export.sample_rate
+
+    @property
+    def frame_seconds(self) -> float:
+        """The length of an output frame of the model."""
+        return self.export.frame_seconds
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds from the start of an output frame until it can be computed."""
+        return self.export.latency_ms
+
+    def runner(self, slots: int, own: bool = False) -> OnnxRunner:
+        """What computes the words of up to ``slots`` streams."""
+        return OnnxRunner(self.graphs, self._search, slots)
+
+    def own_automata(self, search: Mapping[str, Any]) -> None:
+        """Raises ConfigError for any key: this runtime has neither hotwords nor n-grams."""
+        if search:
+            raise ConfigError(f"search.{', '.join(search)}: not in the onnx runtime, whose search is greedy; {BEAM}")
+
+    def at_latency(self, ms: float) -> "Recognizer":
+        """Itself at the latency that it was exported at. Raises UserError for another."""
+        if ms != self.export.look_ahead_ms:
+            only = self.export.look_ahead_ms
+            has = "its only one" if only is None else f"{only:g} ms"
+            raise UserError(f"latency {ms:g} ms: this export has {has}; export the model at the other one")
+        return self
+
+
+def load(
+    path: str | Path,
+    device: str = "cpu",
+    head: str | None = None,
+    search: Any = None,
+    endpoint: EndpointConfig | Mapping[str, Any] | None = ENDPOINT,
+    threads: int = 1,
+) -> Recognizer:
+    """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
+
+    ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
+    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy.
+    """
+    folder = Path(path)
+    if not is_export(folder):
+        raise UserError(f"{folder / EXPORT}: missing; the onnx runtime reads what `audiorec export` writes")
+    export = read_export(folder)
+    _must_be_greedy(search)
+    if threads < 1:
+        raise UserError(f"threads must be 1 or more, got {threads}")
+    if device not in ("cpu", "auto"):
+        raise UserError(f"device {device}: the onnx runtime computes on the CPU; leave device out, or load with torch")
+    if head not in (None, export.head.name):
+        raise UserError(f"{folder}: has no head {head!r}; the one that was exported is {export.head.name}")
+    endpoint = None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.size != export.vocabulary:
+        raise UserError(
+            f"{folder / tokenizer.file}: has {tokenizer.size} pieces, {EXPORT} says {export.vocabulary}; the files are not of "
+            "one export"
+        )
+    return Recognizer(export, Graphs(folder, export, threads), tokenizer, load_delays(folder), endpoint)
+
+
+def _search_of(export: Export, graphs: Graphs) -> NumpySearch:
+    head = export.head
+    if head.kind == "ctc":
+        return CtcGreedySearch()
+    if head.kind == "classify":
+        return ClassifySearch(export.vocabulary)
+    parts = graphs.predict, graphs.join, *graphs.no_symbols(), head.max_symbols
+    return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
+
+
+def _must_be_greedy(search: Any) -> None:
+    """``search``: keys of a SearchConfig, or one."""
+    given = {key: value for key, value in dict(search or {}).items() if value is not None}
+    if not isinstance(search, Mapping):  # a SearchConfig, which holds its defaults too
+        given = {key: value for key, value in given.items() if key in getattr(search, "model_fields_set", given)}
+    if given.pop("kind", "greedy") != "greedy":
+        raise ConfigError(f"search.kind: the onnx runtime searches greedily; {BEAM}")
+    if given:
+        raise ConfigError(f"search.{', '.join(given)}: not in the onnx runtime, whose search is greedy; {BEAM}")

@@ -1,0 +1,137 @@
+"""``OnnxRunner``: what computes the words of live streams by onnxruntime. Their states lie in slots, updated in place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from audiorec.live.slots import Slots
+from audiorec.runtime.graphs import Graphs
+from audiorec.runtime.search import NumpySearch, Said
+from audiorec.runtime.state import State, store, take
+from audiorec.transcript import Ending, Endpointer, Hypothesis, Part, split
+
+Parts = list[list[Part]]  # of each row
+
+
+class OnnxRunner(Slots):
+    """As ``audiorec.recognizer.Runner``, whose methods say what each does. To be used by one thread at a time."""
+
+    def __init__(self, graphs: Graphs, search: NumpySearch, slots: int):
+        super().__init__(slots, graphs.export.first_feed, graphs.export.period)
+        self.graphs = graphs
+        self.search = search
+        self._model = {leaf.name: np.zeros((slots, *leaf.shape), leaf.dtype) for leaf in graphs.export.state}
+        self._search = search.initial_state(slots)
+
+    @property
+    def revises(self) -> bool:
+        """Whether ``partial`` may hold tokens that are not committed."""
+        return self.search.revises
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all slots."""
+        return sum(array.nbytes for array in (*self._model.values(), *self._search.values()))
+
+    def begin(self, samples: np.ndarray, rows: Sequence[Endpointer], own: Sequence[Any]) -> tuple[list[int], Parts]:
+        """Slots for N new streams, and what their first samples (N, first_feed + k · period) commit."""
+        self._must_have_room(len(samples))
+        first, rest = samples[:, : self.first_feed], samples[:, self.first_feed :]
+        frames, model = self.graphs.begin(np.ascontiguousarray(first))
+        if rest.shape[1]:
+            more, model = self.graphs.step(rest, model)
+            frames = np.concatenate([frames, more], 1)
+        parts, search = self._hear(frames, None, self.search.initial_state(len(samples)), rows)
+        slots = self._take_slots(len(samples))
+        store(self._model, slots, model)
+        store(self._search, slots, search)
+        return slots, parts
+
+    def step(self, slots: Sequence[int], samples: np.ndarray, rows: Sequence[Endpointer]) -> Parts:
+        """What the next samples (N, k · period) of these N slots commit."""
+        frames, model = self.graphs.step(samples, take(self._model, slots))
+        parts, search = self._hear(frames, None, take(self._search, slots), rows)
+        store(self._model, slots, model)
+        store(self._search, slots, search)
+        return parts
+
+    def partial(self, slot: int) -> Hypothesis:
+        """The slot's tokens that are not committed yet."""
+        return self.search.partial(take(self._search, [slot]))[0]
+
+    def commit(self, slot: int, row: Endpointer) -> list[Part]:
+        """End the slot's segment at its last frame; the stream goes on."""
+        return row.end(Hypothesis())  # no search here has tokens that a segment's end would commit
+
+    def finish(
+        self,
+        slots: Sequence[int | None],
+        rests: Sequence[np.ndarray],
+        rows: Sequence[Endpointer],
+        own: Sequence[Any],
+    ) -> tuple[Parts, list[Ending]]:
+        """End N streams with the last samples (T,) of each, less than a feed: all in one batch, or two where some never began.
+
+        A slot of None is that of a stream that never began. Their slots are free.
+        """
+        parts: Parts = [[] for _ in slots]
+        endings: dict[int, Ending] = {}
+        for began in (True, False):
+            which = [i for i, slot in enumerate(slots) if (slot is not None) == began]
+            if not which:
+                continue
+            held = [slot for slot in slots if slot is not None]
+            samples, lengths = _padded([rests[i] for i in which], self.period if began else self.first_feed)
+            if began:
+                frames, counts = self.graphs.end(samples, lengths, take(self._model, held))
+                state = take(self._search, held)
+            else:
+                frames, counts = self.graphs.short(samples, lengths)
+                state = self.search.initial_state(len(which))
+            found, state = self._hear(frames, counts.tolist(), state, [rows[i] for i in which])
+            rest = self.search.partial(state)
+            for i, said, last, margin in zip(which, found, rest, state["margin"].tolist(), strict=True):
+                parts[i], endings[i] = said, Ending([last], margin)
+        for slot in slots:
+            if slot is not None:
+                self.free(slot)
+        return parts, [endings[i] for i in range(len(slots))]
+
+    def free(self, slot: int) -> None:
+        """The stream of this slot is over: another may take it."""
+        self._free.append(slot)
+
+    def _hear(
+        self, frames: np.ndarray, lengths: list[int] | None, state: State, rows: Sequence[Endpointer]
+    ) -> tuple[Parts, State]:
+        streams = _Streams(self.search, frames, state)
+        return split(streams, frames.shape[1], lengths, rows), streams.state
+
+
+class _Streams:
+    """Frames under a search that commits as it goes: nothing is open where a segment ends."""
+
+    revises = False
+
+    def __init__(self, search: NumpySearch, x: np.ndarray, state: State):
+        self.search, self.x, self.state = search, x, state
+
+    def step(self, start: int, end: int, counts: list[int] | None) -> Said:
+        lengths = None if counts is None else np.array(counts, np.int64)
+        said, self.state = self.search.step(self.x[:, start:end], lengths, self.state)
+        return said
+
+    def last(self, rows: list[int]) -> list[int | None]:
+        return [None for _ in rows]
+
+    def commit(self, rows: list[int]) -> Said:
+        return [Hypothesis() for _ in rows]
+
+
+def _padded(rows: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of at most ``size`` samples as (B, size) with zeros past their ends, and their lengths."""
+    samples = np.zeros((len(rows), size), np.float32)
+    for row, into in zip(rows, samples, strict=True):
+        into[: len(row)] = row
+    return samples, np.array([len(row) for row in rows], np.int64)
