@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from audiorec.errors import ConfigError, UserError
     from audiorec.live import Engine, Stream
     from audiorec.recognizer import Recognizer, load
+    from audiorec.serving.client import Client
     from audiorec.transcript import Alternative, Piece, Result, Segment
 
 __version__ = "0.1.0"
@@ -20,12 +21,14 @@ __version__ = "0.1.0"
 # Names are looked up when they are first used, so that `import audiorec` costs nothing and `audiorec --help` needs no torch.
 _HOMES = {
     **dict.fromkeys(["Recognizer", "load"], "audiorec.recognizer"),
+    "Client": "audiorec.serving.client",
     **dict.fromkeys(["Engine", "Stream"], "audiorec.live"),
     **dict.fromkeys(["Alternative", "Piece", "Result", "Segment"], "audiorec.transcript"),
     **dict.fromkeys(["ConfigError", "UserError"], "audiorec.errors"),
 }
 __all__ = [
     "Alternative",
+    "Client",
     "ConfigError",
     "Engine",
     "Piece",

@@ -2,7 +2,7 @@
 
 from audiorec.live.engine import Engine
 from audiorec.live.engine_session import EngineSession
-from audiorec.live.session import Boundary, Session
+from audiorec.live.session import Boundary, News, Session
 from audiorec.live.stream import Stream
 
-__all__ = ["Boundary", "Engine", "EngineSession", "Session", "Stream"]
+__all__ = ["Boundary", "Engine", "EngineSession", "News", "Session", "Stream"]
