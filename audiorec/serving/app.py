@@ -23,10 +23,17 @@ from audiorec.serving.access import must_be_allowed
 from audiorec.serving.log import Lines
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
+from audiorec.serving.sherpa import RootTalk, SherpaTalk
 from audiorec.serving.stream_protocol import StreamTalk
 from audiorec.serving.talk import Talk
+from audiorec.serving.vosk import VoskTalk
 
-TALKS: dict[str, type[Talk]] = {"/v1/stream": StreamTalk}
+TALKS: dict[str, type[Talk]] = {
+    "/v1/stream": StreamTalk,
+    "/vosk": VoskTalk,
+    "/sherpa-onnx": SherpaTalk,
+    "/": RootTalk,
+}
 
 
 def make_app(service: Service) -> Starlette:
