@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from audiorec.errors import UserError
+from audiorec.serving import openai_rest
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.log import Lines
 from audiorec.serving.refusal import Refused
@@ -39,6 +40,11 @@ TALKS: dict[str, type[Talk]] = {
 def make_app(service: Service) -> Starlette:
     """All addresses of a server."""
     routes: list[BaseRoute] = [Route("/health", health), Route("/metrics", metrics)]
+    routes += [
+        Route("/v1/models", openai_rest.models),
+        Route("/v1/models/{name:path}", openai_rest.model),
+        Route("/v1/audio/transcriptions", openai_rest.transcriptions, methods=["POST"]),
+    ]
     routes += [WebSocketRoute(path, _talks(kind)) for path, kind in TALKS.items()]
 
     @contextlib.asynccontextmanager
@@ -134,9 +140,8 @@ def serve(
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise UserError(f"--host {host} --port {port}: cannot listen there: {error.strerror or error}") from None
-    handler, library = Lines(service.log), logging.getLogger("uvicorn")
-    library.handlers, library.propagate = [handler], False
-    logging.getLogger("audiorec").handlers = [handler]
+    logging.getLogger().handlers = [Lines(service.log)]
+    logging.captureWarnings(True)
     config = uvicorn.Config(
         make_app(service),
         log_config=None,

@@ -82,6 +82,7 @@ class Service:
         self.metrics = Metrics(lambda: [(name, served.engine) for name, served in self.models.items()])
         self.clients: set[Client] = set()
         self.draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def find(self, name: str | None) -> Served:
         """A model by its name, the first for None. Raises Refused."""
@@ -107,6 +108,11 @@ class Service:
         """A refusal, in the metrics and the log."""
         self.metrics.refusals.labels(refused.reason).inc()
         self.log("refused", reason=refused.reason, text=str(refused), **facts)
+
+    def keep(self, task: "asyncio.Task[None]") -> None:
+        """Let a task run to its end."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def watch(self) -> None:
         """Stop clients that say nothing, and drop those that do not read."""

@@ -140,11 +140,13 @@ class SpeechStream:
             ended, self._ended = [*self._ended, *news.ended], []
             return news._replace(ended=ended)
 
-    async def close(self) -> None:
-        """Give the slot back, whatever was said."""
-        if self._closed:
-            return
-        self._closed = True
+    def close(self) -> None:
+        """Give the slot back, whatever was said; soon, in a task of its own, which nobody cancels."""
+        if not self._closed:
+            self._closed = True
+            self.service.keep(asyncio.create_task(self._close()))
+
+    async def _close(self) -> None:
         if self._job is not None and not self._job.done():
             await asyncio.wait([self._job])
         if not self._finished:

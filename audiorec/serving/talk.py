@@ -120,7 +120,7 @@ class Talk(ABC):
             await self._stop_reporter()
             stream = self.stream
             if stream is not None:
-                await stream.close()
+                stream.close()
             self.service.log(
                 "session",
                 id=self.id,

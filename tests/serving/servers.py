@@ -57,7 +57,11 @@ class Running:
 
     def log(self) -> list[dict]:
         """Every line is JSON: nothing else, so no traceback, may be there."""
-        return [json.loads(line) for line in list(self._log)]
+        lines = list(self._log)
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:
+            raise AssertionError("".join(lines)) from None
 
     def stop(self, seconds: float = 20) -> tuple[int, str]:
         """Ask it to stop: its exit code and all that it logged."""
