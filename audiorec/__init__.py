@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from audiorec.live import Engine, Stream
     from audiorec.loading import load
     from audiorec.recognizer import Recognizer
+    from audiorec.serving.client import Client
     from audiorec.transcript import Alternative, Piece, Result, Segment
 
 __version__ = "0.1.0"
@@ -22,12 +23,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Recognizer": "audiorec.recognizer",
     "load": "audiorec.loading",
+    "Client": "audiorec.serving.client",
     **dict.fromkeys(["Engine", "Stream"], "audiorec.live"),
     **dict.fromkeys(["Alternative", "Piece", "Result", "Segment"], "audiorec.transcript"),
     **dict.fromkeys(["ConfigError", "UserError"], "audiorec.errors"),
 }
 __all__ = [
     "Alternative",
+    "Client",
     "ConfigError",
     "Engine",
     "Piece",

@@ -15,6 +15,7 @@ OPTIONAL = (
     *("torchaudio", "triton", "k2", "kaldi_native_fbank", "sounddevice"),
     *("lhotse", "lightning", "pytorch_lightning", "matplotlib", "tensorboard"),
     *("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
+    *("starlette", "uvicorn", "websockets", "prometheus_client", "python_multipart"),
 )
 
 # Arguments: a package, then the modules that shall be absent. Prints the modules that were imported.
@@ -35,6 +36,8 @@ def walk(name):
         library = missing.name.partition(".")[0]
         if name.startswith("audiorec.training") and library in absent:
             return  # training alone may ask for its libraries at the top
+        if name.startswith("audiorec.serving") and not name.endswith((".client", ".mic")) and library in absent:
+            return  # and what serves for those of a web server
         if name.startswith("audiorec_kernels.") and library == "triton":
             return  # what is made of Triton is imported where a tensor on a GPU comes
         raise

@@ -3,7 +3,7 @@
 from audiorec.live.base import BaseRecognizer
 from audiorec.live.engine import Engine
 from audiorec.live.engine_session import EngineSession
-from audiorec.live.session import Boundary, Session
+from audiorec.live.session import Boundary, News, Session
 from audiorec.live.stream import Stream
 
-__all__ = ["BaseRecognizer", "Boundary", "Engine", "EngineSession", "Session", "Stream"]
+__all__ = ["BaseRecognizer", "Boundary", "Engine", "EngineSession", "News", "Session", "Stream"]

@@ -104,6 +104,11 @@ class Engine:
             self._work.notify()
         self._worker.join()
 
+    @property
+    def revises(self) -> bool:
+        """Whether words that are shown may still change (a beam); then ``partial`` and ``news`` wait for the device."""
+        return self._runner.revises
+
     def stats(self) -> EngineStats:
         """How busy the engine is and how soon words come, since it was made."""
         with self._device, self._work:
@@ -237,7 +242,7 @@ class Engine:
             with self._done:
                 for session in begin + step:
                     while session._marks and session._marks[0][0] <= session._fed:
-                        self._meter.latencies.append(now - session._marks.popleft()[1])
+                        self._meter.latency(now - session._marks.popleft()[1])
                 for session, ending in endings:
                     session._slot, session._ending = None, ending
                     session._needed, session._fed = runner.first_feed, 0

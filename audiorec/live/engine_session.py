@@ -109,6 +109,10 @@ class EngineSession(Session):
             self._engine._work.notify()
         self._wake()
 
+    def watch(self, wake: Callable[[], Any]) -> None:
+        """Have ``wake`` called, in the engine's thread, whenever something may be new."""
+        self._wakers.append(wake)
+
     async def accept_async(self, samples: "Samples | bytes") -> list[Segment]:
         """``accept`` in a thread of its own, which may wait for room in the queue."""
         return await asyncio.to_thread(self.accept, samples)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock, RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Boundary = Literal["reset", "carry", "soft"]
+
+
+class News(NamedTuple):
+    """Segments that ``ended`` since the last call, the one ``under_way`` as it stands, and the text of it that is ``settled``:
+    whatever comes, that only grows."""
+
+    ended: list[Segment]
+    under_way: Segment
+    settled: str
 
 
 class Session(ABC):
@@ -87,6 +96,16 @@ class Session(ABC):
         """The words so far: the segments that ended, then the one under way. Of a finished stream, all of them."""
         with self._alone("give its words"):
             return self._so_far()
+
+    def news(self) -> News:
+        """What is new, for whoever shows words as they come. ``accept`` and ``flush`` do not return these segments again."""
+        with self._alone("give its news"), self._words:
+            under_way = self._transcript.open(self._look())
+            settled = self._transcript.open().text
+            ended, self._news = self._news, []
+            if self.segments_only:
+                self._segments.clear()
+            return News(ended, under_way, settled)
 
     def flush(self, boundary: Boundary) -> list[Segment]:
         """Words of all samples so far, without ending the stream: the segments that ended since the last call, this one too.

@@ -1,0 +1,93 @@
+"""The command serve: models on a port."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audiorec.cli.app import Device, Head, Latency, app
+from audiorec.cli.search import with_search
+from audiorec.errors import ConfigError, UserError
+
+
+@app.command()
+@with_search
+def serve(
+    models: Annotated[list[str], typer.Argument(help="Model directories or runs, each PATH or NAME=PATH.")],
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is any of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    token: Annotated[str | None, typer.Option(envvar="AUDIOREC_TOKEN", help="What clients must send.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A web page's origin that may connect, e.g. https://example.org; * is any.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(exists=True, help="TLS: certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(exists=True, help="TLS: private key, PEM.")] = None,
+    sessions: Annotated[int, typer.Option(min=1, help="Streams at once, of each model.")] = 64,
+    max_seconds: Annotated[float, typer.Option(min=0.001, help="Audio of a session.")] = 14400.0,
+    idle_seconds: Annotated[float, typer.Option(min=0.001, help="Without a message, then a session ends.")] = 60.0,
+    max_message: Annotated[int, typer.Option(min=1, help="Bytes of a message.")] = 2**24,
+    max_upload: Annotated[int, typer.Option(min=1, help="Bytes of a file to transcribe.")] = 2**27,
+    max_rate: Annotated[
+        float | None, typer.Option(min=1, help="Bytes a second from a session; a faster one is slowed down.")
+    ] = None,
+    batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a step waits for more streams.")] = 0.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that clients have for their last words at the end.")
+    ] = 10.0,
+    log_words: Annotated[bool, typer.Option("--log-words", help="Write what was said into the log, too.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+    head: Head = None,
+    latency_ms: Latency = None,
+    device: Device = "cpu",
+    search: dict[str, Any],
+) -> None:
+    """Serve models to WebSocket and HTTP clients; docs/serving.md has the protocols. Ctrl-C or SIGTERM ends."""
+    import torch
+
+    from audiorec.loading import load
+    from audiorec.serving.app import serve
+    from audiorec.serving.log import Log
+    from audiorec.serving.service import Service
+    from audiorec.serving.settings import Access, Limits
+
+    if key is not None and certificate is None:
+        raise ConfigError("--key: needs --certificate")
+    if token == "":
+        raise ConfigError("--token: is empty; leave it out, or AUDIOREC_TOKEN unset, to let everybody in")
+    if threads:
+        torch.set_num_threads(threads)
+    recognizers = {}
+    for name, path in _named(models).items():
+        recognizer = load(path, device, head, search)
+        recognizers[name] = recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
+    limits = Limits(
+        sessions=sessions,
+        seconds=max_seconds,
+        idle_seconds=idle_seconds,
+        bytes_per_second=max_rate,
+        message_bytes=max_message,
+        upload_bytes=max_upload,
+    )
+    access, log = Access(token=token, origins=tuple(allow_origin or ())), Log(log_words)
+    service = Service(recognizers, limits, access, log, batch_wait_ms)
+    if token is None and host not in ("127.0.0.1", "localhost", "::1"):
+        log("warning", message=f"everybody who reaches {host} may use this server: give it a --token")
+    names = ", ".join(recognizers)
+    serve(service, host, port, certificate, key, grace, lambda url: print(f"serving {names} at {url}", flush=True))
+
+
+def _named(models: list[str]) -> dict[str, Path]:
+    """Names of models: the folder's, or NAME of NAME=PATH."""
+    found: dict[str, Path] = {}
+    for model in models:
+        name, equals, path = model.partition("=")
+        if not equals or Path(model).exists():
+            folder, path = Path(model).resolve(), model
+            name = folder.parent.name if folder.name == "model" else folder.name  # a run holds its model in ``model``
+        if not name:
+            raise UserError(f"{model}: has no name; give NAME=PATH")
+        if name in found:
+            raise UserError(f"{model}: another model is named {name!r}, too; give NAME=PATH")
+        found[name] = Path(path)
+    return found
