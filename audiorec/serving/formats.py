@@ -1,4 +1,4 @@
-"""A transcript in the formats of OpenAI's REST interface: json, text, srt, vtt, verbose_json."""
+"""A transcript in the JSON of OpenAI's REST interface."""
 
 import math
 import zlib
@@ -59,22 +59,8 @@ def _verbose(number: int, segment: Segment, numbers: dict[str, int]) -> dict[str
     }
 
 
-def as_subtitles(result: Result, vtt: bool) -> str:
-    """A subtitle for each segment."""
-    lines = ["WEBVTT", ""] if vtt else []
-    for number, segment in enumerate(result.segments, 1):
-        start, end = (_clock(seconds, "." if vtt else ",") for seconds in _span(segment))
-        lines += [*([] if vtt else [str(number)]), f"{start} --> {end}", segment.text, ""]
-    return "\n".join(lines) + ("\n" if lines else "")
-
-
 def _span(segment: Segment) -> tuple[float, float]:
     return (segment.words[0].start, segment.words[-1].end) if segment.words else (0.0, 0.0)
-
-
-def _clock(seconds: float, point: str) -> str:
-    ms = round(seconds * 1000)
-    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
 
 
 def _log(probability: float) -> float:

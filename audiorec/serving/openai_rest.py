@@ -18,11 +18,12 @@ from audiorec.errors import UserError
 from audiorec.live import News
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.deltas import Deltas
-from audiorec.serving.formats import FORMATS, as_json, as_subtitles, as_verbose, token_log_probs, usage
+from audiorec.serving.formats import FORMATS, as_json, as_verbose, token_log_probs, usage
 from audiorec.serving.refusal import Gone, Refused
 from audiorec.serving.service import Client, Served, Service
 from audiorec.serving.speech import SpeechStream
 from audiorec.transcript import Piece, Result
+from audiorec.transcript.formats import to_srt, to_text, to_vtt
 
 PROTOCOL = "openai-rest"
 FORM_BYTES = 2**16  # beside the file
@@ -92,8 +93,8 @@ async def _transcribe(service: Service, form: FormData) -> Response:
         pieces = stream.served.engine.recognizer.tokenizer.pieces
         language = _text(form, "language") or "unknown"
         return JSONResponse(as_verbose(result, stream.seconds, language, pieces, granularities))
-    text = result.text + "\n" if kind == "text" else as_subtitles(result, kind == "vtt")
-    return PlainTextResponse(text)
+    write = {"text": to_text, "srt": to_srt, "vtt": to_vtt}[kind]
+    return PlainTextResponse(write(result, ""))
 
 
 class Recording:

@@ -50,8 +50,9 @@ def test_every_format(client, model, recording, offline):
     times = r"\d\d:\d\d:\d\d[,.]\d{3}"
     for kind, head in (("srt", r"1\n"), ("vtt", r"WEBVTT\n\n")):
         said = ask(response_format=kind)
-        assert re.match(rf"{head}{times} --> {times}\n{expected.segments[0].text}\n\n", said)
-        assert said.count("-->") == len(expected.segments)
+        assert re.match(rf"{head}{times} --> {times}\n{expected.words[0].text}", said)
+        lines = [line for line in said.splitlines() if not re.match(r"WEBVTT|\d+$|\d\d:", line)]
+        assert " ".join(lines).replace("&lt;", "<").replace("&gt;", ">").split() == expected.text.split()
     tokens = ask(include=["logprobs"]).logprobs
     spelled = "".join(token.token for token in tokens)  # a word tokenizer's <unk> has no sign of a space
     assert spelled.replace("<unk>", " <unk>").strip() == expected.text
