@@ -38,8 +38,9 @@ from audiorec.audio.read import read
 from audiorec.audio.resample import Resampler
 from audiorec.evaluation.decode import TIE
 from audiorec.models import parameter_count
-from audiorec.recognizer import Recognizer, Result
+from audiorec.recognizer import Recognizer
 from audiorec.text import train_tokenizer
+from audiorec.transcript import Result
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "egs" / "digits" / "recordings"
 CLIPS = 64  # different ones; more streams say the same again
