@@ -143,6 +143,7 @@ def _compare(path: Path, what: str, found: list[str], expected: list[str]) -> No
 def _shapes(export: Export) -> dict[tuple[str, str], tuple[int, ...]]:
     """(graph, value) → its shape without the batch, of those that export.yaml tells."""
     first, period = (export.first_feed,), (export.period,)
+    shapes: dict[tuple[str, str], tuple[int, ...]]
     shapes = {("begin", "samples"): first, ("short", "samples"): first, ("end", "samples"): period}
     for leaf in export.state:
         shapes |= {("begin", f"state.{leaf.name}"): leaf.shape, ("end", f"state.{leaf.name}"): leaf.shape}
