@@ -1,6 +1,7 @@
 """The command's frame: the typer application, options that commands share, and errors as one line."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,8 @@ def main() -> None:
     except UserError as error:
         _fail(error, 1)
     except ModuleNotFoundError as error:
+        if find_spec("audiorec.models") is None:  # the distribution that recognises, and no more
+            _fail(f"{error.name} is not installed: install audiorec-speech in place of audiorec-speech-runtime", 1)
         if error.name not in EXTRAS:
             raise
         _fail(f"{error.name} is not installed; pip install 'audiorec-speech[{EXTRAS[error.name]}]'", 1)

@@ -31,6 +31,7 @@ class Graphs:
         self._options = options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _ONLY_ERRORS
+        self._shapes = _shapes(export)
         states = [leaf.name for leaf in export.state]
         before, after = [f"state.{name}" for name in states], [f"next.{name}" for name in states]
         self._begin = self._open("begin", ["samples"], ["frames", *before])
@@ -118,6 +119,12 @@ class Graphs:
             raise UserError(f"{path}: damaged, or its weights are ({_line(error)}); export the model again") from None
         _compare(path, "inputs", [value.name for value in session.get_inputs()], inputs)
         _compare(path, "outputs", [value.name for value in session.get_outputs()], outputs)
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            if (shape := self._shapes.get((name, value.name))) and not _fits(value.shape[1:], shape):
+                raise UserError(
+                    f"{path}: {value.name} is {_shape(value.shape[1:])} a row, export.yaml makes it {_shape(shape)}: the files "
+                    "are not of one export"
+                )
         return session
 
 
@@ -131,6 +138,28 @@ def _compare(path: Path, what: str, found: list[str], expected: list[str]) -> No
             f"{path}: has {what} {', '.join(found)}; export.yaml makes them {', '.join(expected)}: the files are not of one "
             "export"
         )
+
+
+def _shapes(export: Export) -> dict[tuple[str, str], tuple[int, ...]]:
+    """(graph, value) → its shape without the batch, of those that export.yaml tells."""
+    first, period = (export.first_feed,), (export.period,)
+    shapes: dict[tuple[str, str], tuple[int, ...]]
+    shapes = {("begin", "samples"): first, ("short", "samples"): first, ("end", "samples"): period}
+    for leaf in export.state:
+        shapes |= {("begin", f"state.{leaf.name}"): leaf.shape, ("end", f"state.{leaf.name}"): leaf.shape}
+    shapes |= {("predictor", f"state.{leaf.name}"): leaf.shape for leaf in export.predictor_state}
+    return shapes
+
+
+def _fits(found: Sequence[int | str | None], shape: tuple[int, ...]) -> bool:
+    """Whether a graph's axes, whose sizes may be open, may have this shape."""
+    return len(found) == len(shape) and all(
+        not isinstance(size, int) or size == wanted for size, wanted in zip(found, shape, strict=True)
+    )
+
+
+def _shape(sizes: Sequence[int | str | None]) -> str:
+    return f"({', '.join('any' if not isinstance(size, int) else str(size) for size in sizes)})"
 
 
 def _line(error: Exception) -> str:
