@@ -43,6 +43,12 @@ def serve(
     search: dict[str, Any],
 ) -> None:
     """Serve models to WebSocket and HTTP clients; docs/serving.md has the protocols. Ctrl-C or SIGTERM ends."""
+    if key is not None and certificate is None:
+        raise ConfigError("--key: needs --certificate")
+    if token == "":
+        raise ConfigError("--token: is empty; leave it out, or AUDIOREC_TOKEN unset, to let everybody in")
+    paths = _named(models)
+
     import torch
 
     from audiorec.recognizer import load
@@ -51,14 +57,10 @@ def serve(
     from audiorec.serving.service import Service
     from audiorec.serving.settings import Access, Limits
 
-    if key is not None and certificate is None:
-        raise ConfigError("--key: needs --certificate")
-    if token == "":
-        raise ConfigError("--token: is empty; leave it out, or AUDIOREC_TOKEN unset, to let everybody in")
     if threads:
         torch.set_num_threads(threads)
     recognizers = {}
-    for name, path in _named(models).items():
+    for name, path in paths.items():
         recognizer = load(path, device, head, search)
         recognizers[name] = recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
     limits = Limits(
@@ -71,10 +73,13 @@ def serve(
     )
     access, log = Access(token=token, origins=tuple(allow_origin or ())), Log(log_words)
     service = Service(recognizers, limits, access, log, batch_wait_ms)
-    if token is None and host not in ("127.0.0.1", "localhost", "::1"):
-        log("warning", message=f"everybody who reaches {host} may use this server: give it a --token")
-    names = ", ".join(recognizers)
-    serve(service, host, port, certificate, key, grace, lambda url: print(f"serving {names} at {url}", flush=True))
+
+    def ready(url: str) -> None:
+        if token is None and host not in ("127.0.0.1", "localhost", "::1"):
+            log("warning", message=f"everybody who reaches {host} may use this server: give it a --token")
+        print(f"serving {', '.join(recognizers)} at {url}", flush=True)
+
+    serve(service, host, port, certificate, key, grace, ready)
 
 
 def _named(models: list[str]) -> dict[str, Path]:

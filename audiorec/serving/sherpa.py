@@ -29,9 +29,9 @@ class SherpaTalk(Talk):
         await self.finish()
         return True
 
-    async def finish(self) -> None:
+    async def last_words(self) -> None:
         self._eof = True
-        await super().finish()
+        await super().last_words()
 
     async def tell(self, news: News) -> None:
         ended = news.ended or ([Segment()] if self._eof else [])

@@ -76,12 +76,16 @@ class Talk(ABC):
                         self.service.log("words", id=self.id, text=segment.text)
                 await self.tell(news)
 
-    async def finish(self) -> None:
-        """The words of all that came, then the protocol's end."""
+    async def last_words(self) -> None:
+        """The words of all that came."""
         await self._stop_reporter()
         if self.stream is not None:
             await self.stream.finish()
             await self.report()
+
+    async def finish(self) -> None:
+        """The words of all that came, then what tells the client that these are all that it asked for."""
+        await self.last_words()
         await self.conclude()
 
     async def send(self, message: dict[str, Any] | str) -> None:
@@ -155,7 +159,7 @@ class Talk(ABC):
                 await self.websocket.send_denial_response(self.denial(refused))
                 return
             if refused.reason in WITH_WORDS:
-                await self.finish()
+                await self.last_words()
             else:
                 await self._stop_reporter()
             await self.complain(refused)

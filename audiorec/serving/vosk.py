@@ -50,9 +50,9 @@ class VoskTalk(Talk):
             raise Refused("bad_request", 'send {"config": …}, {"reset": 1}, {"eof": 1}, or bytes of audio')
         return False
 
-    async def finish(self) -> None:
+    async def last_words(self) -> None:
         self._final = True
-        await super().finish()
+        await super().last_words()
 
     async def tell(self, news: News) -> None:
         if not news.ended and not self._final:
