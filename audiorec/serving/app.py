@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 from audiorec.errors import UserError
 from audiorec.serving import openai_rest
 from audiorec.serving.access import must_be_allowed
+from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.log import Lines
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
@@ -31,6 +32,7 @@ from audiorec.serving.vosk import VoskTalk
 
 TALKS: dict[str, type[Talk]] = {
     "/v1/stream": StreamTalk,
+    "/v1/listen": DeepgramTalk,
     "/vosk": VoskTalk,
     "/sherpa-onnx": SherpaTalk,
     "/": RootTalk,

@@ -4,13 +4,13 @@ import asyncio
 import json
 import time
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from audiorec.live import News
+from audiorec.live import Boundary, News
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.refusal import WITH_WORDS, Gone, Refused
 from audiorec.serving.service import Client, Service
@@ -29,6 +29,7 @@ class Talk(ABC):
         self.id = uuid4().hex
         self.stream: SpeechStream | None = None
         self.words = 0  # that were sent as final
+        self.boundary: Boundary | Literal["end"] | None = None  # at which the news are told
         self._telling = asyncio.Lock()  # so that events go out in order
         self._reporter: asyncio.Task[None] | None = None
 
@@ -46,7 +47,7 @@ class Talk(ABC):
 
     @abstractmethod
     async def tell(self, news: News) -> None:
-        """Send what is new."""
+        """Send what is new, ``boundary`` says at what occasion."""
 
     async def conclude(self) -> None:  # noqa: B027 (optional)
         """The last words were sent; what comes after them."""
@@ -65,10 +66,15 @@ class Talk(ABC):
         """From now on tell what is new whenever it is."""
         self._reporter = asyncio.create_task(self._report_as_it_comes())
 
-    async def report(self) -> None:
-        """Tell what is new now."""
+    async def report(self, boundary: Boundary | Literal["end"] | None = None) -> None:
+        """Tell what is new now, or at this boundary, at which the stream is flushed or ended first."""
         async with self._telling:
             if self.stream is not None:
+                if boundary == "end":
+                    await self.stream.finish()
+                elif boundary:
+                    await self.stream.flush(boundary)
+                self.boundary = boundary
                 news = await self.stream.take()
                 self.words += sum(len(segment.words) for segment in news.ended)
                 if self.service.log.words:
@@ -80,8 +86,7 @@ class Talk(ABC):
         """The words of all that came."""
         await self._stop_reporter()
         if self.stream is not None:
-            await self.stream.finish()
-            await self.report()
+            await self.report("end")
 
     async def finish(self) -> None:
         """The words of all that came, then what tells the client that these are all that it asked for."""
