@@ -23,19 +23,22 @@ from audiorec.serving import openai_rest
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.log import Lines
+from audiorec.serving.openai_realtime import RealtimeTalk
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
 from audiorec.serving.sherpa import RootTalk, SherpaTalk
 from audiorec.serving.stream_protocol import StreamTalk
-from audiorec.serving.talk import Talk
+from audiorec.serving.talk import NoTalk, Talk
 from audiorec.serving.vosk import VoskTalk
 
 TALKS: dict[str, type[Talk]] = {
     "/v1/stream": StreamTalk,
+    "/v1/realtime": RealtimeTalk,
     "/v1/listen": DeepgramTalk,
     "/vosk": VoskTalk,
     "/sherpa-onnx": SherpaTalk,
     "/": RootTalk,
+    "/{path:path}": NoTalk,
 }
 
 

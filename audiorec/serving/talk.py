@@ -203,6 +203,23 @@ class Talk(ABC):
             await asyncio.wait([reporter])
 
 
+class NoTalk(Talk):
+    """At an address that no protocol has."""
+
+    protocol = "none"
+
+    async def prepare(self) -> None:
+        raise Refused(
+            "unknown_path", f"there is nothing at {self.websocket.url.path}; docs/serving.md has the addresses"
+        )
+
+    async def handle(self, message: str | bytes) -> bool:
+        raise AssertionError("it was refused")
+
+    async def tell(self, news: News) -> None:
+        raise AssertionError("it was refused")
+
+
 def parse_object(message: str | bytes) -> dict[str, Any]:
     """A JSON object. Raises Refused for anything else."""
     try:
