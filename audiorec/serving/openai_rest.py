@@ -90,7 +90,7 @@ async def _transcribe(service: Service, form: FormData) -> Response:
         return JSONResponse(as_json(result, stream.seconds, logprobs))
     if kind == "verbose_json":
         pieces = stream.served.engine.recognizer.tokenizer.pieces
-        language = _text(form, "language") or "unknown"
+        language = _text(form, "language") or service.languages[0]
         return JSONResponse(as_verbose(result, stream.seconds, language, pieces, granularities))
     text = result.text + "\n" if kind == "text" else as_subtitles(result, kind == "vtt")
     return PlainTextResponse(text)

@@ -193,7 +193,7 @@ def test_wrong_use_is_one_line(models, tmp_path, arguments, message):
 
 def misbehave(server, draw, clip):
     """One client that does harm, in one of many ways."""
-    path = draw.choice(["/v1/stream", "/vosk", "/sherpa-onnx", "/", *EXTRA_PATHS])
+    path = draw.choice(PATHS)
     kind = draw.choice(["leave", "garbage", "json", "huge", "nan", "utf8", "token", "http", "half", "silent", "flood"])
     if kind in ("http", "half", "silent"):
         with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
@@ -229,7 +229,10 @@ def misbehave(server, draw, clip):
             ws.recv(0.05)
 
 
-EXTRA_PATHS: list[str] = []
+PATHS = [
+    *("/v1/stream", "/vosk", "/sherpa-onnx", "/", "/v1/realtime?intent=transcription"),
+    "/v1/listen?encoding=linear16&sample_rate=8000",
+]
 WRONG = [
     '{"type": "config", "sample_rate": NaN}',
     '{"type": "config", "sample_rate": -1}',
