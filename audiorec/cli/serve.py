@@ -9,6 +9,8 @@ from audiorec.cli.app import Device, Head, Latency, app
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError, UserError
 
+LOOPBACK = "127.0.0.1", "localhost", "::1"
+
 
 @app.command()
 @with_search
@@ -18,6 +20,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is any of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     token: Annotated[str | None, typer.Option(envvar="AUDIOREC_TOKEN", help="What clients must send.")] = None,
+    wyoming: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="A port for Home Assistant's Wyoming protocol, often 10300.")
+    ] = None,
+    language: Annotated[list[str] | None, typer.Option(help="What the models hear, for clients that ask.")] = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="A web page's origin that may connect, e.g. https://example.org; * is any.")
     ] = None,
@@ -43,6 +49,16 @@ def serve(
     search: dict[str, Any],
 ) -> None:
     """Serve models to WebSocket and HTTP clients; docs/serving.md has the protocols. Ctrl-C or SIGTERM ends."""
+    if key is not None and certificate is None:
+        raise ConfigError("--key: needs --certificate")
+    if token == "":
+        raise ConfigError("--token: is empty; leave it out, or AUDIOREC_TOKEN unset, to let everybody in")
+    if wyoming is not None and token is not None and host not in LOOPBACK:
+        raise ConfigError(
+            f"--wyoming: has no tokens, so it would let everybody in at {host}; serve it at --host 127.0.0.1"
+        )
+    paths = _named(models)
+
     import torch
 
     from audiorec.loading import load
@@ -51,14 +67,10 @@ def serve(
     from audiorec.serving.service import Service
     from audiorec.serving.settings import Access, Limits
 
-    if key is not None and certificate is None:
-        raise ConfigError("--key: needs --certificate")
-    if token == "":
-        raise ConfigError("--token: is empty; leave it out, or AUDIOREC_TOKEN unset, to let everybody in")
     if threads:
         torch.set_num_threads(threads)
     recognizers = {}
-    for name, path in _named(models).items():
+    for name, path in paths.items():
         recognizer = load(path, device, head, search)
         recognizers[name] = recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
     limits = Limits(
@@ -70,11 +82,14 @@ def serve(
         upload_bytes=max_upload,
     )
     access, log = Access(token=token, origins=tuple(allow_origin or ())), Log(log_words)
-    service = Service(recognizers, limits, access, log, batch_wait_ms)
-    if token is None and host not in ("127.0.0.1", "localhost", "::1"):
-        log("warning", message=f"everybody who reaches {host} may use this server: give it a --token")
-    names = ", ".join(recognizers)
-    serve(service, host, port, certificate, key, grace, lambda url: print(f"serving {names} at {url}", flush=True))
+    service = Service(recognizers, limits, access, log, batch_wait_ms, language or ["en"])
+
+    def ready(url: str) -> None:
+        if token is None and host not in LOOPBACK:
+            log("warning", message=f"everybody who reaches {host} may use this server: give it a --token")
+        print(f"serving {', '.join(recognizers)} at {url}", flush=True)
+
+    serve(service, host, port, certificate, key, grace, ready, wyoming)
 
 
 def _named(models: list[str]) -> dict[str, Path]:

@@ -21,19 +21,25 @@ from starlette.websockets import WebSocket
 from audiorec.errors import UserError
 from audiorec.serving import openai_rest
 from audiorec.serving.access import must_be_allowed
+from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.log import Lines
+from audiorec.serving.openai_realtime import RealtimeTalk
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
 from audiorec.serving.sherpa import RootTalk, SherpaTalk
 from audiorec.serving.stream_protocol import StreamTalk
-from audiorec.serving.talk import Talk
+from audiorec.serving.talk import NoTalk, Talk
 from audiorec.serving.vosk import VoskTalk
+from audiorec.serving.wyoming import LINE_BYTES, WyomingTalk
 
 TALKS: dict[str, type[Talk]] = {
     "/v1/stream": StreamTalk,
+    "/v1/realtime": RealtimeTalk,
+    "/v1/listen": DeepgramTalk,
     "/vosk": VoskTalk,
     "/sherpa-onnx": SherpaTalk,
     "/": RootTalk,
+    "/{path:path}": NoTalk,
 }
 
 
@@ -94,16 +100,29 @@ async def _refused(request: Request, refused: Refused) -> Response:
 class Server(uvicorn.Server):
     """The first SIGTERM or SIGINT lets every client finish, the second ends at once."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, grace: float, ready: Callable[[], None]):
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        grace: float,
+        ready: Callable[[], None],
+        wyoming: socket.socket | None,
+    ):
         super().__init__(config)
-        self.service, self.grace, self.ready = service, grace, ready
+        self.service, self.grace, self.ready, self.wyoming = service, grace, ready, wyoming
         self._drain: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        if not self.should_exit:
-            self.ready()
+        if self.should_exit:
+            return
+        if self.wyoming is not None:
+            self.servers.append(await asyncio.start_server(self._talk_wyoming, sock=self.wyoming, limit=LINE_BYTES))
+        self.ready()
+
+    async def _talk_wyoming(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await WyomingTalk(self.service, reader, writer).run()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.service.draining or not self.started:
@@ -123,6 +142,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise UserError(f"--host {host} {option} {port}: cannot listen there: {error.strerror or error}") from None
+
+
 def serve(
     service: Service,
     host: str = "127.0.0.1",
@@ -131,15 +157,14 @@ def serve(
     key: Path | None = None,
     grace: float = 10.0,
     ready: Callable[[str], None] = print,
+    wyoming_port: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``ready`` gets the address once clients may come; ``port`` 0 is any that is free.
+    """Serve until SIGTERM or SIGINT. ``ready`` gets the address once clients may come; a port of 0 is any that is free.
 
     Raises UserError where it cannot listen there.
     """
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise UserError(f"--host {host} --port {port}: cannot listen there: {error.strerror or error}") from None
+    listening = _listen(host, port, "--port")
+    wyoming = None if wyoming_port is None else _listen(host, wyoming_port, "--wyoming")
     logging.getLogger().handlers = [Lines(service.log)]
     logging.captureWarnings(True)
     config = uvicorn.Config(
@@ -161,7 +186,9 @@ def serve(
         raise UserError(f"--certificate {certificate} --key {key}: {error.strerror or error}") from None
     name = f"[{host}]" if ":" in host else host
     address = f"{'https' if certificate else 'http'}://{name}:{listening.getsockname()[1]}"
-    server = Server(config, service, grace, lambda: ready(address))
+    if wyoming is not None:
+        address += f", Wyoming at tcp://{name}:{wyoming.getsockname()[1]}"
+    server = Server(config, service, grace, lambda: ready(address), wyoming)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server.serve(sockets=[listening]))
     signal.signal(signal.SIGINT, signal.default_int_handler)

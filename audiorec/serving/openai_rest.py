@@ -91,7 +91,7 @@ async def _transcribe(service: Service, form: FormData) -> Response:
         return JSONResponse(as_json(result, stream.seconds, logprobs))
     if kind == "verbose_json":
         pieces = stream.served.engine.recognizer.tokenizer.pieces
-        language = _text(form, "language") or "unknown"
+        language = _text(form, "language") or service.languages[0]
         return JSONResponse(as_verbose(result, stream.seconds, language, pieces, granularities))
     write = {"text": to_text, "srt": to_srt, "vtt": to_vtt}[kind]
     return PlainTextResponse(write(result, ""))

@@ -5,6 +5,7 @@ REASONS = {
     "unauthorized": (401, 1008),
     "forbidden_origin": (403, 1008),
     "unknown_model": (404, 1008),
+    "unknown_path": (404, 1008),
     "bad_request": (400, 1007),
     "bad_audio": (400, 1007),
     "too_big": (413, 1009),

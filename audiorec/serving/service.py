@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audiorec.live import Engine
@@ -64,7 +64,7 @@ class Served:
 
 
 class Service:
-    """``recognizers`` by their names; the first is taken where a client names none."""
+    """``recognizers`` by their names; the first is taken where a client names none. ``languages``: what all of them hear."""
 
     def __init__(
         self,
@@ -73,8 +73,10 @@ class Service:
         access: Access,
         log: Log,
         wait_ms: float = 0.0,
+        languages: Sequence[str] = ("en",),
     ):
         self.limits, self.access, self.log = limits, access, log
+        self.languages = languages
         self.models = {
             name: Served(name, recognizer, limits.sessions, wait_ms) for name, recognizer in recognizers.items()
         }

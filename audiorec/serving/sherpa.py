@@ -11,7 +11,6 @@ class SherpaTalk(Talk):
     protocol = "sherpa-onnx"
     number = 0
     shown = ""
-    _eof = False
 
     async def handle(self, message: str | bytes) -> bool:
         if self.stream is None:
@@ -29,14 +28,11 @@ class SherpaTalk(Talk):
         await self.finish()
         return True
 
-    async def finish(self) -> None:
-        self._eof = True
-        await super().finish()
-
     async def tell(self, news: News) -> None:
-        ended = news.ended or ([Segment()] if self._eof else [])
+        eof = self.boundary == "end"
+        ended = news.ended or ([Segment()] if eof else [])
         for i, segment in enumerate(ended):
-            await self._say(segment, final=True, eof=self._eof and i == len(ended) - 1)
+            await self._say(segment, final=True, eof=eof and i == len(ended) - 1)
             self.number += 1
             self.shown = ""
         if news.under_way.text != self.shown:

@@ -30,7 +30,7 @@ class SpeechStream:
     def __init__(self, service: "Service", served: "Served", sample_rate: int, encoding: str, session: EngineSession):
         self.service, self.served = service, served
         self.sample_rate = sample_rate
-        self.seconds = 0.0  # of audio that was taken
+        self._samples = 0  # that were taken
         self.changed = asyncio.Event()
         self._session = session
         self._decode = Decoder(encoding)
@@ -81,6 +81,11 @@ class SpeechStream:
         service.metrics.sessions.labels(served.name, protocol).inc()
         return cls(service, served, rate, encoding, session)
 
+    @property
+    def seconds(self) -> float:
+        """Of audio that was taken."""
+        return self._samples / self.sample_rate
+
     async def push(self, data: bytes) -> None:
         """Take the next bytes, any number. Waits while too much of this client waits. Raises Refused for what is no audio."""
         samples = self._decode(data)
@@ -99,7 +104,7 @@ class SpeechStream:
                         self._ended += await self._in_thread(self._session.accept, piece)
                 except UserError as error:
                     raise self._refused(error) from None
-            self.seconds += seconds
+            self._samples += len(piece)
             self.service.metrics.audio.labels(self.served.name).inc(seconds)
         if self._ended:
             self.changed.set()

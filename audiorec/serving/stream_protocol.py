@@ -60,8 +60,7 @@ class StreamTalk(Talk):
         elif self.stream is None:
             raise Refused("bad_request", 'type: send {"type": "config"} first')
         elif isinstance(said, Flush):
-            await self.stream.flush(said.boundary)
-            await self.report()
+            await self.report(said.boundary)
             await self.send({"type": "flushed", "boundary": said.boundary, "id": said.id})
         else:
             await self.finish()
@@ -111,7 +110,7 @@ class StreamTalk(Talk):
         assert self.stream is not None or self.config is None
         if self.config is None or self.stream is None:
             return
-        end: dict[str, Any] = {"type": "end", "seconds": round(self.stream.seconds, 6)}
+        end: dict[str, Any] = {"type": "end", "seconds": self.stream.seconds}
         if self.config.segments:
             end["segments"] = self.number
         else:

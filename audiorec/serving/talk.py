@@ -4,13 +4,13 @@ import asyncio
 import json
 import time
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from audiorec.live import News
+from audiorec.live import Boundary, News
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.refusal import WITH_WORDS, Gone, Refused
 from audiorec.serving.service import Client, Service
@@ -29,6 +29,7 @@ class Talk(ABC):
         self.id = uuid4().hex
         self.stream: SpeechStream | None = None
         self.words = 0  # that were sent as final
+        self.boundary: Boundary | Literal["end"] | None = None  # at which the news are told
         self._telling = asyncio.Lock()  # so that events go out in order
         self._reporter: asyncio.Task[None] | None = None
 
@@ -46,7 +47,7 @@ class Talk(ABC):
 
     @abstractmethod
     async def tell(self, news: News) -> None:
-        """Send what is new."""
+        """Send what is new, ``boundary`` says at what occasion."""
 
     async def conclude(self) -> None:  # noqa: B027 (optional)
         """The last words were sent; what comes after them."""
@@ -65,10 +66,15 @@ class Talk(ABC):
         """From now on tell what is new whenever it is."""
         self._reporter = asyncio.create_task(self._report_as_it_comes())
 
-    async def report(self) -> None:
-        """Tell what is new now."""
+    async def report(self, boundary: Boundary | Literal["end"] | None = None) -> None:
+        """Tell what is new now, or at this boundary, at which the stream is flushed or ended first."""
         async with self._telling:
             if self.stream is not None:
+                if boundary == "end":
+                    await self.stream.finish()
+                elif boundary:
+                    await self.stream.flush(boundary)
+                self.boundary = boundary
                 news = await self.stream.take()
                 self.words += sum(len(segment.words) for segment in news.ended)
                 if self.service.log.words:
@@ -76,12 +82,15 @@ class Talk(ABC):
                         self.service.log("words", id=self.id, text=segment.text)
                 await self.tell(news)
 
-    async def finish(self) -> None:
-        """The words of all that came, then the protocol's end."""
+    async def last_words(self) -> None:
+        """The words of all that came."""
         await self._stop_reporter()
         if self.stream is not None:
-            await self.stream.finish()
-            await self.report()
+            await self.report("end")
+
+    async def finish(self) -> None:
+        """The words of all that came, then what tells the client that these are all that it asked for."""
+        await self.last_words()
         await self.conclude()
 
     async def send(self, message: dict[str, Any] | str) -> None:
@@ -155,7 +164,7 @@ class Talk(ABC):
                 await self.websocket.send_denial_response(self.denial(refused))
                 return
             if refused.reason in WITH_WORDS:
-                await self.finish()
+                await self.last_words()
             else:
                 await self._stop_reporter()
             await self.complain(refused)
@@ -192,6 +201,23 @@ class Talk(ABC):
             async with self._telling:
                 reporter.cancel()
             await asyncio.wait([reporter])
+
+
+class NoTalk(Talk):
+    """At an address that no protocol has."""
+
+    protocol = "none"
+
+    async def prepare(self) -> None:
+        raise Refused(
+            "unknown_path", f"there is nothing at {self.websocket.url.path}; docs/serving.md has the addresses"
+        )
+
+    async def handle(self, message: str | bytes) -> bool:
+        raise AssertionError("it was refused")
+
+    async def tell(self, news: News) -> None:
+        raise AssertionError("it was refused")
 
 
 def parse_object(message: str | bytes) -> dict[str, Any]:

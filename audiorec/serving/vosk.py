@@ -25,7 +25,6 @@ class VoskConfig(Config, extra="ignore"):
 class VoskTalk(Talk):
     protocol = "vosk"
     config = VoskConfig()
-    _final = False  # whether the answer must be a result
 
     async def handle(self, message: str | bytes) -> bool:
         if isinstance(message, bytes):
@@ -38,10 +37,8 @@ class VoskTalk(Talk):
         if "config" in said:
             self._configure(said["config"])
         elif said.get("reset"):
-            await (await self._stream()).flush("reset")
-            self._final = True
-            await self.report()
-            self._final = False
+            await self._stream()
+            await self.report("reset")
         elif said.get("eof"):
             await self._stream()
             await self.finish()
@@ -50,12 +47,8 @@ class VoskTalk(Talk):
             raise Refused("bad_request", 'send {"config": …}, {"reset": 1}, {"eof": 1}, or bytes of audio')
         return False
 
-    async def finish(self) -> None:
-        self._final = True
-        await super().finish()
-
     async def tell(self, news: News) -> None:
-        if not news.ended and not self._final:
+        if not news.ended and not self.boundary:
             await self.send({"partial": news.under_way.text})
             return
         heard = Result(news.ended)

@@ -19,7 +19,7 @@ def recognizers(models):
 @pytest.fixture(scope="session")
 def server(models):
     """One server of all models; 8 streams of each."""
-    with Running(*models.values(), "--sessions", 8, "--threads", 1) as running:
+    with Running(*models.values(), "--sessions", 8, "--threads", 1, "--wyoming", 0) as running:
         yield running
         assert not [line for line in running.log() if line["event"] == "error"]
 

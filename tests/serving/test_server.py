@@ -1,0 +1,304 @@
+"""The server as a whole: who may come, what it counts, how it ends, and clients that mean harm."""
+
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+pytest.importorskip("prometheus_client")
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import connect
+
+import audiorec
+from audiorec.errors import UserError
+from tests.serving.conftest import cut
+from tests.serving.servers import Running
+
+
+def test_health_and_metrics(server, clip):
+    assert server.line.startswith("serving ctc, rnnt at http://127.0.0.1:")
+    assert httpx.get(server.http + "/health").json()["status"] == "ok"
+    audiorec.Client(server.ws, "rnnt").transcribe(clip, 8000)
+    with pytest.raises(UserError):
+        audiorec.Client(server.ws, "none").stream(8000)
+    found = {}
+    for family in text_string_to_metric_families(httpx.get(server.http + "/metrics").text):
+        for sample in family.samples:
+            found[(sample.name, *sample.labels.values())] = sample.value
+    assert found["audiorec_slots", "rnnt"] == 8 and 0 < found["audiorec_batch_fill", "rnnt"] <= 1
+    assert found["audiorec_sessions_total", "rnnt", "stream"] >= 1
+    assert found["audiorec_audio_seconds_total", "rnnt"] >= 9
+    assert found["audiorec_finalise_seconds_count", "rnnt"] >= 1
+    assert found["audiorec_piece_to_words_seconds_count", "rnnt"] >= 1
+    assert found["audiorec_refusals_total", "unknown_model"] >= 1
+
+
+@pytest.fixture(scope="module")
+def guarded(models):
+    limits = "--max-seconds", 2, "--idle-seconds", 1, "--max-message", 40000, "--max-upload", 50000
+    beam = "--search", "beam", "--threads", 1, "--allow-origin", "https://friend.example"
+    with Running(f"secret={models['rnnt']}", *limits, *beam, AUDIOREC_TOKEN="open sesame") as running:
+        yield running
+        assert "sesame" not in json.dumps(running.log())
+        assert not [line for line in running.log() if line["event"] == "error"]
+
+
+def test_a_token(guarded):
+    for given in ({}, {"Authorization": "Bearer sesame"}, {"Authorization": "open sesame"}, {"api-key": "é"}):
+        raw = {name: value.encode() for name, value in given.items()}
+        for path in ("/metrics", "/v1/models"):
+            answer = httpx.get(guarded.http + path, headers=raw)
+            assert answer.status_code == 401 and "token" in answer.json()["error"]["message"]
+        assert httpx.post(guarded.http + "/v1/audio/transcriptions", headers=raw).status_code == 401
+        for path in ("/v1/stream", "/vosk", "/", "/sherpa-onnx"):
+            with pytest.raises(InvalidStatus) as refused:
+                connect(guarded.ws + path, additional_headers={k: v.decode("latin-1") for k, v in raw.items()})
+            assert refused.value.response.status_code == 401
+    good = {"Authorization": "Bearer open sesame"}
+    assert httpx.get(guarded.http + "/v1/models", headers=good).json()["data"][0]["id"] == "secret"
+    assert httpx.get(guarded.http + "/health").status_code == 200
+    with pytest.raises(UserError, match="refused with 401: the token is wrong"):
+        audiorec.Client(guarded.ws, token="no").stream(8000)
+    with connect(guarded.ws + "/v1/stream?token=open%20sesame"):
+        pass
+    with connect(guarded.ws + "/v1/stream", additional_headers={"Authorization": "Token open sesame"}):
+        pass
+
+
+def test_pages_of_other_hosts_may_not_use_it(server, guarded):
+    for origin, host, status in [
+        ("https://evil.example", None, 403),
+        ("http://evil.example", "evil.example", 403),  # a name made to lead to loopback
+        ("null", None, 403),
+        (server.http, None, 200),
+        (server.http.replace("127.0.0.1", "localhost"), f"localhost:{server.port}", 200),
+    ]:
+        headers = {"Origin": origin} | ({"Host": host} if host else {})
+        assert httpx.get(server.http + "/v1/models", headers=headers).status_code == status
+    token = "?token=open%20sesame"
+    with connect(guarded.ws + "/v1/stream" + token, origin="https://friend.example"):
+        pass
+    with pytest.raises(InvalidStatus) as refused:
+        connect(guarded.ws + "/v1/stream" + token, origin="https://foe.example")
+    assert refused.value.response.status_code == 403
+
+
+def test_limits_of_a_session(guarded, clip):
+    client = audiorec.Client(guarded.ws, token="open sesame")
+    with pytest.raises(UserError, match=r"may have 2 s of audio"):
+        client.transcribe(clip, 8000)
+    stream = client.stream(8000)
+    stream.accept(clip[:8000])
+    with pytest.raises(UserError, match="nothing came for 1 s"):
+        for _ in range(40):
+            time.sleep(0.1)
+            stream._hear_what_is_there()
+    assert stream.partial().segments  # the words so far came before the error
+    with connect(guarded.ws + "/v1/stream?token=open%20sesame") as socket, pytest.raises(ConnectionClosed) as closed:
+        socket.recv(10)  # who says nothing at all
+        socket.recv(10)
+    assert closed.value.rcvd.code == 1008
+    answer = httpx.post(
+        guarded.http + "/v1/audio/transcriptions",
+        files={"file": bytes(200_000)},
+        headers={"Authorization": "Bearer open sesame"},
+    )
+    assert answer.status_code == 413 and "50000 bytes" in answer.json()["error"]["message"]
+
+
+def test_hotwords_of_a_session(guarded, clip, models):
+    beam = audiorec.load(models["rnnt"], search={"kind": "beam"})
+    hot = audiorec.load(
+        models["rnnt"], search={"kind": "beam", "hotwords": ["seven nine", "two"], "hotwords_score": 4.0}
+    )
+    part = clip[:15000]
+    client = audiorec.Client(guarded.ws, token="open sesame")
+    with client.stream(8000) as plain, client.stream(8000, ["seven nine", "two"], 4.0) as with_them:
+        for piece in cut(part, 0):
+            plain.accept(piece)
+            with_them.accept(piece)
+    assert plain.partial().text == beam.transcribe(part, 8000).text
+    assert with_them.partial().text == hot.transcribe(part, 8000).text != plain.partial().text
+    with pytest.raises(UserError, match="xylophone"):
+        client.stream(8000, ["xylophone"])
+
+
+def test_sigterm_under_load_loses_no_word(models, clip, recognizers):
+    """Every session gets the final words of what it had sent, and a clear close code."""
+    results = {}
+
+    def one(i):
+        with connect(server.ws + "/v1/stream", compression=None) as ws:
+            config = {"type": "config", "sample_rate": 8000, "model": ("ctc", "rnnt")[i % 2]}
+            ws.send(json.dumps(config))
+            assert json.loads(ws.recv(20))["type"] == "ready"
+            count = 10_000 + 1500 * i
+            for piece in cut(clip[:count].tobytes(), i):
+                ws.send(piece)
+            ws.send('{"type": "flush", "boundary": "soft", "id": 7}')
+            events = []
+            try:
+                while True:
+                    events.append(json.loads(ws.recv(20)))
+                    if events[-1]["type"] == "flushed":
+                        flushed.release()
+            except ConnectionClosed as closed:
+                results[i] = (count, events, closed.rcvd.code)
+
+    flushed = threading.Semaphore(0)
+    server = Running(*models.values(), "--sessions", 6, "--threads", 1)
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert flushed.acquire(timeout=30)
+    code, log = server.stop()
+    for thread in threads:
+        thread.join(20)
+    assert code == 0 and "Traceback" not in log
+    assert len(results) == 12
+    for i, (count, events, close) in results.items():
+        said = " ".join(event["text"] for event in events if event["type"] == "final")
+        assert said == recognizers[("ctc", "rnnt")[i % 2]].transcribe(clip[:count], 8000).text
+        assert close == 1012 and events[-1].items() >= {"type": "error", "code": "shutting_down"}.items()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nowhere"], "nowhere"),
+        (["--host", "192.0.2.1", "MODEL"], "cannot listen"),
+        (["MODEL", "MODEL"], "NAME=PATH"),
+        (["--token", "", "MODEL"], "--token"),
+        (["--certificate", "FILE", "MODEL"], "--certificate"),
+    ],
+)
+def test_wrong_use_is_one_line(models, tmp_path, arguments, message):
+    (tmp_path / "file").write_text("no certificate")
+    names = {"MODEL": str(models["ctc"]), "FILE": str(tmp_path / "file")}
+    code = "from audiorec.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", *(names.get(a, a) for a in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode in (1, 2) and len(lines) == 1 and lines[0].startswith("error:") and message in lines[0]
+
+
+def misbehave(server, draw, clip):
+    """One client that does harm, in one of many ways."""
+    path = draw.choice(PATHS)
+    kind = draw.choice(["leave", "garbage", "json", "huge", "nan", "utf8", "token", "http", "half", "silent", "flood"])
+    if kind in ("http", "half", "silent"):
+        with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
+            if kind == "http":
+                raw.sendall(draw.randbytes(300))
+            elif kind == "half":
+                raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConn".encode())
+        return
+    headers = {"Authorization": "Bearer wrong", "Origin": "http://evil.example"} if kind == "token" else {}
+    with connect(server.ws + path, additional_headers=headers, compression=None, close_timeout=2) as ws:
+        if path == "/v1/stream" and kind != "garbage":
+            ws.send(json.dumps({"type": "config", "sample_rate": 8000, "encoding": draw.choice(["int16", "float32"])}))
+        if kind == "leave":
+            for piece in cut(clip[: draw.randrange(1, 30000)].tobytes(), draw.randrange(99))[:30]:
+                ws.send(piece)
+            if draw.random() < 0.7:
+                ws.socket.shutdown(socket.SHUT_RDWR)  # without a goodbye
+        elif kind == "garbage":
+            ws.send(draw.randbytes(draw.randrange(5000)))
+            ws.send(draw.choice(["\0", "Done", '{"type": "flush"}', '"', '{"type": 3}']))
+        elif kind == "json":
+            ws.send(draw.choice(WRONG))
+        elif kind == "huge":
+            ws.send(bytes(2**24 + 5))
+        elif kind == "nan":
+            ws.send(np.full(50, np.nan, "<f4").tobytes())
+        elif kind == "utf8":
+            ws.send(b'{"type": "\xe2\x82', text=True)
+        elif kind == "flood":
+            for _ in range(20):
+                ws.send(bytes(80_000))
+        if draw.random() < 0.5:
+            ws.recv(0.05)
+
+
+PATHS = [
+    *("/v1/stream", "/vosk", "/sherpa-onnx", "/", "/v1/realtime?intent=transcription"),
+    "/v1/listen?encoding=linear16&sample_rate=8000",
+]
+WRONG = [
+    '{"type": "config", "sample_rate": NaN}',
+    '{"type": "config", "sample_rate": -1}',
+    '{"type": "config", "search": {"hotwords": ["' + "x" * 5000 + '"]}}',
+    '{"type": "config", "search": {"hotwords": "/secret"}}',
+    '{"config": {"sample_rate": 1e999}}',
+    '{"config": null}',
+    "[" * 5000,
+    "9" * 5000,
+    '{"type": "flush", "boundary": []}',
+    '{"type": "session.update", "session": 5}',
+    '{"type": "input_audio_buffer.append", "audio": "?"}',
+    '{"type": "Finalize"}',
+    "null",
+]
+
+
+def hurt(server, clip, offline, count):
+    """``count`` clients that do harm, and beside them some whose words must be as ever."""
+    stop, wrong, heard = threading.Event(), [], []
+
+    def honest(i):
+        model = ("ctc", "rnnt")[i % 2]
+        while not stop.is_set():
+            try:
+                with audiorec.Client(server.ws, model).stream(8000) as stream:
+                    for piece in cut(clip, i):
+                        stream.accept(piece)
+                        time.sleep(0.002)
+                same = stream.partial().words == offline[model].words
+                (heard if same else wrong).append(i)
+            except UserError as error:
+                if "are taken" not in str(error):
+                    wrong.append(error)
+                time.sleep(0.05)
+
+    def harmful(seed):
+        draw = random.Random(seed)
+        for _ in range(count // 4):
+            try:
+                misbehave(server, draw, clip)
+            except (OSError, WebSocketException):  # so it is told
+                continue
+
+    threads = [threading.Thread(target=honest, args=(i,)) for i in range(2)]
+    harm = [threading.Thread(target=harmful, args=(seed,)) for seed in range(4)]
+    for thread in threads + harm:
+        thread.start()
+    for thread in harm:
+        thread.join(240)
+    time.sleep(0.5)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong and len(heard) >= 2, (wrong, heard)
+    deadline = time.monotonic() + 10
+    while any(m["streams"] for m in httpx.get(server.http + "/health").json()["models"].values()):
+        assert time.monotonic() < deadline, "a client has left and its stream is still open"
+        time.sleep(0.1)
+    assert not [line for line in server.log() if line["event"] == "error"]
+
+
+def test_clients_that_mean_harm_change_nothing_for_others(server, clip, offline):
+    hurt(server, clip, offline, 60)
+
+
+@pytest.mark.slow
+def test_hundreds_that_mean_harm(server, clip, offline):
+    hurt(server, clip, offline, 600)
