@@ -2,7 +2,9 @@
 
 import json
 import random
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -129,6 +131,29 @@ def test_hotwords_of_a_session(guarded, clip, models):
     assert with_them.partial().text == hot.transcribe(part, 8000).text != plain.partial().text
     with pytest.raises(UserError, match="xylophone"):
         client.stream(8000, ["xylophone"])
+
+
+def test_tls_a_pace_segments_and_logs_with_words(models, clip, recognizers, tmp_path):
+    openssl = shutil.which("openssl") or pytest.skip("no openssl here")
+    made = f"{openssl} req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    names = "-addext", "subjectAltName=DNS:localhost"
+    subprocess.run([*made.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    tls = "--certificate", tmp_path / "cert.pem", "--key", tmp_path / "key.pem", "--host", "localhost"
+    more = "--log-words", "--max-rate", 8000, "--silence-after-words", 0.3
+    with Running(models["ctc"], *tls, *more, SSL_CERT_FILE="") as server:
+        assert server.http.startswith("https://")
+        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with connect(server.ws + "/v1/stream", ssl=trusted, compression=None) as socket:
+            socket.send('{"type": "config", "sample_rate": 8000, "partials": false}')
+            start = time.monotonic()
+            socket.send(clip[:44000].tobytes())  # 8,000 bytes too many, besides what may come at once
+            socket.send('{"type": "finish"}')
+            events = [json.loads(message) for message in socket]
+            assert time.monotonic() - start > 0.9
+        here = audiorec.load(models["ctc"], endpoint={"silence_after_words": 0.3}).transcribe(clip[:44000], 8000)
+        assert [event["text"] for event in events if event["type"] == "final"] == [s.text for s in here.segments]
+        said = [line["text"] for line in server.log() if line["event"] == "words"]
+        assert said == [segment.text for segment in here.segments]
 
 
 def test_sigterm_under_load_loses_no_word(models, clip, recognizers):
