@@ -37,6 +37,10 @@ def serve(
     max_rate: Annotated[
         float | None, typer.Option(min=1, help="Bytes a second from a session; a faster one is slowed down.")
     ] = None,
+    silence_after_words: Annotated[
+        float | None,
+        typer.Option(min=0.01, show_default="1.2", help="Seconds of silence that end a segment with words."),
+    ] = None,
     batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a step waits for more streams.")] = 0.0,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that clients have for their last words at the end.")
@@ -66,12 +70,16 @@ def serve(
     from audiorec.serving.log import Log
     from audiorec.serving.service import Service
     from audiorec.serving.settings import Access, Limits
+    from audiorec.transcript import ENDPOINT, EndpointConfig
 
     if threads:
         torch.set_num_threads(threads)
+    endpoint = ENDPOINT  # a head that has no segments takes no other
+    if silence_after_words is not None:
+        endpoint = EndpointConfig(silence_after_words=silence_after_words)
     recognizers = {}
     for name, path in paths.items():
-        recognizer = load(path, device, head, search)
+        recognizer = load(path, device, head, search, endpoint)
         recognizers[name] = recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
     limits = Limits(
         sessions=sessions,

@@ -109,6 +109,11 @@ class Engine:
         """Whether words that are shown may still change (a beam); then ``partial`` and ``news`` wait for the device."""
         return self._runner.revises
 
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that has stopped the engine, of which every session is told."""
+        return self._failure
+
     def stats(self) -> EngineStats:
         """How busy the engine is and how soon words come, since it was made."""
         with self._device, self._work:

@@ -79,8 +79,9 @@ async def health(request: Request) -> Response:
     """For whoever watches the server; needs no token."""
     service: Service = request.app.state.service
     models = {name: {"streams": served.streams} for name, served in service.models.items()}
-    status = "shutting down" if service.draining else "ok"
-    return JSONResponse({"status": status, "models": models}, 503 if service.draining else 200)
+    failed = [name for name, served in service.models.items() if served.engine.failure is not None]
+    status = f"failed: {', '.join(failed)}" if failed else "shutting down" if service.draining else "ok"
+    return JSONResponse({"status": status, "models": models}, 200 if status == "ok" else 503)
 
 
 async def metrics(request: Request) -> Response:

@@ -19,17 +19,16 @@ class Client:
     """One that is connected: the server may ask it to stop, which it notices where it waits for a message."""
 
     def __init__(self) -> None:
-        self.heard = time.monotonic()  # when it last sent something
+        self.waiting: float | None = None  # since when for a message of it
         self.sending: float | None = None  # since when it has been reading what it was sent
         self.task = asyncio.current_task()
         self._stop: Exception | None = None
-        self._waits = False
 
     def stop(self, why: Exception) -> None:
         """``why`` is raised where the client waits for its next message, now or later."""
         if self._stop is None:
             self._stop = why
-            if self._waits and self.task is not None:
+            if self.waiting is not None and self.task is not None:
                 self.task.cancel()
 
     async def next(self, message: Any) -> Any:
@@ -37,9 +36,9 @@ class Client:
         if self._stop is not None:
             message.close()
             raise self._stop
-        self._waits, self.task = True, asyncio.current_task()
+        self.waiting, self.task = time.monotonic(), asyncio.current_task()
         try:
-            got = await message
+            return await message
         except asyncio.CancelledError:
             if self._stop is None:
                 raise
@@ -47,9 +46,7 @@ class Client:
                 self.task.uncancel()
             raise self._stop from None
         finally:
-            self._waits = False
-        self.heard = time.monotonic()
-        return got
+            self.waiting = None
 
 
 class Served:
@@ -125,7 +122,7 @@ class Service:
                 if client.sending is not None and now - client.sending > limits.send_seconds:
                     if client.task is not None:
                         client.task.cancel()
-                elif now - client.heard > limits.idle_seconds:
+                elif client.waiting is not None and now - client.waiting > limits.idle_seconds:
                     client.stop(Refused("idle", f"nothing came for {limits.idle_seconds:g} s; connect again"))
 
     async def drain(self, seconds: float) -> None:

@@ -38,7 +38,7 @@ class SpeechStream:
         self._turn = asyncio.Lock()
         self._job: asyncio.Future[Any] | None = None  # a call in another thread
         self._finished = self._closed = False
-        self._pace = time.monotonic()  # when the client may send again
+        self._pace = 0.0  # when what came would have come at the allowed rate
         loop = asyncio.get_running_loop()
         session.watch(lambda: loop.call_soon_threadsafe(self.changed.set))
 
@@ -105,10 +105,10 @@ class SpeechStream:
                 except UserError as error:
                     raise self._refused(error) from None
             self._samples += len(piece)
+            await self._slow_down(len(piece) * self._decode.type.itemsize)
             self.service.metrics.audio.labels(self.served.name).inc(seconds)
         if self._ended:
             self.changed.set()
-        await self._slow_down(len(data))
 
     async def wait(self) -> None:
         """Until the words of all that was pushed are there, look-ahead aside."""
@@ -165,8 +165,9 @@ class SpeechStream:
             return
         now = time.monotonic()
         self._pace = max(self._pace, now - BURST_SECONDS) + size / rate
-        if self._pace > now:
-            await asyncio.sleep(self._pace - now)
+        while self._pace > now and not self.service.draining:
+            await asyncio.sleep(min(self._pace - now, 0.5))
+            now = time.monotonic()
 
     async def _try(self, call: Callable[..., T], *arguments: Any) -> T:
         try:

@@ -48,7 +48,7 @@ class Running:
         found = re.fullmatch(r"serving (.+) at (https?)://([^:]+):(\d+)(.*)\n", line)
         assert found, (line, self.stop())
         self.line, self.port = line, int(found[4])
-        self.http = f"{found[2]}://127.0.0.1:{self.port}"
+        self.http = f"{found[2]}://{found[3]}:{self.port}"
         wyoming = re.search(r"tcp://[^:]+:(\d+)", found[5])
         self.wyoming = wyoming and int(wyoming[1])
         self.ws = self.http.replace("http", "ws", 1)

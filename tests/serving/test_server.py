@@ -1,8 +1,11 @@
 """The server as a whole: who may come, what it counts, how it ends, and clients that mean harm."""
 
+import base64
 import json
 import random
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -131,6 +134,30 @@ def test_hotwords_of_a_session(guarded, clip, models):
         client.stream(8000, ["xylophone"])
 
 
+@pytest.mark.slow
+def test_tls_a_pace_segments_and_logs_with_words(models, clip, recognizers, tmp_path):
+    openssl = shutil.which("openssl") or pytest.skip("no openssl here")
+    made = f"{openssl} req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    names = "-addext", "subjectAltName=DNS:localhost"
+    subprocess.run([*made.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    tls = "--certificate", tmp_path / "cert.pem", "--key", tmp_path / "key.pem", "--host", "localhost"
+    more = "--log-words", "--max-rate", 8000, "--silence-after-words", 0.3
+    with Running(models["ctc"], *tls, *more, SSL_CERT_FILE="") as server:
+        assert server.http.startswith("https://")
+        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with connect(server.ws + "/v1/stream", ssl=trusted, compression=None) as socket:
+            socket.send('{"type": "config", "sample_rate": 8000, "partials": false}')
+            start = time.monotonic()
+            socket.send(clip[:44000].tobytes())  # 8,000 bytes too many, besides what may come at once
+            socket.send('{"type": "finish"}')
+            events = [json.loads(message) for message in socket]
+            assert 0.9 < time.monotonic() - start < 6
+        here = audiorec.load(models["ctc"], endpoint={"silence_after_words": 0.3}).transcribe(clip[:44000], 8000)
+        assert [event["text"] for event in events if event["type"] == "final"] == [s.text for s in here.segments]
+        said = [line["text"] for line in server.log() if line["event"] == "words"]
+        assert said == [segment.text for segment in here.segments]
+
+
 def test_sigterm_under_load_loses_no_word(models, clip, recognizers):
     """Every session gets the final words of what it had sent, and a clear close code."""
     results = {}
@@ -171,14 +198,56 @@ def test_sigterm_under_load_loses_no_word(models, clip, recognizers):
         assert close == 1012 and events[-1].items() >= {"type": "error", "code": "shutting_down"}.items()
 
 
+def test_sigterm_in_other_protocols(models, clip, recognizers):
+    part = clip[:20000]
+    expected = recognizers["ctc"].transcribe(part, 8000).text
+    audio = base64.b64encode(part.tobytes()).decode()
+    session = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 8000}, "turn_detection": None}}}
+    sent = {
+        "/v1/listen?encoding=linear16&sample_rate=8000": [part.tobytes()],
+        "/vosk": ['{"config": {"sample_rate": 8000}}', part.tobytes()],
+        "/sherpa-onnx": [(part / 32768).astype("<f4").tobytes()],
+        "/v1/realtime": [
+            json.dumps({"type": "session.update", "session": session}),
+            json.dumps({"type": "input_audio_buffer.append", "audio": audio}),
+        ],
+    }
+    server = Running(models["ctc"], "--threads", 1, "--wyoming", 0)
+    sockets = {path: connect(server.ws + path, compression=None) for path in sent}
+    for path, messages in sent.items():
+        for message in messages:
+            sockets[path].send(message)
+    wyoming = socket.create_connection(("127.0.0.1", server.wyoming), 20)
+    head = {"type": "audio-chunk", "data": {"rate": 8000, "width": 2, "channels": 1}, "payload_length": 2 * len(part)}
+    wyoming.sendall(json.dumps(head).encode() + b"\n" + part.tobytes())
+    deadline = time.monotonic() + 20
+    while httpx.get(server.http + "/health").json()["models"]["ctc"]["streams"] < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    code, _ = server.stop()
+    assert code == 0
+    for path, ws in sockets.items():
+        events = []
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                events.append(ws.recv(10))
+        assert closed.value.rcvd.code == 1012
+        assert any(f'"{expected}"' in event for event in events), path
+    said = b""
+    while piece := wyoming.recv(65536):
+        said += piece
+    assert f'{{"text": "{expected}"}}'.encode() in said and b"shutting_down" in said
+    wyoming.close()
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["nowhere"], "nowhere"),
-        (["--host", "192.0.2.1", "MODEL"], "cannot listen"),
+        pytest.param(["--host", "192.0.2.1", "MODEL"], "cannot listen", marks=pytest.mark.slow),
         (["MODEL", "MODEL"], "NAME=PATH"),
         (["--token", "", "MODEL"], "--token"),
-        (["--certificate", "FILE", "MODEL"], "--certificate"),
+        pytest.param(["--certificate", "FILE", "MODEL"], "--certificate", marks=pytest.mark.slow),
     ],
 )
 def test_wrong_use_is_one_line(models, tmp_path, arguments, message):
