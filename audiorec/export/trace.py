@@ -61,7 +61,11 @@ def _translated(part: Part, program: torch.export.ExportedProgram) -> Any:
         exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
         assert exported is not None  # it would be with a path to write to
         model = exported.model
-        optimizer.optimize(model, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
+        # Folded first: the search for patterns then has a third of the nodes, and takes a tenth of the time.
+        limits: dict[str, Any] = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
+        optimizer.fold_constants(model, onnx_shape_inference=False, **limits)
+        optimizer.remove_unused_nodes(model)
+        optimizer.optimize(model, **limits)
     _rename(model.graph, part)
     return model
 
