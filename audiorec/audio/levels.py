@@ -77,8 +77,8 @@ class Levels:
 
     def last_above(self, level: float, start: int, end: int) -> int:
         """The last of the frames ``start`` to ``end - 1`` that is louder than ``level``; ``start - 1`` where none is."""
-        levels = self.between(start, end)
-        return next((start + i for i in reversed(range(len(levels))) if levels[i] > level), start - 1)
+        levels, first = self.between(start, end), max(start, self._kept[0])
+        return next((first + i for i in reversed(range(len(levels))) if levels[i] > level), start - 1)
 
     def sound(self) -> tuple[float, float]:
         """Seconds from the first frame that is not silent beside the loudest one to the end of the last such frame."""

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
 from audiorec.live.engine import Engine
 from audiorec.live.inputs import Audio, is_pair, pieces, whole
 from audiorec.live.recognizer import LiveRunner
@@ -15,7 +15,7 @@ from audiorec.live.session import Session
 from audiorec.live.stream import Stream
 from audiorec.live.together import in_order
 from audiorec.text import Tokenizer
-from audiorec.transcript import Delay, EndpointConfig, Result
+from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Result
 
 AT_ONCE = 16  # recordings of a list that share a step
 
@@ -134,3 +134,12 @@ class BaseRecognizer(ABC):
             for samples, _ in source:
                 session.accept(samples)
         return session.partial()
+
+
+def usable_endpoint(endpoint: EndpointConfig | None, segments: bool) -> EndpointConfig | None:
+    """``endpoint``, or None for a search without ``segments``. Raises ConfigError where one was asked of that."""
+    if segments:
+        return endpoint
+    if endpoint is not None and endpoint is not ENDPOINT:
+        raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
+    return None

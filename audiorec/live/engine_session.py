@@ -214,15 +214,16 @@ class EngineSession(Session):
         return self._engine._look(self)
 
     def _wait(self) -> None:
-        self._engine._ask(self, "wait")
-        self._engine._answer(self)
+        self._call("wait")
 
     def _commit(self) -> None:
-        self._engine._ask(self, "commit")
+        self._call("commit")
+
+    def _call(self, request: str) -> None:
+        self._engine._ask(self, request)
         self._engine._answer(self)
 
     def _finish(self) -> Ending:
-        self._engine._ask(self, "finish")
-        self._engine._answer(self)
+        self._call("finish")
         assert self._ending is not None  # the answer
         return self._ending

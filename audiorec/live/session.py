@@ -15,7 +15,6 @@ from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 from audiorec.live.inputs import Samples, to_packet
 from audiorec.live.recognizer import LiveRecognizer
-from audiorec.text import begins_word
 from audiorec.transcript import Ending, Endpointer, Hypothesis, Part, Result, Segment, Transcript
 from audiorec.transcript.result import join
 
@@ -55,7 +54,6 @@ class Session(ABC):
         self.recognizer = recognizer
         self.sample_rate = sample_rate
         self.segments_only = segments_only
-        self._begins_word = begins_word(recognizer.tokenizer)
         self._in_use = Lock()
         self._words = RLock()  # around the transcript and its segments
         self._finished = False
@@ -64,6 +62,7 @@ class Session(ABC):
         self._news: list[Segment] = []  # those of them that no call has returned yet
         self._margin = float("inf")
         self._given = 0  # samples of the caller
+        self._silence = 0  # samples that boundaries put in
         self._begin()
 
     def __enter__(self) -> "Self":
@@ -102,10 +101,7 @@ class Session(ABC):
         with self._alone("give its news"), self._words:
             under_way = self._transcript.open(self._look())
             settled = self._transcript.open().text
-            ended, self._news = self._news, []
-            if self.segments_only:
-                self._segments.clear()
-            return News(ended, under_way, settled)
+            return News(self._take_news(), under_way, settled)
 
     def flush(self, boundary: Boundary) -> list[Segment]:
         """Words of all samples so far, without ending the stream: the segments that ended since the last call, this one too.
@@ -148,14 +144,14 @@ class Session(ABC):
 
     # The parts of this class
 
-    _silence = 0
-
     def _begin(self) -> None:
         """Begin as a new stream does, at this time of the session."""
         recognizer = self.recognizer
         self._resampler = Resampler(self.sample_rate, recognizer.sample_rate)
         self._levels = Levels(recognizer.sample_rate)
-        self._endpointer = Endpointer(recognizer.endpoint, recognizer.frame_seconds, self._levels, self._begins_word)
+        self._endpointer = Endpointer(
+            recognizer.endpoint, recognizer.frame_seconds, self._levels, recognizer.tokenizer.begins_word
+        )
         self._transcript = Transcript(
             recognizer.tokenizer,
             recognizer.frame_seconds,
@@ -234,10 +230,13 @@ class Session(ABC):
     def _ended(self) -> list[Segment]:
         with self._words:
             self._drain()
-            news, self._news = self._news, []
-            if self.segments_only:
-                self._segments.clear()
-            return news
+            return self._take_news()
+
+    def _take_news(self) -> list[Segment]:
+        news, self._news = self._news, []
+        if self.segments_only:
+            self._segments.clear()
+        return news
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:

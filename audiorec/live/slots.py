@@ -16,6 +16,10 @@ class Slots:
         """The least number of samples, the first feed and whole periods, after which all frames of ``samples`` are out."""
         return self.first_feed + max(0, -(-samples // self.period) - 1) * self.period
 
+    def free(self, slot: int) -> None:
+        """The stream of this slot is over: another may take it."""
+        self._free.append(slot)
+
     def _must_have_room(self, streams: int) -> None:
         if streams > len(self._free):
             raise UserError(f"runner: {streams} streams begin, and {len(self._free)} of {self.slots} slots are free")

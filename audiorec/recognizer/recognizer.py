@@ -12,8 +12,9 @@ from audiorec_kernels.precision import full_precision
 
 from audiorec.audio.levels import Levels
 from audiorec.config import parse
-from audiorec.errors import ConfigError, UserError
+from audiorec.errors import UserError
 from audiorec.live import BaseRecognizer
+from audiorec.live.base import usable_endpoint
 from audiorec.live.inputs import to_array
 from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
 from audiorec.recognizer.runner import Runner
@@ -28,7 +29,7 @@ from audiorec.search import (
     search_parts,
     session_automata,
 )
-from audiorec.text import Normalizer, Tokenizer, begins_word
+from audiorec.text import Normalizer, Tokenizer
 from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Result, Transcript
 from audiorec.transcript.result import join
 
@@ -65,11 +66,9 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
-        self.endpoint = endpoint
-        if not self.search().segments:  # what the head does not offer is an error here already
-            if endpoint is not None and endpoint is not ENDPOINT:
-                raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
-            self.endpoint = None
+        self.endpoint = usable_endpoint(
+            endpoint, self.search().segments
+        )  # what the head does not offer is an error here
 
     @property
     def streams(self) -> bool:
@@ -132,11 +131,12 @@ class Recognizer(BaseRecognizer):
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
         lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
-        search, levels, begins = self.search(), [], begins_word(self.tokenizer)
+        search, levels = self.search(), []
         for row, utterance in zip(samples, utterances, strict=True):
             utterance = to_array(utterance, "utterance")
             row[: len(utterance)] = torch.from_numpy(utterance)
             levels.append(Levels(self.sample_rate, utterance))
+        begins = self.tokenizer.begins_word
         endpointers = [Endpointer(self.endpoint, self.frame_seconds, one, begins) for one in levels]
         with full_precision(samples):
             x, lengths = self.model(samples, lengths)

@@ -122,7 +122,7 @@ class Runner(Slots):
 
     def free(self, slot: int) -> None:
         """The stream of this slot is over: another may take it."""
-        self._free.append(slot)
+        super().free(slot)
         self._remove([self._owners.pop(slot)])
 
     def _add(self, own: Own) -> list[int]:

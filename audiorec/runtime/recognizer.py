@@ -7,6 +7,7 @@ from typing import Any
 from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live import BaseRecognizer
+from audiorec.live.base import usable_endpoint
 from audiorec.runtime.folder import EXPORT, Export, is_export, read_export
 from audiorec.runtime.graphs import Graphs
 from audiorec.runtime.runner import OnnxRunner
@@ -45,12 +46,8 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
         self.normalize = export.normalize
-        self.endpoint = endpoint
         self._search = _search_of(export, graphs)
-        if not self._search.segments:
-            if endpoint is not None and endpoint is not ENDPOINT:
-                raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
-            self.endpoint = None
+        self.endpoint = usable_endpoint(endpoint, self._search.segments)
 
     @property
     def sample_rate(self) -> int:

@@ -98,10 +98,6 @@ class OnnxRunner(Slots):
                 self.free(slot)
         return parts, [endings[i] for i in range(len(slots))]
 
-    def free(self, slot: int) -> None:
-        """The stream of this slot is over: another may take it."""
-        self._free.append(slot)
-
     def _hear(
         self, frames: np.ndarray, lengths: list[int] | None, state: State, rows: Sequence[Endpointer]
     ) -> tuple[Parts, State]:

@@ -4,7 +4,7 @@ from audiorec.text import subword, table  # noqa: F401 (register the kinds)
 from audiorec.text.build import describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.text.normalize import Normalizer
 from audiorec.text.registry import TOKENIZERS, TokenizerConfig
-from audiorec.text.tokenizer import BLANK, UNKNOWN, Tokenizer, Word, begins_word, words
+from audiorec.text.tokenizer import BLANK, UNKNOWN, Tokenizer, Word, words
 
 KINDS = tuple(TOKENIZERS.kinds)
 
@@ -17,7 +17,6 @@ __all__ = [
     "Tokenizer",
     "TokenizerConfig",
     "Word",
-    "begins_word",
     "describe_size",
     "load_tokenizer",
     "save_tokenizer",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +63,12 @@ class Tokenizer(ABC):
         """The words of a token sequence, single-spaced; blanks are skipped."""
         return " ".join(word.text for word in words(self, ids))
 
+    @cached_property
+    def begins_word(self) -> list[bool]:
+        """Of each token, whether a word begins with it, as `words` tells words apart."""
+        whole = self.kind == "word"
+        return [piece.startswith(MARK) or (whole and i == UNKNOWN) for i, piece in enumerate(self.pieces)]
+
     def save(self, folder: Path | str) -> None:
         """Write ``file`` into a folder, whole or not at all, in place of any other tokenizer's."""
         folder = Path(folder)
@@ -109,9 +116,3 @@ def training_words(texts: Iterable[str]) -> list[list[str]]:
         if line := text.split():
             lines.append(line)
     return lines
-
-
-def begins_word(tokenizer: Tokenizer) -> list[bool]:
-    """Of each token, whether a word begins with it, as `words` tells words apart."""
-    whole = tokenizer.kind == "word"
-    return [piece.startswith(MARK) or (whole and i == UNKNOWN) for i, piece in enumerate(tokenizer.pieces)]

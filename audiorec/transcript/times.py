@@ -70,11 +70,14 @@ class WordTimes:
             latest = times[i][0]
         return times
 
+    def clear(self) -> None:
+        """The next words are those of another segment."""
+        self._settled.clear()
+
     def forget(self, until: float) -> None:
-        """The segments up to ``until`` seconds have ended: keep of the audio before what a word after may need."""
+        """Nobody asks for the audio before ``until`` seconds but the words after it: keep what they may need."""
         reach = 0.0 if self.delay is None else max(0.0, -self.delay.begin[0])
         self.levels.forget(int((until - reach) / self.levels.frame_seconds) - 2 * len(PAUSE))
-        self._settled.clear()
 
     def _find(self, emission: Span, delay: Delay, until: float | None) -> Span:
         """Begin and end of a word by the pauses around it, or else by the usual delay."""

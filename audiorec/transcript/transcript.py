@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import exp, inf
 
 from audiorec.audio.levels import Levels
-from audiorec.text import Tokenizer, begins_word, words
+from audiorec.text import Tokenizer, words
 from audiorec.text.tokenizer import MARK
 from audiorec.transcript.endpoint import Part
 from audiorec.transcript.hypothesis import Hypothesis
@@ -27,7 +27,6 @@ class Transcript:
         self._frame_seconds = frame_seconds
         self._levels = levels
         self._word_times = WordTimes(levels, delay)
-        self._begins_word = begins_word(tokenizer)
         self._open = Hypothesis()
         self._after = 0.0  # where the last word of the segments before ended
         self._in_word = False  # whether a token that begins no word would go on with the last one of the segment before
@@ -38,7 +37,9 @@ class Transcript:
         for part in parts:
             self._open.extend(part.tokens)
             if part.end is not None:
-                ended += self.close(until=min(part.end * self._frame_seconds, limit))
+                until = min(part.end * self._frame_seconds, limit)
+                ended += self.close(until=until)
+                self._word_times.forget(until)
         return ended
 
     def open(self, rest: Hypothesis | None = None) -> Segment:
@@ -57,7 +58,7 @@ class Transcript:
         if segment.words:
             self._after = segment.words[-1].end - self.offset
         self._open = Hypothesis()
-        self._word_times.forget(until)
+        self._word_times.clear()
         return [segment] if segment.text else []
 
     def skip(self, start: float, end: float) -> None:
@@ -75,7 +76,7 @@ class Transcript:
         return [Alternative(text, score) for text, score in scores.items()]
 
     def _continues(self, said: Hypothesis) -> bool:
-        return bool(self._in_word and said.ids and not self._begins_word[said.ids[0]])
+        return bool(self._in_word and said.ids and not self.tokenizer.begins_word[said.ids[0]])
 
     def _segment(self, said: Hypothesis, until: float | None = None) -> Segment:
         if not said.ids:

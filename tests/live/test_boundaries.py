@@ -11,6 +11,7 @@ import torch
 import audiorec
 from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
+from audiorec.transcript import EndpointConfig
 from tests.live.recognizers import SETUPS, build
 
 RATES = [8000, 16000]
@@ -127,6 +128,24 @@ def test_soft_touches_nothing_and_gives_no_word_twice(recognizer, speech, where,
     alone = recognizer.transcribe(whole, rate)
     assert (result.text, spoken(result.tokens)) == (alone.text, spoken(alone.tokens))
     assert [one.text for one in result.nbest] == [one.text for one in alone.nbest]
+
+
+def test_soft_moves_no_end_that_silence_makes(speech):
+    recognizer = build("ctc", speech, EndpointConfig(silence=2, silence_after_words=0.08, quiet_db=12))
+    with torch.no_grad():
+        recognizer.model.head().linear.bias[0] += 30  # frames without tokens
+    counts = []
+    for softly in (False, True):
+        session, soft = recognizer.stream(), set()
+        for piece in np.split(speech, range(1500, len(speech), 1500)):
+            session.accept(piece)
+            if softly:
+                session.flush("soft")
+                soft.add(len(session.partial().tokens))
+        ends = np.cumsum([len(segment.tokens) for segment in session.finish().segments])
+        counts.append(set(ends.tolist()))
+    alone, softly = counts
+    assert len(alone) > 2 and alone <= softly and softly - alone <= soft
 
 
 @pytest.mark.parametrize("boundary", ["reset", "carry", "soft"])

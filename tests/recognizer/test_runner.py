@@ -11,7 +11,6 @@ from audiorec.audio.levels import Levels
 from audiorec.errors import UserError
 from audiorec.recognizer.runner import Runner
 from audiorec.streaming import leaves, map_state
-from audiorec.text import begins_word
 from audiorec.transcript import Endpointer, Hypothesis
 
 
@@ -26,7 +25,7 @@ def make_runner(recognizer, slots: int) -> Runner:
 
 def row(recognizer) -> Endpointer:
     """The host's part of a stream that is one segment."""
-    return Endpointer(None, recognizer.frame_seconds, Levels(8000), begins_word(recognizer.tokenizer))
+    return Endpointer(None, recognizer.frame_seconds, Levels(8000), recognizer.tokenizer.begins_word)
 
 
 def extend(committed: Hypothesis, parts) -> None:
