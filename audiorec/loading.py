@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audiorec.search import SearchConfig
 
 Runtime = Literal["auto", "onnx", "torch"]
+RUNTIMES: tuple[str, ...] = get_args(Runtime)
 Endpoint = EndpointConfig | Mapping[str, Any] | None
 
 log = logging.getLogger("audiorec")
@@ -75,8 +76,8 @@ def load(
     where segments of speech end, or None for no segments. ``threads`` are onnxruntime's, one unless given; torch's are the
     process's (``torch.set_num_threads``). An exported folder runs on the cpu, has one head, and is searched greedily.
     """
-    if runtime not in get_args(Runtime):
-        raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(get_args(Runtime))}")
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(RUNTIMES)}")
     exported = is_export(path)
     if runtime == "onnx" or (runtime == "auto" and exported):
         from audiorec.runtime import load as load_onnx

@@ -33,6 +33,8 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the first that works of cuda, mps, cpu.")]
 Head = Annotated[str | None, typer.Option(help="The head to use; else the first.")]
 Latency = Annotated[float | None, typer.Option(min=0, help="Look-ahead of the attention.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")]
+Runtime = Annotated[str, typer.Option(help="torch, onnx (for an exported folder), or auto: by what the folder holds.")]
 
 
 def _version(wanted: bool) -> None:
@@ -58,11 +60,13 @@ def main() -> None:
     except UserError as error:
         _fail(error, 1)
     except ModuleNotFoundError as error:
-        if find_spec("audiorec.models") is None:  # the distribution that recognises, and no more
+        extra, recognises_only = EXTRAS.get(error.name or ""), find_spec("audiorec.models") is None
+        if recognises_only and extra != "serve":
             _fail(f"{error.name} is not installed: install audiorec-speech in place of audiorec-speech-runtime", 1)
-        if error.name not in EXTRAS:
+        if extra is None:
             raise
-        _fail(f"{error.name} is not installed; pip install 'audiorec-speech[{EXTRAS[error.name]}]'", 1)
+        distribution = "audiorec-speech-runtime" if recognises_only else "audiorec-speech"
+        _fail(f"{error.name} is not installed; pip install '{distribution}[{extra}]'", 1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:

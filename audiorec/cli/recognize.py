@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Latency, Model, app
+from audiorec.cli.app import Device, Head, Latency, Model, Runtime, Threads, app
+from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError
 
@@ -24,13 +25,11 @@ def decode(
     streams: Annotated[int | None, typer.Option(min=1, show_default="16", help="Utterances streamed at once.")] = None,
     head: Head = None,
     latency_ms: Latency = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+    threads: Threads = None,
     device: Device = "cpu",
     search: dict[str, Any],
 ) -> None:
     """Decode a data directory, offline or streamed."""
-    import torch
-
     from audiorec.evaluation.decode import decode
     from audiorec.live.base import AT_ONCE
     from audiorec.models import find_model, load_model_config
@@ -39,9 +38,7 @@ def decode(
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
     if streams is not None and not streaming:
         raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
-    if threads:
-        torch.set_num_threads(threads)
-    recognizer = load_recognizer(model, device, head, search, latency_ms)
+    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, "torch")
     record = model / "training.json"  # a run folder has one, a model directory alone does not
     facts = json.loads(record.read_text()) if record.exists() else {}
     facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
@@ -83,6 +80,8 @@ def mic(
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Name the microphones and end.")] = False,
     head: Head = None,
     latency_ms: Latency = None,
+    threads: Threads = None,
+    runtime: Runtime = "auto",
     search: dict[str, Any],
 ) -> None:
     """Words of the microphone as they come; Ctrl-C ends."""
@@ -93,7 +92,7 @@ def mic(
     if list_devices:
         print("\n".join(microphones()) or "no microphone")
         return
-    recognizer = load_recognizer(model, "cpu", head, search, latency_ms)
+    recognizer = load_recognizer(model, "cpu", head, search, latency_ms, threads, runtime)
     if file:
         pieces = as_if_live(file, speed)
         first, rate = next(pieces)
@@ -106,12 +105,3 @@ def mic(
     show(recognizer, microphone, rate)
     if loss := microphone.loss():
         print(f"warning: {loss}", file=sys.stderr)
-
-
-def load_recognizer(
-    model: Path, device: str, head: str | None, search: dict[str, Any], latency_ms: float | None
-) -> Any:
-    from audiorec.loading import load
-
-    recognizer = load(model, device, head, search)
-    return recognizer if latency_ms is None else recognizer.at_latency(latency_ms)

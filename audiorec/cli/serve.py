@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Latency, app
+from audiorec.cli.app import Device, Head, Latency, Runtime, Threads, app
+from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError, UserError
 
@@ -15,7 +16,9 @@ LOOPBACK = "127.0.0.1", "localhost", "::1"
 @app.command()
 @with_search
 def serve(
-    models: Annotated[list[str], typer.Argument(help="Model directories or runs, each PATH or NAME=PATH.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Model directories, runs or exported folders, each PATH or NAME=PATH.")
+    ],
     *,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is any of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
@@ -46,7 +49,8 @@ def serve(
         float, typer.Option(min=0, help="Seconds that clients have for their last words at the end.")
     ] = 10.0,
     log_words: Annotated[bool, typer.Option("--log-words", help="Write what was said into the log, too.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+    threads: Threads = None,
+    runtime: Runtime = "auto",
     head: Head = None,
     latency_ms: Latency = None,
     device: Device = "cpu",
@@ -63,24 +67,17 @@ def serve(
         )
     paths = _named(models)
 
-    import torch
-
-    from audiorec.loading import load
     from audiorec.serving.app import serve
     from audiorec.serving.log import Log
     from audiorec.serving.service import Service
     from audiorec.serving.settings import Access, Limits
-    from audiorec.transcript import ENDPOINT, EndpointConfig
 
-    if threads:
-        torch.set_num_threads(threads)
-    endpoint = ENDPOINT  # a head that has no segments takes no other
-    if silence_after_words is not None:
-        endpoint = EndpointConfig(silence_after_words=silence_after_words)
-    recognizers = {}
-    for name, path in paths.items():
-        recognizer = load(path, device, head, search, endpoint)
-        recognizers[name] = recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
+    # A head that has no segments takes the default alone.
+    endpoint = None if silence_after_words is None else {"silence_after_words": silence_after_words}
+    recognizers = {
+        name: load_recognizer(path, device, head, search, latency_ms, threads, runtime, endpoint)
+        for name, path in paths.items()
+    }
     limits = Limits(
         sessions=sessions,
         seconds=max_seconds,

@@ -15,6 +15,7 @@ from tests.runtime.handmade import make
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tools" / "runtime"
+PROJECTS = ROOT / "pyproject.toml", SOURCES / "pyproject.toml"
 MEGABYTES = 175  # unpacked, without bytecode; onnxruntime and numpy are 133 of them
 
 
@@ -27,6 +28,9 @@ def test_its_libraries_are_those_of_the_other_distribution():
     (runtime,) = re.findall(r'(?m)^runtime = \["(.+?)"\]', (ROOT / "pyproject.toml").read_text())
     mine = dependencies(SOURCES / "pyproject.toml")
     assert mine - everything == {runtime} and not any(name.startswith("torch") for name in mine)
+    for extra in ("mic", "serve"):
+        (theirs,), (ours,) = (re.findall(rf"(?m)^{extra} = (.+)$", path.read_text()) for path in PROJECTS)
+        assert ours == theirs
 
 
 def python(interpreter: Path | str, *arguments: Path | str) -> subprocess.CompletedProcess:

@@ -32,10 +32,13 @@ def save_models(folder: Path, speech) -> dict[str, Path]:
 
 
 class Running:
-    """``audiorec serve`` with these arguments on a free port. ``log()`` are the lines it wrote so far."""
+    """``audiorec serve`` with these arguments on a free port. ``log()`` are the lines it wrote so far.
 
-    def __init__(self, *arguments: object, **environment: str):
-        code = "from audiorec.cli import main; main()"
+    ``absent`` is a package that it cannot import.
+    """
+
+    def __init__(self, *arguments: object, absent: str = "", **environment: str):
+        code = f"import sys; sys.modules[{absent!r}] = None; from audiorec.cli import main; main()"
         command = [sys.executable, "-c", code, "serve", "--port", "0", *map(str, arguments)]
         env = {**os.environ, **environment}
         self.process = subprocess.Popen(

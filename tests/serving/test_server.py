@@ -22,6 +22,8 @@ from websockets.sync.client import connect
 
 import audiorec
 from audiorec.errors import UserError
+from audiorec.runtime import load
+from tests.runtime import handmade
 from tests.serving.conftest import cut
 from tests.serving.servers import Running
 
@@ -42,6 +44,16 @@ def test_health_and_metrics(server, clip):
     assert found["audiorec_finalise_seconds_count", "rnnt"] >= 1
     assert found["audiorec_piece_to_words_seconds_count", "rnnt"] >= 1
     assert found["audiorec_refusals_total", "unknown_model"] >= 1
+
+
+@pytest.mark.parametrize("kind", ["ctc", "rnnt"])
+def test_an_exported_model_is_served_without_torch(tmp_path, speech, kind):
+    folder = handmade.make(tmp_path / kind, kind)
+    with Running(folder, "--runtime", "onnx", "--threads", 2, absent="torch") as running:
+        said = audiorec.Client(running.ws).transcribe(speech[:40000], 8000)
+        alone = load(folder).transcribe(speech[:40000], 8000)
+        assert said.text == alone.text and said.text
+    assert not [line for line in running.log() if line["event"] == "error"]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from audiorec.cli.transcribe import Format
 from audiorec.evaluation.ctm import read_ctm
 from audiorec.transcript import Piece, Result, Segment
 from audiorec.transcript.formats import FORMATS, LINE, LINES, SECONDS, cues
@@ -63,3 +64,7 @@ def test_subtitles_are_short_and_lose_no_word():
 @pytest.mark.parametrize("name", FORMATS)
 def test_nothing_said(name):
     assert "None" not in FORMATS[name](Result([]), "x")
+
+
+def test_the_command_offers_each():
+    assert {format.value for format in Format} == set(FORMATS)

@@ -1,16 +1,18 @@
-"""How many live streams one machine serves: python tools/bench/serving.py [MODEL ...] [--kinds lstm,mamba] [--threads 1]
+"""How many live streams one machine serves: python tools/bench/serving.py [MODEL ...] [--kinds lstm,mamba] [--runtime onnx]
 
-Real speech (the digits' recordings, looped) in real time: every stream sends a piece of 160 ms each 160 ms, the streams one
-after another within them. One `audiorec.Engine` of as many slots serves them; its peer is a Python thread a stream, each with a
-`Recognizer.stream()` of the same model. Streams are doubled, then bisected, as long as p95 of the latency is at most 300 ms: from
-the time at which a piece that completes a period of the model is due until its words are there. An engine's is p95 of its own,
-from `accept` on, plus p95 of how late `accept` returned. A trial that fails is repeated once, against hiccups of the machine.
+Real speech (the digits' recordings, looped) in real time: every stream sends a piece of 160 ms each 160 ms. The streams begin one
+after another, evenly over a period of the model (or a piece, if that is longer), as independent callers do on average. One
+`audiorec.Engine` of as many slots serves them; its peer is a Python thread a stream, each with a `Recognizer.stream()` of the
+same model. Streams are doubled, then bisected, as long as p95 of the latency is at most 300 ms: from the time at which a piece
+that completes a period of the model is due until its words are there. An engine's is p95 of its own, from `accept` on, plus p95
+of how late `accept` returned. A trial that fails is repeated once, against hiccups of the machine.
 
-Models are folders, and of the `--kinds` random ones of ten million parameters with a CTC head. Torch gets `--threads`, but in
-the peer one a stream; the process keeps to as many cores, or to `--cores`. The words of every stream of the trials that pass are
-compared with those of its samples alone. Streams where two scores lie within 1e-4, so that rounding may decide, are counted as
-ties. *Busy* is the engine's seconds of computing a second. Torch's threads wait for one another by spinning, which stalls them
-where other work runs on their cores: `OMP_WAIT_POLICY=passive` helps.
+Models are folders, and of the `--kinds` random ones of ten million parameters with a CTC head; with `--runtime onnx` they are
+exported first. The engine computes with `--threads`, its peer with one a stream; the process keeps to as many cores, or to
+`--cores`. The words of every stream of the trials that pass are compared with those of its samples alone. Streams where two
+scores lie within 1e-4, so that rounding may decide, are counted as ties. *Busy* is the engine's seconds of computing a second.
+Torch's threads wait for one another by spinning, which stalls them where other work runs on their cores:
+`OMP_WAIT_POLICY=passive` helps.
 
 `--most 4 --seconds 2 --kinds lstm` shows quickly that it works.
 """
@@ -20,6 +22,7 @@ import gc
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -36,9 +39,12 @@ from live import OUTPUTS, model
 import audiorec
 from audiorec.audio.read import read
 from audiorec.audio.resample import Resampler
+from audiorec.config import parse
+from audiorec.encoders import ENCODERS
 from audiorec.evaluation.decode import TIE
-from audiorec.models import parameter_count
-from audiorec.recognizer import Recognizer
+from audiorec.live import BaseRecognizer
+from audiorec.models import ModelConfig, save_model
+from audiorec.runtime.folder import is_export
 from audiorec.text import train_tokenizer
 from audiorec.transcript import Result
 
@@ -72,10 +78,14 @@ def speech() -> tuple[np.ndarray, int]:
 class Load:
     """What the streams of a recogniser send: clips (pieces, samples of a piece), each piece at its time."""
 
-    def __init__(self, recognizer: Recognizer, seconds: float, piece_ms: float, threads: int):
+    def __init__(self, make: Callable[[int], BaseRecognizer], seconds: float, piece_ms: float, threads: int):
         samples, self.rate = speech()
-        self.threads = threads  # torch's
-        self.recognizer, self.piece = recognizer, piece_ms / 1000
+        self.threads = threads  # of the engine
+        self.recognizer, self.piece = make(threads), piece_ms / 1000
+        self.single = self.recognizer if threads == 1 else make(1)
+        recognizer = self.recognizer
+        self.runner = recognizer.runner(1)
+        self.spread = max(self.piece, self.runner.period / recognizer.sample_rate)  # seconds over which streams begin
         self.pieces = max(1, round(seconds / self.piece))
         size = round(self.piece * self.rate)
         starts = np.linspace(0, len(samples), CLIPS, endpoint=False).astype(int)
@@ -87,20 +97,17 @@ class Load:
 
     def _completes(self, size: int) -> list[bool]:
         """Whether each piece completes a period of the model, so that its words are due."""
-        asr, resampler = self.recognizer.model, Resampler(self.rate, self.recognizer.sample_rate)
+        resampler = Resampler(self.rate, self.recognizer.sample_rate)
         fed = np.cumsum([len(resampler.push(np.zeros(size))) for _ in range(self.pieces)])
-        steps = np.maximum(0, (fed - asr.first_feed) // asr.period + 1)
+        steps = np.maximum(0, (fed - self.runner.first_feed) // self.runner.period + 1)
         return list(np.diff(steps, prepend=0) > 0)
 
     def clip(self, stream: int) -> np.ndarray:
         return self.clips[stream % CLIPS]
 
-    def wait(self, begin: float, piece: int, stream: int, streams: int) -> float:
-        """Sleep until the stream's piece is complete; returns the time at which it was."""
-        due = begin + (piece + 1 + stream / streams) * self.piece
-        if (left := due - time.perf_counter()) > 0:
-            time.sleep(left)
-        return due
+    def due(self, piece: int, stream: int, streams: int) -> float:
+        """Seconds from the start until the stream's piece is complete."""
+        return (piece + 1) * self.piece + stream / streams * self.spread
 
     def compare(self, results: list[Result]) -> Words:
         """The streams' final results, in order, beside those of their samples alone."""
@@ -120,22 +127,29 @@ class Load:
         return len({result.text for result in self._alone.values() if result.text})
 
 
+def sleep_until(when: float) -> None:
+    if (left := when - time.perf_counter()) > 0:
+        time.sleep(left)
+
+
 def engine(load: Load, streams: int, limit: float) -> Trial:
     torch.set_num_threads(load.threads)  # threads that begin later, as the engine's, have what is set here
     with audiorec.Engine(load.recognizer, slots=streams, queue_seconds=60) as served:
         sessions = [served.session(load.rate) for _ in range(streams)]
         late: list[float] = []
+        calls = sorted(
+            (load.due(p, stream, streams), p, stream) for p in range(load.pieces) for stream in range(streams)
+        )
         begin = time.perf_counter()
-        for piece in range(load.pieces):
-            for stream, session in enumerate(sessions):
-                due = load.wait(begin, piece, stream, streams)
-                session.accept(load.clip(stream)[piece])
-                late.append(time.perf_counter() - due)
+        for due, piece, stream in calls:
+            sleep_until(begin + due)
+            sessions[stream].accept(load.clip(stream)[piece])
+            late.append(time.perf_counter() - begin - due)
             if late[-1] > GIVE_UP:
                 break
         time.sleep(2 * limit / 1000)  # meanwhile the last words come, or are too late
         stats = served.stats()
-        fed = len(late) == streams * load.pieces
+        fed = len(late) == len(calls)
         p95 = stats.latency_ms[1] + 1000 * float(np.percentile(late, 95)) if fed else float("inf")
         words = Words()
         if p95 <= limit:
@@ -148,7 +162,7 @@ def engine(load: Load, streams: int, limit: float) -> Trial:
 
 def thread_a_stream(load: Load, streams: int, limit: float) -> Trial:
     torch.set_num_threads(1)
-    lives = [load.recognizer.stream(load.rate) for _ in range(streams)]
+    lives = [load.single.stream(load.rate) for _ in range(streams)]
     latencies: list[float] = []
     ready, behind = Event(), Event()
     begin = 0.0
@@ -156,7 +170,8 @@ def thread_a_stream(load: Load, streams: int, limit: float) -> Trial:
     def client(number: int) -> None:
         ready.wait()
         for piece in range(load.pieces):
-            due = load.wait(begin, piece, number, streams)
+            due = begin + load.due(piece, number, streams)
+            sleep_until(due)
             lives[number].accept(load.clip(number)[piece])
             latency = time.perf_counter() - due
             if load.completes[piece]:
@@ -206,14 +221,14 @@ def measure(name: str, load: Load, limit: float, cap: int) -> tuple[str, Words]:
         print(f"{name}: all clips have one text, so the words compared tell little", file=sys.stderr)
     best, peer = served[-1], alone[-1]
     ratio = f"{best.streams / peer.streams:.1f}" if peer.streams else "–"
-    cells = (name, f"{parameter_count(load.recognizer.model):,}", best.streams, f"{best.p95:.0f}", f"{best.busy:.2f}")
+    cells = (name, best.streams, f"{best.p95:.0f}", f"{best.busy:.2f}")
     cells += (peer.streams, f"{peer.p95:.0f}", ratio, words.different)
     return f"| {' | '.join(map(str, cells))} |", words
 
 
-def random_recognizer(kind: str) -> Recognizer:
+def random_model(kind: str, folder: Path) -> Path:
     """Random weights, scaled so that what is heard decides what is said: else all streams would say the same nothing."""
-    _, asr = widest(lambda width: model(kind, width))
+    width, asr = widest(lambda width: model(kind, width))
     words = " ".join(f"w{number}" for number in range(OUTPUTS - 2))
     samples, rate = speech()
     heard = torch.from_numpy(Resampler(rate, asr.sample_rate).push(samples[: 10 * rate]))[None]
@@ -224,7 +239,13 @@ def random_recognizer(kind: str) -> Recognizer:
         linear.weight.mul_(20)
         linear.bias.zero_()
         linear.bias.sub_(linear(asr(heard)[0]).mean((0, 1)))
-    return Recognizer(asr, train_tokenizer("word", [words]))
+    config = {"encoder": {"kind": kind, "dim": width}, "heads": "ctc", "tokenizer": {"kind": "word"}}
+    save_model(folder, asr, parse(ModelConfig, config), train_tokenizer("word", [words]), "")
+    return folder
+
+
+def recognizer(path: Path, runtime: str, threads: int) -> BaseRecognizer:
+    return audiorec.load(path, runtime=runtime, threads=threads if runtime == "onnx" else None)
 
 
 def machine(cores: int, threads: int) -> str:
@@ -247,28 +268,35 @@ def main() -> None:
     parser.add_argument(
         "--kinds", default="lstm,mamba,conformer", help="encoders of random models, by commas; '' for none"
     )
-    parser.add_argument("--threads", type=int, default=1, help="torch's")
+    parser.add_argument("--runtime", choices=("torch", "onnx"), default="torch")
+    parser.add_argument("--threads", type=int, default=1, help="that the engine computes with")
     parser.add_argument("--cores", type=int, help="that the process keeps to; as many as --threads unless given")
     parser.add_argument("--seconds", type=float, default=8.0, help="of audio a stream, so of each trial")
     parser.add_argument("--piece", type=float, default=160.0, help="ms that a stream sends at once")
     parser.add_argument("--limit", type=float, default=300.0, help="ms that p95 may be")
     parser.add_argument("--most", type=int, default=4096, help="streams to try at most")
     options = parser.parse_args()
+    if options.runtime == "onnx":
+        from audiorec.export import export_onnx
     options.cores = options.cores or options.threads
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.cores :])
     given = f"pieces of {options.piece:g} ms, p95 at most {options.limit:g} ms, {options.seconds:g} s a trial"
     print(f"{machine(options.cores, options.threads)}; {given}\n")
-    columns = "model", "parameters", "streams, engine", "p95, ms", "busy", "streams, a thread each", "p95, ms", "ratio"
+    columns = "model", "streams, engine", "p95, ms", "busy", "streams, a thread each", "p95, ms", "ratio"
     print(f"| {' | '.join([*columns, 'words that differ'])} |\n|---|{'---:|' * len(columns)}", flush=True)
-    makers = {kind: partial(random_recognizer, kind) for kind in options.kinds.split(",") if kind}
-    makers |= {str(path): partial(audiorec.load, path) for path in options.models}
     compared = Words()
-    for name, make in makers.items():
-        load = Load(make(), options.seconds, options.piece, options.threads)
-        line, words = measure(name, load, options.limit, options.most)
-        print(line, flush=True)
-        compared = Words(*map(sum, zip(compared, words, strict=True)))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in [*filter(None, options.kinds.split(",")), *options.models]:
+            path = random_model(name, Path(folder) / name) if name in ENCODERS.kinds else Path(name)
+            if options.runtime == "onnx" and not is_export(path):
+                path, source = Path(folder) / "onnx" / path.name, path
+                export_onnx(source, path)
+            make = partial(recognizer, path, options.runtime)
+            load = Load(make, options.seconds, options.piece, options.threads)
+            line, words = measure(name, load, options.limit, options.most)
+            print(line, flush=True)
+            compared = Words(*map(sum, zip(compared, words, strict=True)))
     print(f"\nwords that differ: {compared.different} (streams compared: {compared.compared}; ties: {compared.ties})")
 
 
