@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from uuid import uuid4
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,8 +23,10 @@ from audiorec.errors import UserError
 from audiorec.serving import openai_rest
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.deepgram import DeepgramTalk
+from audiorec.serving.http import Http
 from audiorec.serving.log import Lines
-from audiorec.serving.openai_realtime import RealtimeTalk
+from audiorec.serving.realtime_dialects import AnyRealtimeTalk, to_beta
+from audiorec.serving.realtime_session import Session
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
 from audiorec.serving.sherpa import RootTalk, SherpaTalk
@@ -34,7 +37,7 @@ from audiorec.serving.wyoming import LINE_BYTES, WyomingTalk
 
 TALKS: dict[str, type[Talk]] = {
     "/v1/stream": StreamTalk,
-    "/v1/realtime": RealtimeTalk,
+    "/v1/realtime": AnyRealtimeTalk,
     "/v1/listen": DeepgramTalk,
     "/vosk": VoskTalk,
     "/sherpa-onnx": SherpaTalk,
@@ -49,6 +52,7 @@ def make_app(service: Service) -> Starlette:
     routes += [
         Route("/v1/models", openai_rest.models),
         Route("/v1/models/{name:path}", openai_rest.model),
+        Route("/v1/realtime/transcription_sessions", transcription_sessions, methods=["POST"]),
         Route("/v1/audio/transcriptions", openai_rest.transcriptions, methods=["POST"]),
     ]
     routes += [WebSocketRoute(path, _talks(kind)) for path, kind in TALKS.items()]
@@ -89,6 +93,12 @@ async def metrics(request: Request) -> Response:
     must_be_allowed(request, service.access)
     text = await asyncio.to_thread(service.metrics.text)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def transcription_sessions(request: Request) -> Response:
+    """What clients of the beta ask for before they connect. There are no keys but the server's token, so it gives none."""
+    must_be_allowed(request, request.app.state.service.access)
+    return JSONResponse({**to_beta(Session(), uuid4().hex), "client_secret": None})
 
 
 async def _refused(request: Request, refused: Refused) -> Response:
@@ -173,6 +183,7 @@ def serve(
         log_config=None,
         access_log=False,
         lifespan="on",
+        http=Http,
         ws="websockets-sansio",
         ws_max_size=service.limits.message_bytes,
         ws_per_message_deflate=False,  # audio does not shrink by it, and a small message could become a large one

@@ -89,6 +89,9 @@ class RealtimeTalk(Talk):
                 if part(session) != part(self.session):
                     raise Refused("bad_request", f"session.{name}: cannot change after audio; clear the buffer first")
         self.session = session
+        await self._session_updated()
+
+    async def _session_updated(self) -> None:
         await self._event("session.updated", session=self._session())
 
     async def _append(self, event: dict[str, Any]) -> None:
@@ -168,7 +171,10 @@ class RealtimeTalk(Talk):
         if "item.input_audio_transcription.logprobs" in (self.session.include or ()):
             completed["logprobs"] = token_log_probs(item.tokens)
         await self._event(f"{TRANSCRIPTION}.completed", **completed)
-        self.item = Item(now, item.id)
+        self._next_item()
+
+    def _next_item(self) -> None:
+        self.item = Item(self._now(), self.item.id)
 
     def _now(self) -> float:
         """Seconds of audio that came."""

@@ -96,6 +96,62 @@ def test_items_by_turns(server, model, clip, offline):
     assert completed.logprobs and all(one.logprob <= 0 for one in completed.logprobs)
 
 
+@pytest.mark.parametrize("dialect", ["", "?dialect=beta"])
+def test_the_beta(server, model, clip, recognizers, dialect):
+    urls = {"base_url": server.http + "/v1", "websocket_base_url": server.ws + "/v1"}
+    client = openai.OpenAI(**urls, api_key="none")
+    made = client.beta.realtime.transcription_sessions.create()
+    assert made.input_audio_format == "pcm16" and made.id.startswith("sess_")
+    wide = np.repeat(clip[:24000], 3)  # 24 kHz
+    here = recognizers[model].stream(24000)
+    ended = here.accept(wide) + here.flush("carry")
+    query = {"intent": "transcription", **({"dialect": "beta"} if dialect else {})}
+    with client.beta.realtime.connect(model=model, extra_query=query) as connection:
+        assert connection.recv().type == "session.created"
+        session = {"input_audio_format": "pcm16", "input_audio_transcription": {"model": model}, "turn_detection": None}
+        connection.transcription_session.update(session=session)
+        updated = connection.recv()
+        assert updated.type == "transcription_session.updated" and updated.session.turn_detection is None
+        for piece in cut(wide.astype("<i2").tobytes(), 4):
+            append(connection, piece)
+        connection.input_audio_buffer.commit()
+        events = until(connection, KIND + "completed")
+    assert check_items(events) == [" ".join(segment.text for segment in ended)] != [""]
+
+
+@pytest.mark.parametrize("dialect", ["", "?dialect=vllm"])
+def test_vllm(server, model, clip, recognizers, dialect):
+    """As vLLM's own example sends it: choose the model, commit, audio of 16 kHz, a final commit."""
+    wide = np.repeat(clip, 2)
+    with connect(server.ws + "/v1/realtime" + dialect) as socket:
+        assert json.loads(socket.recv())["type"] == "session.created"
+        socket.send(json.dumps({"type": "session.update", "model": model}))
+        for part in (wide[:50000], wide[50000:]):
+            socket.send('{"type": "input_audio_buffer.commit"}')
+            for piece in cut(part.astype("<i2").tobytes(), 4):
+                audio = base64.b64encode(piece).decode()
+                socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+            socket.send('{"type": "input_audio_buffer.commit", "final": true}')
+            deltas, event = "", {"type": ""}
+            while event["type"] != "transcription.done":
+                event = json.loads(socket.recv(20))
+                deltas += event.get("delta", "")
+            assert event["text"] == deltas == recognizers[model].transcribe(part, 16000).text != ""
+            assert event["usage"]["total_tokens"] > 0
+        socket.send('{"type": "session.update", "model": "none"}')
+        assert json.loads(socket.recv(20)).items() >= {"type": "error", "code": "unknown_model"}.items()
+
+
+def test_dialects_are_chosen_or_refused(server):
+    with connect(server.ws + "/v1/realtime?dialect=nim") as socket:
+        assert json.loads(socket.recv())["type"] == "conversation.created"
+        socket.send('{"type": "transcription_session.update", "session": {"input_audio_format": "mp3"}}')
+        assert "choose from pcm16" in json.loads(socket.recv())["error"]["message"]
+    with pytest.raises(InvalidStatus) as refused:
+        connect(server.ws + "/v1/realtime?dialect=klingon")
+    assert refused.value.response.status_code == 400
+
+
 def test_clear_forgets_what_was_not_committed(server, model, clip, recognizers):
     with connected(server) as connection:
         connection.session.update(session=session_of(model, None))

@@ -1,6 +1,7 @@
 """The server as a whole: who may come, what it counts, how it ends, and clients that mean harm."""
 
 import base64
+import contextlib
 import json
 import random
 import shutil
@@ -168,6 +169,28 @@ def test_tls_a_pace_segments_and_logs_with_words(models, clip, recognizers, tmp_
         assert [event["text"] for event in events if event["type"] == "final"] == [s.text for s in here.segments]
         said = [line["text"] for line in server.log() if line["event"] == "words"]
         assert said == [segment.text for segment in here.segments]
+
+
+@pytest.mark.slow
+def test_a_head_that_never_ends_is_dropped(server):
+    """A byte now and then does not hold a connection; neither after a request that was good."""
+    good = b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
+    for before in (b"", good):
+        with socket.create_connection(("127.0.0.1", server.port)) as raw:
+            raw.sendall(before)
+            if before:
+                while b"models" not in raw.recv(4096):
+                    pass
+            raw.sendall(b"GET /health HTTP/1.1\r\nX: ")
+            raw.settimeout(0.5)
+            start = time.monotonic()
+            with contextlib.suppress(OSError):
+                while time.monotonic() - start < 20:
+                    raw.sendall(b"x")
+                    with contextlib.suppress(TimeoutError):
+                        if not raw.recv(4096):
+                            break
+            assert 8 < time.monotonic() - start < 15
 
 
 def test_sigterm_under_load_loses_no_word(models, clip, recognizers):
