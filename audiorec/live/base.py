@@ -7,11 +7,12 @@ from typing import Any, overload
 
 import numpy as np
 
+from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live.engine import Engine
 from audiorec.live.inputs import Audio, is_pair, pieces, whole
 from audiorec.live.recognizer import LiveRunner
-from audiorec.live.session import Session
+from audiorec.live.session import Endpoint, Session
 from audiorec.live.stream import Stream
 from audiorec.live.together import in_order
 from audiorec.text import Tokenizer
@@ -28,6 +29,9 @@ class BaseRecognizer(ABC):
     """how late words are emitted; None: not measured"""
     endpoint: EndpointConfig | None
     """where a segment of speech ends; None: all is one segment"""
+
+    segments: bool
+    """whether its search has segments; a head that names a whole recording has one alone"""
 
     @property
     @abstractmethod
@@ -60,17 +64,29 @@ class BaseRecognizer(ABC):
         """The words of a whole utterance (T,) at the model's rate, of a model that cannot stream."""
         raise NotImplementedError
 
+    def usable_endpoint(self, endpoint: Endpoint) -> EndpointConfig | None:
+        """The rules of a stream that asked for ``endpoint``, an EndpointConfig or its keys; ENDPOINT itself asks for nothing.
+
+        Raises ConfigError for wrong keys, and where one was asked of a search without ``segments``.
+        """
+        if endpoint is ENDPOINT:
+            return self.endpoint
+        if endpoint is not None and not self.segments:
+            raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
+        return None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
+
     def stream(
         self,
         sample_rate: int | None = None,
         search: Mapping[str, Any] | None = None,
         segments_only: bool = False,
+        endpoint: Endpoint = ENDPOINT,
     ) -> Stream:
         """A live stream of samples at ``sample_rate`` Hz (the model's own unless given); the others as in `Session`."""
         rate = self.sample_rate if sample_rate is None else sample_rate
         if rate < 1:
             raise UserError(f"stream: sample_rate must be positive, got {rate}")
-        return Stream(self, rate, search, segments_only)
+        return Stream(self, rate, search, segments_only, endpoint)
 
     @overload
     def transcribe(self, audio: Audio, sample_rate: int | None = None, accept_truncated: bool = False) -> Result: ...
@@ -134,12 +150,3 @@ class BaseRecognizer(ABC):
             for samples, _ in source:
                 session.accept(samples)
         return session.partial()
-
-
-def usable_endpoint(endpoint: EndpointConfig | None, segments: bool) -> EndpointConfig | None:
-    """``endpoint``, or None for a search without ``segments``. Raises ConfigError where one was asked of that."""
-    if segments:
-        return endpoint
-    if endpoint is not None and endpoint is not ENDPOINT:
-        raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
-    return None

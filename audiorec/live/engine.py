@@ -11,8 +11,9 @@ import numpy as np
 from audiorec.errors import UserError
 from audiorec.live.engine_session import EngineSession
 from audiorec.live.recognizer import LiveRecognizer
+from audiorec.live.session import Endpoint
 from audiorec.live.stats import EngineStats, Meter
-from audiorec.transcript import Ending, Hypothesis
+from audiorec.transcript import ENDPOINT, Ending, Hypothesis
 
 TICK_SECONDS = 1.0  # of audio that a stream is stepped by at most, so that one that floods delays nobody for long
 
@@ -68,17 +69,18 @@ class Engine:
         idle_seconds: float = float("inf"),
         segments_only: bool = False,
         wait: bool = False,
+        endpoint: Endpoint = ENDPOINT,
     ) -> EngineSession:
         """A live stream of samples at ``sample_rate`` Hz (the model's own unless given).
 
         ``search`` are hotwords or an n-gram of its own, as keys of a SearchConfig (``{"hotwords": ["new york"]}``); all else it
         has from the recogniser. It takes ``seconds`` and ``bytes`` of samples, as they are given, at most, and ends by itself
-        when none came for ``idle_seconds``: its slot is then free, and ``finish`` gives its words. ``segments_only`` as in
-        ``Session``. Raises UserError when all slots are in use; with ``wait`` it waits for one instead. Raises UserError for
-        a ``search`` that does not fit, and when closed.
+        when none came for ``idle_seconds``: its slot is then free, and ``finish`` gives its words. ``segments_only`` and
+        ``endpoint`` as in ``Session``. Raises UserError when all slots are in use; with ``wait`` it waits for one instead.
+        Raises UserError for a ``search`` that does not fit, and when closed.
         """
         rate = self.recognizer.sample_rate if sample_rate is None else sample_rate
-        session = EngineSession(self, rate, search, segments_only, seconds, bytes, idle_seconds)
+        session = EngineSession(self, rate, search, segments_only, seconds, bytes, idle_seconds, endpoint)
         with self._done:
             self._must_run()
             while len(self._sessions) >= self.slots:

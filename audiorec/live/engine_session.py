@@ -12,7 +12,7 @@ import numpy as np
 from audiorec.errors import UserError
 from audiorec.live.inputs import Samples, to_packet
 from audiorec.live.queue import Queue
-from audiorec.live.session import Boundary, Session
+from audiorec.live.session import Boundary, Endpoint, Session
 from audiorec.transcript import Ending, Hypothesis, Result, Segment
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class EngineSession(Session):
         seconds: float,
         bytes: float,
         idle_seconds: float,
+        endpoint: Endpoint,
     ):
         self._engine = engine
         self._samples_left, self._bytes_left = seconds * sample_rate, bytes
@@ -53,7 +54,7 @@ class EngineSession(Session):
         self._ending: Ending | None = None
         # The worker's, under the device's lock, as ``_inbox`` is:
         self._slot: int | None = None
-        super().__init__(engine.recognizer, sample_rate, search, segments_only)
+        super().__init__(engine.recognizer, sample_rate, search, segments_only, endpoint)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -15,13 +15,24 @@ from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 from audiorec.live.inputs import Samples, to_packet
 from audiorec.live.recognizer import LiveRecognizer
-from audiorec.transcript import Ending, Endpointer, Hypothesis, Part, Result, Segment, Transcript
+from audiorec.transcript import (
+    ENDPOINT,
+    Ending,
+    EndpointConfig,
+    Endpointer,
+    Hypothesis,
+    Part,
+    Result,
+    Segment,
+    Transcript,
+)
 from audiorec.transcript.result import join
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Boundary = Literal["reset", "carry", "soft"]
+Endpoint = EndpointConfig | Mapping[str, Any] | None
 
 
 class News(NamedTuple):
@@ -40,7 +51,8 @@ class Session(ABC):
     ``finish`` give all of them, with ``segments_only`` only those that ``accept`` did not return: then memory stays the same
     however long the stream is. As a context manager it finishes at the block's end, unless that raised; ``partial`` is then the
     final result. It is one thread's at a time: a second one that calls while the first is inside gets a UserError, and nothing
-    is lost. ``search`` has keys of a SearchConfig, hotwords and n-gram, for this stream alone.
+    is lost. ``search`` has keys of a SearchConfig, hotwords and n-gram, for this stream alone; so has ``endpoint`` of an
+    EndpointConfig, or None for no segments. ENDPOINT is the recogniser's own.
     """
 
     def __init__(
@@ -49,8 +61,10 @@ class Session(ABC):
         sample_rate: int,
         search: Mapping[str, Any] | None = None,
         segments_only: bool = False,
+        endpoint: Endpoint = ENDPOINT,
     ):
         self._own = None if search is None else recognizer.own_automata(search)
+        self._endpoint = recognizer.usable_endpoint(endpoint)
         self.recognizer = recognizer
         self.sample_rate = sample_rate
         self.segments_only = segments_only
@@ -150,7 +164,7 @@ class Session(ABC):
         self._resampler = Resampler(self.sample_rate, recognizer.sample_rate)
         self._levels = Levels(recognizer.sample_rate)
         self._endpointer = Endpointer(
-            recognizer.endpoint, recognizer.frame_seconds, self._levels, recognizer.tokenizer.begins_word
+            self._endpoint, recognizer.frame_seconds, self._levels, recognizer.tokenizer.begins_word
         )
         self._transcript = Transcript(
             recognizer.tokenizer,

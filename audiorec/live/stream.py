@@ -7,8 +7,8 @@ import numpy as np
 
 from audiorec.live.queue import Queue
 from audiorec.live.recognizer import LiveRecognizer
-from audiorec.live.session import Session
-from audiorec.transcript import Ending, Hypothesis
+from audiorec.live.session import Endpoint, Session
+from audiorec.transcript import ENDPOINT, Ending, Hypothesis
 
 # One step takes at most this much audio, so that memory stays the same however much is given at once.
 LONGEST_STEP_SECONDS = 30.0
@@ -23,12 +23,13 @@ class Stream(Session):
         sample_rate: int,
         search: Mapping[str, Any] | None = None,
         segments_only: bool = False,
+        endpoint: Endpoint = ENDPOINT,
     ):
         self._runner = runner = recognizer.runner(1, own=search is not None)
         self._slot: int | None = None
         self._queue = Queue()
         self._longest = max(1, int(LONGEST_STEP_SECONDS * recognizer.sample_rate) // runner.period) * runner.period
-        super().__init__(recognizer, sample_rate, search, segments_only)
+        super().__init__(recognizer, sample_rate, search, segments_only, endpoint)
 
     def _feed(self, samples: np.ndarray) -> None:
         self._queue.push(samples)

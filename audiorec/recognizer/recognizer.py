@@ -14,7 +14,6 @@ from audiorec.audio.levels import Levels
 from audiorec.config import parse
 from audiorec.errors import UserError
 from audiorec.live import BaseRecognizer
-from audiorec.live.base import usable_endpoint
 from audiorec.live.inputs import to_array
 from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
 from audiorec.recognizer.runner import Runner
@@ -66,9 +65,9 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
-        self.endpoint = usable_endpoint(
-            endpoint, self.search().segments
-        )  # what the head does not offer is an error here
+        self.segments = self.search().segments  # what the head does not offer is an error here already
+        self.endpoint = ENDPOINT if self.segments else None
+        self.endpoint = self.usable_endpoint(endpoint)
 
     @property
     def streams(self) -> bool:

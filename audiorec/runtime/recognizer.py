@@ -7,7 +7,6 @@ from typing import Any
 from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live import BaseRecognizer
-from audiorec.live.base import usable_endpoint
 from audiorec.runtime.folder import EXPORT, Export, is_export, read_export
 from audiorec.runtime.graphs import Graphs
 from audiorec.runtime.runner import OnnxRunner
@@ -47,7 +46,9 @@ class Recognizer(BaseRecognizer):
         self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
         self.normalize = export.normalize
         self._search = _search_of(export, graphs)
-        self.endpoint = usable_endpoint(endpoint, self._search.segments)
+        self.segments = self._search.segments
+        self.endpoint = ENDPOINT if self.segments else None
+        self.endpoint = self.usable_endpoint(endpoint)
 
     @property
     def sample_rate(self) -> int:

@@ -1,6 +1,7 @@
 """Deepgram's ``/v1/listen``: options in the query, audio in, ``Results`` out that may be revised until they are final."""
 
 from datetime import datetime, timezone
+from math import inf
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -40,6 +41,7 @@ class DeepgramTalk(Talk):
             sample_rate=int(rate[:9]),
             encoding=ENCODINGS[encoding],
             hotwords=[phrase for phrase in phrases if phrase],
+            silence=_silence(query.get("endpointing", "true")),
         )
         name = stream.served.name
         self.metadata = {
@@ -141,6 +143,17 @@ class DeepgramTalk(Talk):
                 "metadata": self.metadata,
             }
         )
+
+
+def _silence(endpointing: str) -> float | None:
+    """Seconds of silence that end a result; None: as the server has it. ``false`` ends none."""
+    if endpointing in ("true", "false"):
+        return None if endpointing == "true" else inf
+    if not (endpointing.isascii() and endpointing.isdecimal() and 10 <= int(endpointing[:9]) <= 60_000):
+        raise Refused(
+            "bad_request", f"endpointing: {endpointing!r} is neither true, false nor 10 to 60000 milliseconds"
+        )
+    return int(endpointing) / 1000
 
 
 def _word(word: Piece) -> dict[str, Any]:

@@ -84,10 +84,16 @@ class RealtimeTalk(Talk):
         session = self.session.updated(event.get("session"))
         self.service.find(session.transcription.model)
         if self.stream is not None:
-            kept = ("audio.input.format", lambda s: s.format), ("audio.input.transcription", lambda s: s.transcription)
+            kept = (
+                ("format", lambda s: s.format),
+                ("transcription", lambda s: s.transcription),
+                ("turn_detection.silence_duration_ms", lambda s: s.silence),
+            )
             for name, part in kept:
                 if part(session) != part(self.session):
-                    raise Refused("bad_request", f"session.{name}: cannot change after audio; clear the buffer first")
+                    raise Refused(
+                        "bad_request", f"session.audio.input.{name}: cannot change after audio; clear the buffer first"
+                    )
         self.session = session
         await self._session_updated()
 
@@ -109,6 +115,7 @@ class RealtimeTalk(Talk):
                 sample_rate=session.format.sample_rate,
                 encoding=session.format.encoding,
                 hotwords=session.transcription.keywords or (),
+                silence=session.silence,
             )
             self.report_as_it_comes()
         assert self.stream is not None

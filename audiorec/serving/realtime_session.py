@@ -34,6 +34,7 @@ class Transcription(Open):
 
 class TurnDetection(Open):
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    silence_duration_ms: float | None = Field(None, ge=10, le=60_000)
 
 
 class Input(Open):
@@ -63,6 +64,12 @@ class Session(Open):
     def by_turns(self) -> bool:
         """Whether the server commits at the end of a turn."""
         return self.audio.input.turn_detection is not None
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds of silence that end a turn; None: as the server has it."""
+        turns = self.audio.input.turn_detection
+        return None if turns is None or turns.silence_duration_ms is None else turns.silence_duration_ms / 1000
 
     def updated(self, change: Any) -> "Session":
         """With a change: what it does not name stays, null clears. Raises Refused."""

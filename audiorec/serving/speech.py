@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiorec.audio.file import RATES
@@ -11,7 +12,7 @@ from audiorec.errors import ConfigError, UserError
 from audiorec.live import Boundary, EngineSession, News
 from audiorec.serving.encodings import Decoder
 from audiorec.serving.refusal import Refused
-from audiorec.transcript import Segment
+from audiorec.transcript import ENDPOINT, EndpointConfig, Segment
 
 if TYPE_CHECKING:
     from audiorec.serving.service import Served, Service
@@ -53,25 +54,27 @@ class SpeechStream:
         hotwords: Sequence[str] = (),
         hotwords_score: float | None = None,
         must_use: bool = False,
+        silence: float | None = None,
     ) -> "SpeechStream":
         """``sample_rate`` None: the model's own. ``hotwords`` help where the model has a beam; ``must_use``: else they are an
-        error. Raises Refused: what is asked does not fit, or all streams are taken."""
+        error. ``silence``: seconds of it that end a segment with words; None: as the server has it, infinite: no segment
+        ends. Raises Refused: what is asked does not fit, or all streams are taken."""
         served = service.find(model)
         rate = served.sample_rate if sample_rate is None else sample_rate
         if not RATES[0] <= rate <= RATES[1]:
             raise Refused("bad_request", f"sample_rate: {rate} is not from {RATES[0]} to {RATES[1]} Hz")
         Decoder(encoding)  # is it known?
-        search = _search(hotwords, hotwords_score)
+        search, endpoint = _search(hotwords, hotwords_score), _endpoint(served, silence)
         service.take_slot(served)
         try:
             try:
-                session = await _open(served, rate, search, service.limits.seconds)
+                session = await _open(served, rate, search, service.limits.seconds, endpoint)
             except UserError:
                 if must_use or not search:
                     raise
                 fitting = await asyncio.to_thread(_fitting, served, hotwords)
                 service.log("hotwords_unused", model=served.name, count=len(hotwords) - len(fitting))
-                session = await _open(served, rate, _search(fitting, None), service.limits.seconds)
+                session = await _open(served, rate, _search(fitting, None), service.limits.seconds, endpoint)
         except UserError as error:
             served.streams -= 1
             raise Refused("bad_request", str(error)) from None
@@ -184,12 +187,23 @@ class SpeechStream:
         return Refused("failed" if str(error).startswith("engine:") else "bad_audio", str(error))
 
 
-async def _open(served: "Served", rate: int, search: dict[str, Any] | None, seconds: float) -> EngineSession:
+async def _open(
+    served: "Served", rate: int, search: dict[str, Any] | None, seconds: float, endpoint: EndpointConfig | None
+) -> EngineSession:
     # There is room, for the service counts; but the engine may not have noticed yet that a client has left, so it waits.
     # Hotwords become automata here, which takes a while: not in the event loop.
     return await asyncio.to_thread(
-        served.engine.session, rate, search, seconds=seconds + 1, segments_only=True, wait=True
+        served.engine.session, rate, search, seconds=seconds + 1, segments_only=True, wait=True, endpoint=endpoint
     )
+
+
+def _endpoint(served: "Served", silence: float | None) -> EndpointConfig | None:
+    rules = served.engine.recognizer.endpoint
+    if silence is None or rules is None:
+        return ENDPOINT
+    if silence == inf:
+        return None
+    return rules.model_copy(update={"silence_after_words": silence})
 
 
 def _fitting(served: "Served", phrases: Sequence[str]) -> list[str]:

@@ -8,11 +8,12 @@ from threading import Thread
 
 import numpy as np
 import pytest
+import torch
 
 import audiorec
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
 from audiorec.search.ngram import write_ngram
-from audiorec.transcript import ENDPOINT
+from audiorec.transcript import ENDPOINT, EndpointConfig
 from tests.live.recognizers import SETUPS, build
 
 RATES = [8000, 16000, 44100, 48000]
@@ -275,3 +276,31 @@ def test_an_error_of_the_model_is_told_to_every_session(model_dir, speech, monke
         with pytest.raises(UserError, match="engine: stopped by an error: ZeroDivisionError"):
             session.finish()
     engine.close()
+
+
+def test_each_stream_may_have_rules_of_its_own_for_the_ends_of_segments(speech):
+    rules = {"silence": 2, "silence_after_words": 0.08, "quiet_db": 12}
+    without, samples = build("ctc", speech), speech[:80000]
+    with torch.no_grad():
+        without.model.head().linear.bias[0] += 30  # frames without tokens
+    with_rules = audiorec.Recognizer(without.model, without.tokenizer, endpoint=EndpointConfig(**rules))
+    expected = with_rules.transcribe(samples).segments, without.transcribe(samples).segments
+    assert len(expected[0]) > 2 and len(expected[1]) == 1
+    with audiorec.Engine(with_rules, slots=4) as engine:
+        sessions = [engine.session(endpoint=one) for one in (ENDPOINT, rules, EndpointConfig(**rules), None)]
+        for session in sessions:
+            session.accept(samples)
+        assert [len(session.finish().segments) for session in sessions] == [*[len(expected[0])] * 3, 1]
+        with pytest.raises(ConfigError, match=r"endpoint\.silence"):
+            engine.session(endpoint={"silence": -1})
+        assert engine.stats().streams == 0
+    stream = without.stream(endpoint=rules)
+    stream.accept(samples)
+    assert [s.text for s in stream.finish().segments] == [s.text for s in expected[0]]
+
+
+def test_a_head_without_segments_refuses_rules(speech):
+    recognizer = build("classify", speech)
+    recognizer.stream(endpoint=ENDPOINT)
+    with pytest.raises(ConfigError, match="one segment; leave it out"):
+        recognizer.stream(endpoint={"silence": 1})

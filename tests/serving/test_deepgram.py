@@ -10,6 +10,7 @@ from deepgram.environment import DeepgramClientEnvironment  # noqa: E402
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
+import audiorec  # noqa: E402
 from audiorec.serving.encodings import TABLES  # noqa: E402
 from tests.serving.conftest import cut  # noqa: E402
 
@@ -49,6 +50,18 @@ def listen(server, name, pieces, **options):
 def finals(heard):
     results = [message for message in heard if message.type == "Results" and message.is_final]
     return [result.channel.alternatives[0] for result in results]
+
+
+def test_endpointing_ends_results(server, models, clip, offline):
+    for given, endpoint in ("30", {"silence_after_words": 0.03}), ("false", None):
+        heard = listen(server, "ctc", cut(clip.tobytes(), 1), endpointing=given)
+        said = audiorec.load(models["ctc"], endpoint=endpoint).transcribe(clip, 8000)
+        texts = [alternative.transcript for alternative in finals(heard) if alternative.transcript]
+        assert texts == [segment.text for segment in said.segments]
+        assert len(texts) != len(offline["ctc"].segments)
+    with pytest.raises(InvalidStatus) as refused:
+        connect(server.ws + "/v1/listen?encoding=linear16&sample_rate=8000&endpointing=soon")
+    assert refused.value.response.status_code == 400
 
 
 @pytest.mark.parametrize("seed", [0, 1])

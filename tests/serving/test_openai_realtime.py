@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+import audiorec
 from tests.serving.conftest import cut
 
 openai = pytest.importorskip("openai")
@@ -94,6 +95,22 @@ def test_items_by_turns(server, model, clip, offline):
     assert start.audio_start_ms == round(offline[model].words[0].start * 1000)
     completed = events[-1]
     assert completed.logprobs and all(one.logprob <= 0 for one in completed.logprobs)
+
+
+def test_silence_that_ends_a_turn(server, models, clip):
+    audio = np.concatenate([clip, np.zeros(8000 * 3, np.int16)])
+    said = audiorec.load(models["ctc"], endpoint={"silence_after_words": 0.03}).transcribe(audio, 8000)
+    with connected(server) as connection:
+        turns = {"type": "server_vad", "silence_duration_ms": 30}
+        connection.session.update(session=session_of("ctc", turns))
+        for piece in cut(audio.tobytes(), 3):
+            append(connection, piece)
+        events = []
+        for _ in said.segments:
+            events += until(connection, KIND + "completed")
+        connection.session.update(session=session_of("ctc", {**turns, "silence_duration_ms": 300}))
+        assert "cannot change after audio" in until(connection, "error")[-1].error.message
+    assert check_items(events) == [segment.text for segment in said.segments] and len(said.segments) > 2
 
 
 @pytest.mark.parametrize("dialect", ["", "?dialect=beta"])
