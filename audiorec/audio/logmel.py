@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.precision import full_precision
+from audiorec_kernels.product import linear
 from torch import Tensor
 
 from audiorec.config import Config
@@ -104,7 +105,7 @@ class LogMel(StreamingModule):
         """Normalised log-mel of frames (…, length), always in the features' own precision."""
         with full_precision(frames):
             frames = (frames - frames.mean(-1, keepdim=True)).to(self.spectrum.dtype)
-            power = (frames @ self.spectrum).square().unflatten(-1, (2, -1)).sum(-2)
+            power = linear(frames, self.spectrum.t()).square().unflatten(-1, (2, -1)).sum(-2)
             return (((power @ self.mel).clamp(min=FLOOR).log()) - self.mean) / self.std
 
     @torch.no_grad()

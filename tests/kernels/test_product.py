@@ -63,6 +63,32 @@ def test_threads_and_layouts_change_nothing():
     torch.testing.assert_close(linear(x, strided, bias), y)
 
 
+@pytest.mark.skipif(product._onednn is None or not native.WIDE, reason="oneDNN serves no such machine")
+@pytest.mark.parametrize(("inputs", "outputs"), [(300, 500), (15, 8747), (1024, 32)])
+@torch.no_grad()
+def test_many_rows_are_onednns(inputs, outputs):
+    for rows in (63, 64, 333):
+        x, weight, bias = draw(rows, inputs, outputs)
+        exact, added = F.linear(x.double(), weight.double()), torch.randn(rows, 3, outputs)[:, 1]
+        for given in (None, bias, added):
+            assert product._onednn_serves(x, weight, given) == (rows >= 64)
+            expected = exact if given is None else exact + given
+            torch.testing.assert_close(linear(x, weight, given), expected.float(), atol=1e-5, rtol=1e-5)
+        y = linear(x, weight, bias)
+        torch.testing.assert_close(linear(x.t().contiguous().t(), weight, bias), y)
+        torch.testing.assert_close(
+            linear(x.reshape(3, -1, inputs) if rows == 333 else x[None], weight, bias).view_as(y), y
+        )
+        torch.testing.assert_close(linear(x, weight.t().contiguous().t(), bias), y)
+    packed = product.packed(weight, x)
+    assert packed.is_mkldnn == (weight.numel() >= 1 << 17)
+    torch.testing.assert_close(linear(x, packed, added), linear(x, weight, added))
+    weight.requires_grad_()
+    with torch.enable_grad():
+        assert product.packed(weight, x) is weight
+        assert not product._onednn_serves(x, weight, bias) and linear(x, weight, bias).requires_grad
+
+
 def test_what_is_not_the_kernels_is_torchs():
     x, weight, bias = draw(2, 256, 530)
     with torch.no_grad():

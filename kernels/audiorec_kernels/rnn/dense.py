@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from audiorec_kernels.backends import tracing_for_onnx
-from audiorec_kernels.product import linear
+from audiorec_kernels.product import linear, packed
 from audiorec_kernels.rnn import onnx
 from audiorec_kernels.rnn.cell import gru_cell, lstm_cell
 
@@ -122,6 +122,7 @@ def _few_lstm(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     outputs = []
+    weight_hh = weight_hh if x.shape[1] == 1 else packed(weight_hh, h)
     for t, gates in enumerate(linear(x, weight_ih, bias_ih).unbind(1)):
         h_next, c_next = lstm_cell(linear(h, weight_hh, gates), bias_hh, c)
         if padding is None:
@@ -136,6 +137,7 @@ def _few_lstm(
 def _few_gru(x: Tensor, h: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None) -> tuple[Tensor, Tensor]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     outputs = []
+    weight_hh = weight_hh if x.shape[1] == 1 else packed(weight_hh, h)
     # Each frame contiguous, as the cell reads it.
     for t, inputs in enumerate(linear(x.transpose(0, 1), weight_ih, bias_ih).unbind(0)):
         h_next = gru_cell(inputs, linear(h, weight_hh, bias_hh), h)
