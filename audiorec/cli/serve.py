@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Latency, app
+from audiorec.cli.app import Device, Head, app
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError, UserError
 
@@ -48,7 +48,10 @@ def serve(
     log_words: Annotated[bool, typer.Option("--log-words", help="Write what was said into the log, too.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
     head: Head = None,
-    latency_ms: Latency = None,
+    latency_ms: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="Look-ahead of the attention. Of several, NAME is the first, NAME@MS each other."),
+    ] = None,
     device: Device = "cpu",
     search: dict[str, Any],
 ) -> None:
@@ -77,10 +80,16 @@ def serve(
     endpoint = ENDPOINT  # a head that has no segments takes no other
     if silence_after_words is not None:
         endpoint = EndpointConfig(silence_after_words=silence_after_words)
-    recognizers = {}
+    recognizers: dict[str, Any] = {}
     for name, path in paths.items():
         recognizer = load(path, device, head, search, endpoint)
-        recognizers[name] = recognizer if latency_ms is None else recognizer.at_latency(latency_ms)
+        views = {
+            f"{name}@{ms:g}" if i else name: recognizer.at_latency(ms)
+            for i, ms in enumerate(dict.fromkeys(latency_ms or []))
+        } or {name: recognizer}
+        if taken := sorted(views.keys() & recognizers.keys()):
+            raise UserError(f"{path}: another model is named {taken[0]!r}, too; give NAME=PATH")
+        recognizers |= views
     limits = Limits(
         sessions=sessions,
         seconds=max_seconds,

@@ -20,10 +20,12 @@ from starlette.websockets import WebSocket
 
 from audiorec.errors import UserError
 from audiorec.serving import openai_rest
+from audiorec.serving.about import about, why
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.log import Lines
 from audiorec.serving.openai_realtime import RealtimeTalk
+from audiorec.serving.page_files import page_routes
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
 from audiorec.serving.sherpa import RootTalk, SherpaTalk
@@ -45,7 +47,8 @@ TALKS: dict[str, type[Talk]] = {
 
 def make_app(service: Service) -> Starlette:
     """All addresses of a server."""
-    routes: list[BaseRoute] = [Route("/health", health), Route("/metrics", metrics)]
+    routes: list[BaseRoute] = [*page_routes(), Route("/health", health), Route("/metrics", metrics)]
+    routes += [Route("/v1/about", about), Route("/v1/stream", why, methods=["GET", "POST"])]
     routes += [
         Route("/v1/models", openai_rest.models),
         Route("/v1/models/{name:path}", openai_rest.model),
