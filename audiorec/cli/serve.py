@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Latency, Runtime, Threads, app
+from audiorec.cli.app import Device, Head, Runtime, Threads, app
 from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError, UserError
@@ -52,7 +52,10 @@ def serve(
     threads: Threads = None,
     runtime: Runtime = "auto",
     head: Head = None,
-    latency_ms: Latency = None,
+    latency_ms: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="Look-ahead of the attention. Of several, NAME is the first, NAME@MS each other."),
+    ] = None,
     device: Device = "cpu",
     search: dict[str, Any],
 ) -> None:
@@ -74,10 +77,16 @@ def serve(
 
     # A head that has no segments takes the default alone.
     endpoint = None if silence_after_words is None else {"silence_after_words": silence_after_words}
-    recognizers = {
-        name: load_recognizer(path, device, head, search, latency_ms, threads, runtime, endpoint)
-        for name, path in paths.items()
-    }
+    recognizers: dict[str, Any] = {}
+    for name, path in paths.items():
+        recognizer = load_recognizer(path, device, head, search, None, threads, runtime, endpoint)
+        views = {
+            f"{name}@{ms:g}" if i else name: recognizer.at_latency(ms)
+            for i, ms in enumerate(dict.fromkeys(latency_ms or []))
+        } or {name: recognizer}
+        if taken := sorted(views.keys() & recognizers.keys()):
+            raise UserError(f"{path}: another model is named {taken[0]!r}, too; give NAME=PATH")
+        recognizers |= views
     limits = Limits(
         sessions=sessions,
         seconds=max_seconds,

@@ -43,6 +43,11 @@ class BaseRecognizer(ABC):
     def frame_seconds(self) -> float:
         """The length of an output frame of the model."""
 
+    @property
+    @abstractmethod
+    def latency_ms(self) -> float:
+        """Milliseconds from the start of an output frame until it can be computed; infinite where it cannot stream."""
+
     @abstractmethod
     def runner(self, slots: int, own: bool = False) -> LiveRunner:
         """What computes the words of up to ``slots`` streams, which may bring ``own`` automata."""

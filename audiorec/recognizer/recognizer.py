@@ -84,6 +84,11 @@ class Recognizer(BaseRecognizer):
         """The length of an output frame of the model."""
         return self.model.frame_seconds
 
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds from the start of an output frame until it can be computed; infinite where it cannot stream."""
+        return self.model.latency_ms
+
     def search(self, columns: int = 0) -> Search:
         """The search of its head; with ``columns``, of which streams may bring automata of their own."""
         columns = columns if self.search_config.kind == "beam" else 0

@@ -21,10 +21,12 @@ from starlette.websockets import WebSocket
 
 from audiorec.errors import UserError
 from audiorec.serving import openai_rest
+from audiorec.serving.about import about, why
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.http import Http
 from audiorec.serving.log import Lines
+from audiorec.serving.page_files import page_routes
 from audiorec.serving.realtime_dialects import AnyRealtimeTalk, to_beta
 from audiorec.serving.realtime_session import Session
 from audiorec.serving.refusal import Refused
@@ -48,7 +50,8 @@ TALKS: dict[str, type[Talk]] = {
 
 def make_app(service: Service) -> Starlette:
     """All addresses of a server."""
-    routes: list[BaseRoute] = [Route("/health", health), Route("/metrics", metrics)]
+    routes: list[BaseRoute] = [*page_routes(), Route("/health", health), Route("/metrics", metrics)]
+    routes += [Route("/v1/about", about), Route("/v1/stream", why, methods=["GET", "POST"])]
     routes += [
         Route("/v1/models", openai_rest.models),
         Route("/v1/models/{name:path}", openai_rest.model),

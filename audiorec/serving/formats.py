@@ -7,7 +7,7 @@ from typing import Any
 
 from audiorec.transcript import Piece, Result, Segment
 
-FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "events")
 
 
 def usage(seconds: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -18,6 +18,7 @@ from audiorec.errors import UserError
 from audiorec.live import News
 from audiorec.serving.access import must_be_allowed
 from audiorec.serving.deltas import Deltas
+from audiorec.serving.events import final_event, partial_event
 from audiorec.serving.formats import FORMATS, as_json, as_verbose, token_log_probs, usage
 from audiorec.serving.refusal import Gone, Refused
 from audiorec.serving.service import Client, Served, Service
@@ -82,9 +83,11 @@ async def _transcribe(service: Service, form: FormData) -> Response:
         hotwords=_list(form, "keywords"),
     )
     recording = Recording(stream, source, first[0])
+    if kind == "events":
+        return Events(service, recording, _lines(recording), _line_error, "application/x-ndjson")
     logprobs = "logprobs" in _list(form, "include")
     if _text(form, "stream") in ("true", "True", "1") and kind in ("json", "text"):
-        return Events(service, recording, logprobs)
+        return Events(service, recording, _deltas(recording, logprobs), _delta_error, "text/event-stream")
     segments = [segment async for news in recording.news() for segment in news.ended]
     result = Result(segments)
     if kind == "json":
@@ -123,10 +126,17 @@ class Recording:
 
 
 class Events(StreamingResponse):
-    """The transcript as server-sent events while it comes."""
+    """What is told of a recording while it is heard; ``complain`` writes an error on the way."""
 
-    def __init__(self, service: Service, recording: Recording, logprobs: bool):
-        super().__init__(_events(service, recording, logprobs), media_type="text/event-stream")
+    def __init__(
+        self,
+        service: Service,
+        recording: Recording,
+        told: AsyncIterator[str],
+        complain: Callable[[Refused], str],
+        media_type: str,
+    ):
+        super().__init__(_watched(service, told, complain), media_type=media_type)
         self._recording = recording
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,28 +146,60 @@ class Events(StreamingResponse):
             self._recording.stream.close()
 
 
-async def _events(service: Service, recording: Recording, logprobs: bool) -> AsyncIterator[str]:
-    deltas = Deltas()
-    tokens: list[Piece] = []
+async def _watched(
+    service: Service, told: AsyncIterator[str], complain: Callable[[Refused], str]
+) -> AsyncIterator[str]:
     client = Client()
     service.clients.add(client)  # so that a server that stops waits for it
     try:
-        async for news in recording.news(as_it_comes=True):
-            tokens += [token for segment in news.ended for token in segment.tokens] if logprobs else []
-            if delta := deltas.add(news):
-                yield _event({"type": "transcript.text.delta", "delta": delta})
-        done = {"type": "transcript.text.done", "text": deltas.text, "usage": usage(recording.stream.seconds)}
-        yield _event({**done, "logprobs": token_log_probs(tokens)} if logprobs else done)
+        async for text in told:
+            yield text
     except Refused as refused:
         service.count(refused, protocol=PROTOCOL)
-        error = {"message": str(refused), "type": "invalid_request_error", "param": None, "code": refused.reason}
-        yield _event({"type": "error", "error": error})
+        yield complain(refused)
     finally:
         service.clients.discard(client)
 
 
+async def _deltas(recording: Recording, logprobs: bool) -> AsyncIterator[str]:
+    """OpenAI's server-sent events."""
+    deltas = Deltas()
+    tokens: list[Piece] = []
+    async for news in recording.news(as_it_comes=True):
+        tokens += [token for segment in news.ended for token in segment.tokens] if logprobs else []
+        if delta := deltas.add(news):
+            yield _event({"type": "transcript.text.delta", "delta": delta})
+    done = {"type": "transcript.text.done", "text": deltas.text, "usage": usage(recording.stream.seconds)}
+    yield _event({**done, "logprobs": token_log_probs(tokens)} if logprobs else done)
+
+
 def _event(event: dict[str, Any]) -> str:
     return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+
+
+def _delta_error(refused: Refused) -> str:
+    error = {"message": str(refused), "type": "invalid_request_error", "param": None, "code": refused.reason}
+    return _event({"type": "error", "error": error})
+
+
+async def _lines(recording: Recording) -> AsyncIterator[str]:
+    """The events of ``/v1/stream``, a line each."""
+    number = 0
+    async for news in recording.news(as_it_comes=True):
+        for segment in news.ended:
+            yield _line(final_event(number, segment))
+            number += 1
+        if news.under_way.text:
+            yield _line(partial_event(number, news.under_way, news.settled))
+    yield _line({"type": "end", "seconds": recording.stream.seconds, "segments": number})
+
+
+def _line(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False) + "\n"
+
+
+def _line_error(refused: Refused) -> str:
+    return _line({"type": "error", "code": refused.reason, "message": str(refused)})
 
 
 async def _next_block(source: Any) -> Any:

@@ -52,10 +52,11 @@ class Client:
 class Served:
     """A model by its name, with an engine of its own."""
 
-    def __init__(self, name: str, recognizer: LiveRecognizer, slots: int, wait_ms: float):
-        self.name = name
+    def __init__(self, name: str, base: str, recognizer: LiveRecognizer, slots: int, wait_ms: float):
+        self.name, self.base = name, base  # several latencies of one model have one base
         self.engine = Engine(recognizer, slots, wait_ms=wait_ms)
         self.sample_rate = recognizer.sample_rate
+        self.latency_ms = recognizer.latency_ms
         self.streams = 0
         self.created = int(time.time())
 
@@ -75,7 +76,8 @@ class Service:
         self.limits, self.access, self.log = limits, access, log
         self.languages = languages
         self.models = {
-            name: Served(name, recognizer, limits.sessions, wait_ms) for name, recognizer in recognizers.items()
+            name: Served(name, _base(name, recognizers), recognizer, limits.sessions, wait_ms)
+            for name, recognizer in recognizers.items()
         }
         self.default = next(iter(self.models.values()))
         self.metrics = Metrics(lambda: [(name, served.engine) for name, served in self.models.items()])
@@ -141,3 +143,9 @@ class Service:
         """Stop the engines."""
         for served in self.models.values():
             served.engine.close()
+
+
+def _base(name: str, names: Mapping[str, LiveRecognizer]) -> str:
+    """``NAME`` of ``NAME@480``, which is the same model at another latency."""
+    base = name.rpartition("@")[0]
+    return base if base in names else name

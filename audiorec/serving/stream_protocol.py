@@ -7,9 +7,10 @@ from pydantic import Field
 from audiorec.config import Config, parse
 from audiorec.errors import UserError
 from audiorec.live import Boundary, News
+from audiorec.serving.events import final_event, partial_event, segment_fields
 from audiorec.serving.refusal import Refused
 from audiorec.serving.talk import Talk, parse_object
-from audiorec.transcript import Piece, Segment
+from audiorec.transcript import Segment
 from audiorec.transcript.result import join
 
 
@@ -88,7 +89,7 @@ class StreamTalk(Talk):
         before = ""
         if self.config.segments:
             for segment in news.ended:
-                await self.send({"type": "final", "segment": self.number, **_segment(segment)})
+                await self.send(final_event(self.number, segment))
                 self.number += 1
                 self.shown = ("", "")
         else:
@@ -102,9 +103,7 @@ class StreamTalk(Talk):
             segment = _joined([*self.kept, segment])
         if (segment.text, settled) != self.shown:
             self.shown = segment.text, settled
-            # Characters, for settled text is the begin of the whole.
-            count = len(settled) if segment.text.startswith(settled) else 0
-            await self.send({"type": "partial", "segment": self.number, **_segment(segment), "settled": count})
+            await self.send(partial_event(self.number, segment, settled))
 
     async def conclude(self) -> None:
         assert self.stream is not None or self.config is None
@@ -114,7 +113,7 @@ class StreamTalk(Talk):
         if self.config.segments:
             end["segments"] = self.number
         else:
-            end |= _segment(_joined(self.kept))
+            end |= segment_fields(_joined(self.kept))
         await self.send(end)
 
     async def complain(self, refused: Refused) -> None:
@@ -134,12 +133,3 @@ def _read(message: str) -> Config:
 
 def _joined(segments: list[Segment]) -> Segment:
     return Segment(join(segments), [word for segment in segments for word in segment.words])
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    return {"text": segment.text, "words": [*map(word_event, segment.words)], "continues": segment.continues}
-
-
-def word_event(word: Piece) -> dict[str, Any]:
-    """A word with its times in seconds."""
-    return {"text": word.text, "start": word.start, "end": word.end, "confidence": round(word.confidence, 6)}

@@ -1,0 +1,60 @@
+"""How long must a client listen on after the last sound, so that no last word is lost?
+
+python tools/bench/last_word.py MODEL… --data DIR [--tails 0,60,100,150,200,300,400]
+
+DIR is a Kaldi data directory with `words.ctm`, which says where words begin and end. Each recording is cut after its last
+sound: the last 10 ms of its last word that are less than 25 dB below the loudest. Printed for each tail of silence put behind:
+how many recordings have fewer words than uncut. A stream has the words of the recording, so it loses the same.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.recognizer import load
+
+QUIET_DB = 25.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tails", default="0,60,100,150,200,300,400", help="milliseconds")
+    options = parser.parse_args()
+    for path in options.models:
+        recognizer = load(path)
+        rate = recognizer.sample_rate
+        wholes, cut = recordings(options.data, rate)
+        expected = [len(result.words) for result in recognizer.transcribe(wholes)]
+        for tail in map(int, options.tails.split(",")):
+            silence = np.zeros(tail * rate // 1000, np.float32)
+            heard = recognizer.transcribe([np.concatenate([part, silence]) for part in cut])
+            lost = sum(len(result.words) < count for result, count in zip(heard, expected, strict=True))
+            print(f"{path}: {tail} ms after the last sound: {lost} of {len(cut)} recordings lose words", flush=True)
+
+
+def recordings(folder: Path, rate: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """All recordings, and the same up to the last sound of their last word."""
+    ends: dict[str, tuple[float, float]] = {}
+    for line in (folder / "words.ctm").read_text().splitlines():
+        name, _, begin, duration, *_ = line.split()
+        ends[name] = max(ends.get(name, (0.0, 0.0)), (float(begin), float(begin) + float(duration)))
+    audio = Recordings()
+    wholes, cut = [], []
+    for utterance in read_data_dir(folder):
+        samples = audio.samples(utterance, rate)
+        begin, end = (round(second * rate) for second in ends[utterance.id])
+        size = rate // 100
+        frames = samples[begin : begin + (end - begin) // size * size].reshape(-1, size)
+        power = (frames.astype(np.float64) ** 2).mean(1)
+        last = np.flatnonzero(power > power.max() * 10 ** (-QUIET_DB / 10))[-1]
+        wholes.append(samples)
+        cut.append(samples[: begin + size * (last + 1)])
+    return wholes, cut
+
+
+if __name__ == "__main__":
+    main()
