@@ -16,6 +16,7 @@ from audiorec.export.onnx import FORMAT, SETTINGS, open_model
 from audiorec.export.sherpa_check import EMBED, check, must_fit
 from audiorec.export.sherpa_parts import Joined, LstmDecoder, LstmEncoder, StatelessDecoder, ZipformerCtc
 from audiorec.export.sherpa_readme import readme
+from audiorec.export.sherpa_tdt import ZipformerTdt
 from audiorec.export.trace import trace
 from audiorec.export.weights import save_graphs
 from audiorec.files import replacing_folder, write_text
@@ -37,9 +38,9 @@ def export_sherpa(
 ) -> dict[str, Any]:
     """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
 
-    CTC goes through the interface of icefall's Zipformer with CTC, transducers through that of its ``lstm``: both have Kaldi's
-    features, as NeMo's do not. Before it takes its place the export is called as sherpa-onnx calls it, and held to torch's
-    numbers. Raises UserError for what this runtime cannot do, with what works instead.
+    CTC, and the search of a TDT, go through the interface of icefall's Zipformer with CTC, other transducers through that of its
+    ``lstm``: both have Kaldi's features, as NeMo's do not. Before it takes its place the export is called as sherpa-onnx calls
+    it, and held to torch's numbers. Raises UserError for what this runtime cannot do, with what works instead.
     """
     model, name, tokenizer, _ = open_model(path, out, head, latency_ms)
     refuse(model, name)
@@ -53,13 +54,9 @@ def export_sherpa(
 
 def refuse(model: AsrModel, name: str) -> None:
     """Raise UserError for what no interface of sherpa-onnx fits."""
-    others = [other for other, one in model.heads.items() if _fits(one)]
+    others = [other for other, one in model.heads.items() if not isinstance(one, ClassifyHead) and other != name]
     instead = f"--head {others[0]} fits, and so does --format onnx" if others else "--format onnx has it"
     head = model.head(name)
-    if isinstance(head, TransducerHead) and head.topology.durations:
-        raise UserError(
-            f"export: sherpa-onnx has no streaming search for the durations of a TDT transducer (head {name!r}); {instead}"
-        )
     if isinstance(head, ClassifyHead):
         raise UserError(f"export: sherpa-onnx has no streaming interface for labels (head {name!r}); {instead}")
     if isinstance(head, TransducerHead) and not isinstance(head.predictor, (StatelessPredictor, LstmPredictor)):
@@ -76,10 +73,6 @@ def refuse(model: AsrModel, name: str) -> None:
             f"export: sherpa-onnx needs a features.sample_rate that is a multiple of 200, not {model.sample_rate}; "
             "--format onnx takes it"
         )
-
-
-def _fits(head: Any) -> bool:
-    return not isinstance(head, ClassifyHead) and not (isinstance(head, TransducerHead) and head.topology.durations)
 
 
 def tokens_text(tokenizer: Tokenizer) -> str:
@@ -108,7 +101,8 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer)
     head: Any = model.head(name)
     features: Any = model.features
     chunk = math.ceil(CHUNK / encoder.period) * encoder.period
-    write = _write_transducer if isinstance(head, TransducerHead) else _write_ctc
+    transducer = isinstance(head, TransducerHead) and not head.topology.durations
+    write = _write_transducer if transducer else _write_ctc
     settings: dict[str, Any] = {
         "format": FORMAT,
         "kind": "sherpa-onnx",
@@ -121,15 +115,21 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer)
         "latency_ms": 10.0 * (chunk + encoder.lookahead) + 17.5,
         "late_frames": late_frames(encoder, chunk),
         "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10) / 10,
-        "time_scale": model.frame_seconds / ITS_FRAME,
         "look_ahead_ms": model.look_ahead_ms,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": "rnnt" if isinstance(head, TransducerHead) else "ctc"},
+        "head": {"name": name, "kind": _kind(head)},
     }
     settings |= write(folder, model, head, chunk, tokenizer.size)
+    settings["time_scale"] = model.frame_seconds / settings["slots"] / ITS_FRAME
     write_text(folder / SETTINGS, dump_yaml(settings))
     write_text(folder / "README.md", readme(settings))
     return settings
+
+
+def _kind(head: Any) -> str:
+    if isinstance(head, TransducerHead):
+        return "tdt" if head.topology.durations else "rnnt"
+    return "ctc"
 
 
 def late_frames(encoder: Any, chunk: int) -> int:
@@ -139,7 +139,7 @@ def late_frames(encoder: Any, chunk: int) -> int:
 
 
 def _write_ctc(folder: Path, model: AsrModel, head: Any, chunk: int, vocabulary: int) -> dict[str, Any]:
-    part = ZipformerCtc(model, head, chunk)
+    part = ZipformerTdt(model, head, chunk) if isinstance(head, TransducerHead) else ZipformerCtc(model, head, chunk)
     batch = torch.export.Dim("batch")
     first, second = {0: batch}, {1: batch}
     sizes = (1, _ROWS, part.state.size), (1, _ROWS, 1, 1), (1, _ROWS, 1), (1, _ROWS, 1), (_ROWS, 2, 1), (_ROWS, 2, 1)
@@ -154,7 +154,7 @@ def _write_ctc(folder: Path, model: AsrModel, head: Any, chunk: int, vocabulary:
         **dict.fromkeys(("encoder_dims", "cnn_module_kernels"), 2),
     }
     _save(folder, "zipformer2_ctc", {"model": graph}, {"model": metadata})
-    return {"interface": "zipformer2_ctc"}
+    return {"interface": "zipformer2_ctc", "slots": part.slots}
 
 
 def _write_transducer(
@@ -189,7 +189,7 @@ def _write_transducer(
     search = head.search()
     assert isinstance(search, TransducerGreedySearch)
     exact = None if isinstance(decoder, StatelessDecoder) else HISTORY
-    return {"interface": "lstm", "max_symbols": search.max_symbols, "history": exact}
+    return {"interface": "lstm", "slots": 1, "max_symbols": search.max_symbols, "history": exact}
 
 
 def _save(folder: Path, interface: str, graphs: dict[str, Any], metadata: dict[str, dict[str, Any]]) -> None:

@@ -123,12 +123,15 @@ def check(
 
     Raises UserError where it breaks the law: exported = offline.
     """
-    caller, head = Caller(folder, settings), model.head(name)
+    caller = Caller(folder, settings)
+    head: Any = model.head(name)
     late, chunk = settings["late_frames"], settings["chunk"]
     features = torch.randn(rows, chunk * (chunks + late), settings["feature_dim"]) * 2 - 9
     encoder: Any = model.encoder
     normal: Any = model.features
     y, _ = encoder((features - normal.mean) / normal.std)
+    if settings["head"]["kind"] == "tdt":
+        return _tdt_error(caller.frames(features.numpy()), settings, head.search(), y)
     expected = scores(head, y).numpy()
     given = caller.frames(features.numpy())
     known = given.shape[1] - late
@@ -144,6 +147,20 @@ def check(
             f"export: what sherpa-onnx would compute differs from torch by {error:.1e} of the largest value; not exported"
         )
     return error
+
+
+def _tdt_error(given: np.ndarray, settings: Mapping[str, Any], search: Any, y: torch.Tensor) -> float:
+    """0 where the search in the graph says what torch's says, if that is no tie. Raises UserError where it does not."""
+    late, slots = settings["late_frames"], settings["slots"]
+    known = given.shape[1] // slots - late
+    tokens, state = search.step(y[:, :known], None, search.initial_state(len(y)))
+    for i, margin in enumerate(state["margin"].tolist()):
+        symbols = given[i].argmax(-1)
+        places = symbols.nonzero()[0]
+        said = symbols[places].tolist(), (places // slots - late).tolist()
+        if said != tokens.row(i) and margin > TOLERANCE:
+            raise UserError("export: the search in the graph does not say what torch's says; not exported")
+    return 0.0
 
 
 def _transducer_error(caller: Caller, head: TransducerHead, frames: np.ndarray) -> float:

@@ -71,14 +71,14 @@ class Chunk(Part):
         self.chunk, self.frames = chunk, chunk // self.encoder.stride
         self.state = Packed(self.encoder.initial_state(1, ragged=True))
 
-    def run(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the head makes of the frames (N, T', …), which of them are missing (N, T', 1), and the next state."""
-        lengths = torch.full_like(packed[:, 0], self.chunk, dtype=torch.int64)
-        y, counts, state = self.encoder.advance((x - self.mean) / self.std, lengths, self.state.unpack(packed))
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """What the head makes of the frames (N, T', …), which of them are missing (N, T', 1), and the encoder's next state."""
+        lengths = torch.full_like(x[:, 0, 0], self.chunk, dtype=torch.int64)
+        y, counts, state = self.encoder.advance((x - self.mean) / self.std, lengths, state)
         missing = self.frames - counts
         order = torch.arange(self.frames, device=x.device) - missing[:, None]
         y = scores(self.head, y).gather(1, order.clamp(min=0)[..., None].expand(-1, -1, self.width))
-        return y, (order < 0)[..., None], self.state.pack(state)
+        return y, (order < 0)[..., None], state
 
     @property
     def width(self) -> int:
@@ -99,10 +99,17 @@ class ZipformerCtc(Chunk):
     inputs = "x", "key", "nonlin_attn", "val1", "val2", "conv1", "conv2", "embed_states", "processed_lens"
     outputs = "log_probs", *(f"new_{name}" for name in inputs[1:])
 
+    slots = 1  # for each frame
+
     def compute(self, x: Tensor, key: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        log_probs, missing, state = self.run(x, key[0])
+        log_probs, packed = self.said(x, key[0])
         *same, processed = others
-        return blank_where(missing, log_probs), state[None], *same, processed + self.chunk
+        return log_probs, packed[None], *same, processed + self.chunk
+
+    def said(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (N, T' · slots, V) of the frames, and the next state (N, size)."""
+        log_probs, missing, state = self.run(x, self.state.unpack(packed))
+        return blank_where(missing, log_probs), self.state.pack(state)
 
 
 class LstmEncoder(Chunk):
@@ -115,8 +122,8 @@ class LstmEncoder(Chunk):
     outputs = "encoder_out", "next_h", "next_c"
 
     def compute(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        frames, missing, state = self.run(x, h[0])
-        return torch.cat([frames, missing.to(frames.dtype)], 2), state[None], c + 0
+        frames, missing, state = self.run(x, self.state.unpack(h[0]))
+        return torch.cat([frames, missing.to(frames.dtype)], 2), self.state.pack(state)[None], c + 0
 
 
 class Joined(Part):

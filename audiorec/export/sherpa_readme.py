@@ -38,6 +38,8 @@ set `{silence}`.
 """
 _CTC = """**Search** is greedy, alone or in batches (`decode_streams`); the package has no beam search for CTC, but takes a
 `ctc_graph`."""
+_TDT = """**Search** is the model's own greedy one, which lies in the graph and says its tokens as CTC would; alone or in batches
+(`decode_streams`). The package has no search that knows durations, so there are neither beam nor hotwords."""
 _RNNT = """**Search**: `decoding_method="greedy_search"` or `"modified_beam_search"`, which takes hotwords, alone or in batches
 (`decode_streams`). {symbols}{history}"""
 _ONE = "Both emit one token a frame at most, as audiorec does with this model."
@@ -51,6 +53,7 @@ def readme(settings: Mapping[str, Any]) -> str:
     """The text for an export of these settings."""
     ctc, late, scale = settings["interface"] == "zipformer2_ctc", settings["late_frames"], settings["time_scale"]
     frame = settings["frame_seconds"]
+    tdt = settings["head"]["kind"] == "tdt"
     many = "" if ctc else (_ONE if settings["max_symbols"] == 1 else _MANY).format(**settings)
     history = "" if ctc or not settings["history"] else _HISTORY.format(**settings)
     return _TEXT.format(
@@ -65,6 +68,6 @@ def readme(settings: Mapping[str, Any]) -> str:
         scale="" if scale == 1 else f" * {scale:g}",
         offset=f" - {late * frame:g}" if late else "",
         silence="t" if scale == 1 else f"t / {scale:g}",
-        search=_CTC if ctc else _RNNT.format(symbols=many, history=history),
+        search=_TDT if tdt else _CTC if ctc else _RNNT.format(symbols=many, history=history),
         unknown="is said as `<unk>`" if ctc else "is said if its token is a word, else left out",
     )
