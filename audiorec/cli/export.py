@@ -50,3 +50,5 @@ def export(
         print(
             f"sherpa-onnx has no flush: give {settings['tail_seconds']:g} s of silence at the end; {out}/README.md shows how"
         )
+    if settings.get("max_symbols", 1) > 1 and format is Format.sherpa_onnx:
+        print("its searches emit one token a frame at most, audiorec's with this model more: words may differ there")

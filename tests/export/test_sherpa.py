@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import audiorec
@@ -51,7 +52,7 @@ def test_stock_sherpa_says_what_audiorec_says(encoder, head, speech, tmp_path, m
     hold(tmp_path, speech, next(iter(model.heads)))
 
 
-def test_its_beam_is_that_of_icefall(speech, tmp_path, monkeypatch):
+def test_its_beam_is_that_of_icefall_and_its_readme_runs(speech, tmp_path, monkeypatch):
     """sherpa-onnx's modified beam search, written down in torch, over audiorec's frames: the same tokens."""
     monkeypatch.setattr("tests.models.test_heads.HEADS", {**HEADS, **MINE})
     model, config = make("gru", "stateless")
@@ -68,6 +69,11 @@ def test_its_beam_is_that_of_icefall(speech, tmp_path, monkeypatch):
             x, _ = model(torch.from_numpy(samples)[None])
             ids = icefall_beam(model.head(), x[0, : heard(len(samples), settings)])
         assert [" " + tokenizer.pieces[i].strip("▁") for i in ids] == said["tokens"] and len(set(ids)) > 2
+    soundfile.write(tmp_path / "out" / "hello.wav", speech[8000:24000], 8000, subtype="FLOAT")
+    code = (tmp_path / "out" / "README.md").read_text().split("```python")[1].split("```")[0]
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    np.savez(tmp_path / "audio.npz", np.pad(speech[8000:24000], (0, int(8000 * settings["tail_seconds"]))))
+    assert result.stdout.strip() == stock(tmp_path / "out", tmp_path / "audio.npz")[0]["text"], result.stderr
 
 
 def icefall_beam(head, x: torch.Tensor, beam: int = 4) -> list[int]:
