@@ -38,7 +38,7 @@ class LstmPredictor(Predictor):
     def forward(self, symbols: Tensor) -> Tensor:
         x = self.dropout(self.embedding(F.pad(symbols, (1, 0), value=BLANK)))
         for layer in self.layers.values():
-            x, _ = dense_lstm(x, *_weights(layer))
+            x, _ = dense_lstm(x, *weights_of(layer))
         return x
 
     def initial_state(self, batch_size: int) -> State:
@@ -51,7 +51,7 @@ class LstmPredictor(Predictor):
         x, next_state = self.dropout(self.embedding(symbols)), {}
         for name, layer in self.layers.items():
             h, c = state[name]["h"], state[name]["c"]
-            x, next_c = torch.lstm_cell(x, (h.to(x.dtype), c.to(x.dtype)), *_weights(layer))
+            x, next_c = torch.lstm_cell(x, (h.to(x.dtype), c.to(x.dtype)), *weights_of(layer))
             next_state[name] = {"h": x.to(h.dtype), "c": next_c.to(c.dtype)}
         return next_state
 
@@ -59,5 +59,5 @@ class LstmPredictor(Predictor):
         return state[f"layer{len(self.layers) - 1}"]["h"]
 
 
-def _weights(layer: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def weights_of(layer: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh

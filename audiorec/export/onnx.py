@@ -47,8 +47,26 @@ def export_onnx(
     Before it takes its place the export is streamed by onnxruntime and held to law 7. Raises UserError for a model that cannot
     stream, a head that no runtime has, and a folder that exists and is no export.
     """
-    model, tokenizer, config = load_model(path)
+    model, name, tokenizer, config = open_model(path, out, head, latency_ms)
     out, source = Path(out), find_model(path)
+    times = (source / TIMES).read_bytes() if (source / TIMES).is_file() else None
+    with replacing_folder(out) as aside:
+        settings = write_export(aside, model.eval(), name, tokenizer, config)
+        if times:
+            (aside / TIMES).write_bytes(times)
+        settings["error"] = check(aside, model, name)
+    return settings
+
+
+def open_model(
+    path: Path | str, out: Path | str, head: str | None, latency_ms: float | None
+) -> tuple[AsrModel, str, Tokenizer, ModelConfig]:
+    """The model as far as the head reads it, the head's name, the tokenizer, the config: of what can be exported to ``out``.
+
+    Raises UserError for what cannot, before any work.
+    """
+    model, tokenizer, config = load_model(path)
+    out = Path(out)
     if out.exists() and not (out / SETTINGS).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: exists and is no export; give another --out, or remove it")
     name = head or next(iter(model.heads))
@@ -60,13 +78,7 @@ def export_onnx(
         import_module(library)  # what is missing is told before the work
     if not hasattr(torch.onnx, "ops"):
         raise UserError(f"export: needs torch 2.8 or later, this is {torch.__version__}; pip install -U torch")
-    times = (source / TIMES).read_bytes() if (source / TIMES).is_file() else None
-    with replacing_folder(out) as aside:
-        settings = write_export(aside, model.eval(), name, tokenizer, config)
-        if times:
-            (aside / TIMES).write_bytes(times)
-        settings["error"] = check(aside, model, name)
-    return settings
+    return model, name, tokenizer, config
 
 
 def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer, config: ModelConfig) -> dict[str, Any]:
@@ -183,4 +195,4 @@ def refuse(model: AsrModel, name: str) -> None:
         )
 
 
-__all__ = ["SETTINGS", "SIZES", "encoder_graphs", "export_onnx", "write_export"]
+__all__ = ["FORMAT", "SETTINGS", "SIZES", "encoder_graphs", "export_onnx", "open_model", "write_export"]

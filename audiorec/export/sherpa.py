@@ -1,0 +1,202 @@
+"""``export_sherpa``: a model as a folder that the stock sherpa-onnx package loads and streams."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiorec import __version__
+from audiorec.audio.logmel import LogMel
+from audiorec.config import dump_yaml
+from audiorec.decoders.lstm import LstmPredictor
+from audiorec.decoders.stateless import StatelessPredictor
+from audiorec.errors import UserError
+from audiorec.export.onnx import FORMAT, SETTINGS, open_model
+from audiorec.export.sherpa_check import EMBED, check, must_fit
+from audiorec.export.sherpa_parts import Joined, LstmDecoder, LstmEncoder, StatelessDecoder, ZipformerCtc
+from audiorec.export.sherpa_readme import readme
+from audiorec.export.sherpa_tdt import ZipformerTdt
+from audiorec.export.trace import trace
+from audiorec.export.weights import save_graphs
+from audiorec.files import replacing_folder, write_text
+from audiorec.models import AsrModel
+from audiorec.models.classify import ClassifyHead
+from audiorec.models.transducer import TransducerHead
+from audiorec.search import TransducerGreedySearch
+from audiorec.text import UNKNOWN, Tokenizer
+from audiorec.text.tokenizer import MARK
+
+CHUNK = 16  # feature frames, 160 ms, of which the least multiple of an encoder's period is taken
+HISTORY = 128  # symbols that an LSTM predictor reads
+ITS_FRAME = 0.04  # seconds: what sherpa-onnx takes a frame for
+_ROWS = 3  # of the examples that are traced
+
+
+def export_sherpa(
+    path: Path | str, out: Path | str, head: str | None = None, latency_ms: float | None = None
+) -> dict[str, Any]:
+    """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
+
+    CTC, and the search of a TDT, go through the interface of icefall's Zipformer with CTC, other transducers through that of its
+    ``lstm``: both have Kaldi's features, as NeMo's do not. Before it takes its place the export is called as sherpa-onnx calls
+    it, and held to torch's numbers. Raises UserError for what this runtime cannot do, with what works instead.
+    """
+    model, name, tokenizer, _ = open_model(path, out, head, latency_ms)
+    refuse(model, name)
+    tokens = tokens_text(tokenizer)
+    with replacing_folder(out) as aside:
+        settings = write_sherpa(aside, model.eval(), name, tokenizer)
+        write_text(aside / "tokens.txt", tokens)
+        settings["error"] = check(aside, settings, model, name)
+    return settings
+
+
+def refuse(model: AsrModel, name: str) -> None:
+    """Raise UserError for what no interface of sherpa-onnx fits."""
+    others = [other for other, one in model.heads.items() if not isinstance(one, ClassifyHead) and other != name]
+    instead = f"--head {others[0]} fits, and so does --format onnx" if others else "--format onnx has it"
+    head = model.head(name)
+    if isinstance(head, ClassifyHead):
+        raise UserError(f"export: sherpa-onnx has no streaming interface for labels (head {name!r}); {instead}")
+    if isinstance(head, TransducerHead) and not isinstance(head.predictor, (StatelessPredictor, LstmPredictor)):
+        raise UserError(
+            f"export: sherpa-onnx has no interface for this predictor of head {name!r}: it must be stateless or lstm; {instead}"
+        )
+    if type(model.features) is not LogMel:
+        raise UserError(
+            f"export: sherpa-onnx computes features itself, those of kind log_mel, not {type(model.features).__name__}; "
+            "--format onnx holds any"
+        )
+    if model.sample_rate % 200:  # else it rounds the lengths of windows and hops in another way
+        raise UserError(
+            f"export: sherpa-onnx needs a features.sample_rate that is a multiple of 200, not {model.sample_rate}; "
+            "--format onnx takes it"
+        )
+
+
+def tokens_text(tokenizer: Tokenizer) -> str:
+    """``tokens.txt`` as sherpa-onnx reads it: ``piece id``, "▁" where a word starts. Raises UserError where it could not."""
+    seen: dict[str, int] = {}
+    for index, piece in enumerate(tokenizer.pieces):
+        if piece.split() != [piece]:
+            raise UserError(
+                f"export: piece {index}, {piece!r}, has white space, which sherpa-onnx cannot read; use --format onnx"
+            )
+        if piece in seen:
+            raise UserError(
+                f"export: pieces {seen[piece]} and {index} are both {piece!r}, which sherpa-onnx refuses; use --format onnx"
+            )
+        seen[piece] = index
+    if (
+        tokenizer.kind == "word"
+    ):  # a transducer's <unk> would be left out there; as a word it is said, as audiorec says it
+        seen = {MARK + piece if index == UNKNOWN else piece: index for piece, index in seen.items()}
+    return "".join(f"{piece} {index}\n" for piece, index in seen.items())
+
+
+def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Write the graphs, ``export.yaml`` and README.md of this head of ``model``, which is in evaluation mode."""
+    encoder: Any = model.encoder
+    head: Any = model.head(name)
+    features: Any = model.features
+    chunk = math.ceil(CHUNK / encoder.period) * encoder.period
+    transducer = isinstance(head, TransducerHead) and not head.topology.durations
+    write = _write_transducer if transducer else _write_ctc
+    settings: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": "sherpa-onnx",
+        "producer": f"audiorec {__version__}",
+        "sample_rate": model.sample_rate,
+        "feature_dim": features.output_dim,
+        "chunk": chunk,
+        "frame_seconds": model.frame_seconds,
+        # A chunk is computed when the feature after it is there, which needs 17.5 ms from its place on.
+        "latency_ms": 10.0 * (chunk + encoder.lookahead) + 17.5,
+        "late_frames": late_frames(encoder, chunk),
+        "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10) / 10,
+        "look_ahead_ms": model.look_ahead_ms,
+        "vocabulary": tokenizer.size,
+        "head": {"name": name, "kind": _kind(head)},
+    }
+    settings |= write(folder, model, head, chunk, tokenizer.size)
+    settings["time_scale"] = model.frame_seconds / settings["slots"] / ITS_FRAME
+    write_text(folder / SETTINGS, dump_yaml(settings))
+    write_text(folder / "README.md", readme(settings))
+    return settings
+
+
+def _kind(head: Any) -> str:
+    if isinstance(head, TransducerHead):
+        return "tdt" if head.topology.durations else "rnnt"
+    return "ctc"
+
+
+def late_frames(encoder: Any, chunk: int) -> int:
+    """Frames by which those of a stream are late: missing ones that stand before them."""
+    chunks = math.ceil((encoder.lookahead + 1) / chunk) + 1
+    return chunks * chunk // encoder.stride - encoder.ready(chunks * chunk)
+
+
+def _write_ctc(folder: Path, model: AsrModel, head: Any, chunk: int, vocabulary: int) -> dict[str, Any]:
+    part = ZipformerTdt(model, head, chunk) if isinstance(head, TransducerHead) else ZipformerCtc(model, head, chunk)
+    batch = torch.export.Dim("batch")
+    first, second = {0: batch}, {1: batch}
+    sizes = (1, _ROWS, part.state.size), (1, _ROWS, 1, 1), (1, _ROWS, 1), (1, _ROWS, 1), (_ROWS, 2, 1), (_ROWS, 2, 1)
+    states = [torch.zeros(size) for size in (*sizes, (_ROWS, *EMBED))] + [torch.zeros(_ROWS, dtype=torch.int64)]
+    x = torch.randn(_ROWS, chunk, part.bins)
+    graph = trace(part, [x, *states], [first, *[second] * 4, *[first] * 4])
+    metadata = {
+        "T": chunk,
+        "decode_chunk_len": chunk,
+        "query_head_dims": part.state.size,
+        **dict.fromkeys(("value_head_dims", "num_heads", "num_encoder_layers", "left_context_len"), 1),
+        **dict.fromkeys(("encoder_dims", "cnn_module_kernels"), 2),
+    }
+    _save(folder, "zipformer2_ctc", {"model": graph}, {"model": metadata})
+    return {"interface": "zipformer2_ctc", "slots": part.slots}
+
+
+def _write_transducer(
+    folder: Path, model: AsrModel, head: TransducerHead, chunk: int, vocabulary: int
+) -> dict[str, Any]:
+    part = LstmEncoder(model, head, chunk)
+    decoder = StatelessDecoder(head) if isinstance(head.predictor, StatelessPredictor) else LstmDecoder(head, HISTORY)
+    batch = torch.export.Dim("batch")
+    rows, second = {0: batch}, {1: batch}
+    h, c = torch.zeros(1, _ROWS, part.state.size), torch.zeros(1, _ROWS, 1)
+    x = torch.randn(_ROWS, chunk, part.bins)
+    y = torch.tensor([[-1] * (decoder.context - 1) + [i] for i in range(_ROWS)])
+    width = head.joiner.encoder_proj.out_features
+    graphs = {
+        "encoder": trace(part, [x, h, c], [rows, second, second]),
+        "decoder": trace(decoder, [y], [rows]),
+        "joiner": trace(Joined(head), [torch.randn(_ROWS, width + 1), torch.randn(_ROWS, width)], [rows, rows]),
+    }
+    metadata: dict[str, dict[str, Any]] = {
+        "encoder": {
+            "model_type": "lstm",
+            "num_encoder_layers": 1,
+            "T": chunk,
+            "decode_chunk_len": chunk,
+            "d_model": part.state.size,
+            "rnn_hidden_size": 1,
+        },
+        "decoder": {"vocab_size": vocabulary, "context_size": decoder.context},
+        "joiner": {},
+    }
+    _save(folder, "lstm", graphs, metadata)
+    search = head.search()
+    assert isinstance(search, TransducerGreedySearch)
+    exact = None if isinstance(decoder, StatelessDecoder) else HISTORY
+    return {"interface": "lstm", "slots": 1, "max_symbols": search.max_symbols, "history": exact}
+
+
+def _save(folder: Path, interface: str, graphs: dict[str, Any], metadata: dict[str, dict[str, Any]]) -> None:
+    for name, graph in graphs.items():
+        must_fit(interface, name, graph, metadata[name])
+        graph.metadata_props.update({key: str(value) for key, value in metadata[name].items()})
+    save_graphs(folder, graphs)
+
+
+__all__ = ["export_sherpa", "late_frames", "refuse", "tokens_text", "write_sherpa"]

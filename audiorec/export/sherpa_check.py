@@ -1,0 +1,189 @@
+"""What an export for sherpa-onnx must be before it is handed out: metadata that fit its graphs, and torch's numbers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiorec.errors import UserError
+from audiorec.export.check import TOLERANCE
+from audiorec.export.graphs import scores
+from audiorec.models import AsrModel
+from audiorec.models.transducer import TransducerHead
+
+_ZIPFORMER = (
+    "encoder_dims",
+    "query_head_dims",
+    "value_head_dims",
+    "num_heads",
+    "num_encoder_layers",
+    "cnn_module_kernels",
+)
+EMBED = 128, 3, 19  # sizes of the state of a Zipformer's subsampling, which are no metadata
+# Interface → graph → the keys that sherpa-onnx 2.0.1 reads. One that is missing, or no number, ends its process.
+KEYS: dict[str, dict[str, set[str]]] = {
+    "zipformer2_ctc": {"model": {"T", "decode_chunk_len", "left_context_len", *_ZIPFORMER}},
+    "lstm": {
+        "encoder": {"model_type", "num_encoder_layers", "T", "decode_chunk_len", "d_model", "rnn_hidden_size"},
+        "decoder": {"vocab_size", "context_size"},
+        "joiner": set(),
+    },
+}
+# Interface → graph → its inputs in order, each by its sizes: a key of the metadata, a number, or None for the rows.
+_INPUTS: dict[str, dict[str, list[tuple[Any, ...]]]] = {
+    "zipformer2_ctc": {
+        "model": [
+            (None, "T", "bins"),
+            ("left_context_len", None, "query_head_dims"),
+            (1, None, "left_context_len", 1),
+            *[("left_context_len", None, "value_head_dims")] * 2,
+            *[(None, "encoder_dims", 1)] * 2,
+            (None, *EMBED),
+            (None,),
+        ]
+    },
+    "lstm": {
+        "encoder": [
+            (None, "T", "bins"),
+            ("num_encoder_layers", None, "d_model"),
+            ("num_encoder_layers", None, "rnn_hidden_size"),
+        ],
+        "decoder": [(None, "context_size")],
+        "joiner": [(None, "bins"), (None, "bins")],
+    },
+}
+
+
+def must_fit(interface: str, name: str, graph: Any, metadata: Mapping[str, Any]) -> None:
+    """Hold the metadata of a graph, an ``onnx_ir.Model``, to what sherpa-onnx reads, and to the graph's own inputs.
+
+    Raises UserError: the runtime would end the process of whoever loads it.
+    """
+    wanted = KEYS[interface][name]
+    if set(metadata) != wanted:
+        raise UserError(f"export: {name}.onnx: metadata {sorted(set(metadata) ^ wanted)} missing or foreign")
+    for key, value in metadata.items():
+        if key == "model_type" if value == "lstm" else isinstance(value, int) and 1 <= value < 1 << 31:
+            continue
+        raise UserError(f"export: {name}.onnx: metadata {key}={value!r}: must be a whole number of at least 1")
+    expected = _INPUTS[interface][name]
+    if len(graph.graph.inputs) != len(expected):
+        raise UserError(f"export: {name}.onnx: {len(graph.graph.inputs)} inputs, sherpa-onnx gives {len(expected)}")
+    for value, sizes in zip(graph.graph.inputs, expected, strict=True):
+        shape = [size if isinstance(size, int) else None for size in value.shape]
+        asked = [metadata.get(size, size) if isinstance(size, str) else size for size in sizes]
+        if len(shape) != len(asked) or any(a != "bins" and a != b for a, b in zip(asked, shape, strict=True)):
+            raise UserError(f"export: {name}.onnx: input {value.name} is {shape}, its metadata say {asked}")
+
+
+class Caller:
+    """The graphs as sherpa-onnx calls them: inputs by position, states that begin as zeros of the metadata's sizes."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        self.settings = settings
+        self.sessions = {
+            name: onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+            for name in KEYS[settings["interface"]]
+        }
+
+    def run(self, name: str, *arrays: np.ndarray) -> list[np.ndarray]:
+        session = self.sessions[name]
+        return session.run(None, {x.name: array for x, array in zip(session.get_inputs(), arrays, strict=True)})
+
+    def begin(self, rows: int) -> list[np.ndarray]:
+        """The states of streams that have no chunk yet."""
+        ctc = self.settings["interface"] == "zipformer2_ctc"
+        name = "model" if ctc else "encoder"
+        says = self.sessions[name].get_modelmeta().custom_metadata_map
+        sizes = [[says.get(size, size) for size in sizes] for sizes in _INPUTS[self.settings["interface"]][name][1:]]
+        states = [np.zeros([rows if size is None else int(size) for size in shape], np.float32) for shape in sizes]
+        return [*states[:-1], states[-1].astype(np.int64)] if ctc else states
+
+    def frames(self, features: np.ndarray) -> np.ndarray:
+        """Frames (N, T', …) of features (N, T, bins), whole chunks."""
+        chunk, parts, state = self.settings["chunk"], [], self.begin(len(features))
+        for start in range(0, features.shape[1], chunk):
+            x = np.ascontiguousarray(features[:, start : start + chunk])
+            y, *state = self.run(next(iter(self.sessions)), x, *state)
+            parts.append(y)
+        return np.concatenate(parts, 1)
+
+
+@torch.no_grad()
+def check(
+    folder: Path, settings: Mapping[str, Any], model: AsrModel, name: str, rows: int = 3, chunks: int = 5
+) -> float:
+    """The largest error, over the largest value, of noise streamed as sherpa-onnx streams it, and of a transducer's parts.
+
+    Raises UserError where it breaks the law: exported = offline.
+    """
+    caller = Caller(folder, settings)
+    head: Any = model.head(name)
+    late, chunk = settings["late_frames"], settings["chunk"]
+    features = torch.randn(rows, chunk * (chunks + late), settings["feature_dim"]) * 2 - 9
+    encoder: Any = model.encoder
+    normal: Any = model.features
+    y, _ = encoder((features - normal.mean) / normal.std)
+    if settings["head"]["kind"] == "tdt":
+        return _tdt_error(caller.frames(features.numpy()), settings, head.search(), y)
+    expected = scores(head, y).numpy()
+    given = caller.frames(features.numpy())
+    known = given.shape[1] - late
+    error = _error(given[:, late:, : expected.shape[2]], expected[:, :known])
+    if isinstance(head, TransducerHead):
+        if given[:, :late, -1].min(initial=1) != 1 or given[:, late:, -1].max() != 0:
+            raise UserError("export: frames that are missing do not stand before the others; not exported")
+        error = max(error, _transducer_error(caller, head, expected))
+    elif late and given[:, :late].argmax(-1).any():
+        raise UserError("export: frames that are missing do not stand before the others; not exported")
+    if not error <= TOLERANCE:
+        raise UserError(
+            f"export: what sherpa-onnx would compute differs from torch by {error:.1e} of the largest value; not exported"
+        )
+    return error
+
+
+def _tdt_error(given: np.ndarray, settings: Mapping[str, Any], search: Any, y: torch.Tensor) -> float:
+    """0 where the search in the graph says what torch's says, if that is no tie. Raises UserError where it does not."""
+    late, slots = settings["late_frames"], settings["slots"]
+    known = given.shape[1] // slots - late
+    tokens, state = search.step(y[:, :known], None, search.initial_state(len(y)))
+    for i, margin in enumerate(state["margin"].tolist()):
+        symbols = given[i].argmax(-1)
+        places = symbols.nonzero()[0]
+        said = symbols[places].tolist(), (places // slots - late).tolist()
+        if said != tokens.row(i) and margin > TOLERANCE:
+            raise UserError("export: the search in the graph does not say what torch's says; not exported")
+    return 0.0
+
+
+def _transducer_error(caller: Caller, head: TransducerHead, frames: np.ndarray) -> float:
+    """The decoder's and the joiner's error after each symbol of rows of random histories."""
+    says = caller.sessions["decoder"].get_modelmeta().custom_metadata_map
+    context, vocabulary, rows, worst = int(says["context_size"]), int(says["vocab_size"]), len(frames), 0.0
+    state, history = head.predictor.initial_state(rows), [np.full((rows, context), 0)]
+    history[0][:, : context - 1] = -1
+    for i in range(min(context, 12)):
+        y = np.concatenate(history, 1)[:, -context:]
+        (read,) = caller.run("decoder", y)
+        expected = head.joiner.predictor_proj(head.predictor.output(state))
+        frame = frames[:, i % frames.shape[1]]
+        (logits,) = caller.run("joiner", np.concatenate([frame, np.zeros((rows, 1), np.float32)], 1), read)
+        joined = head.joiner(torch.from_numpy(frame), expected)
+        worst = max(worst, _error(read, expected.numpy()), _error(logits, joined.numpy()))
+        symbols = torch.randint(1, vocabulary, (rows,))
+        state = head.predictor.step(symbols, state)
+        history.append(symbols[:, None].numpy())
+    return worst
+
+
+def _error(given: np.ndarray, expected: np.ndarray) -> float:
+    if given.shape != expected.shape:
+        raise UserError(f"export: onnxruntime gives {given.shape}, torch {expected.shape}; not exported")
+    return float(np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-3))
