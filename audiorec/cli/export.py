@@ -1,5 +1,6 @@
 """`audiorec export`: a model for other runtimes."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,35 +9,64 @@ import typer
 from audiorec.cli.app import Head, Latency, Model, app
 from audiorec.errors import ConfigError
 
-FORMATS = "onnx", "sherpa-onnx"
+
+class Format(str, Enum):
+    """Who runs the export."""
+
+    onnx = "onnx"
+    sherpa_onnx = "sherpa-onnx"
+    pt2 = "pt2"
 
 
 @app.command()
 def export(
     model: Model,
     *,
-    format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    format: Annotated[
+        Format, typer.Option("--format", help="onnx: for audiorec without torch; pt2: programs of torch.export.")
+    ] = Format.onnx,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the export; else RUN/onnx of a run, MODEL-onnx of a model directory.")
+        Path | None,
+        typer.Option(
+            help="Folder of the export; else RUN/FORMAT of a run, MODEL-FORMAT of a model directory (onnx-int8 of --int8)."
+        ),
     ] = None,
     head: Head = None,
     latency_ms: Latency = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits (planned).")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits; says what they cost.")] = False,
+    int8_keep: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With --int8: a layer that stays float32; may be repeated.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --int8: data directory on which to compare words and speed with float32.")
+    ] = None,
 ) -> None:
     """Export a model as ONNX graphs that stream without torch, checked against torch."""
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format}: must be onnx")
-    if format == "sherpa-onnx":
+    if int8 and format is not Format.onnx:
+        raise ConfigError(
+            f"--int8: not with --format {format.value}, whose weights stay float32; --format onnx takes it"
+        )
+    if format is Format.sherpa_onnx:
         raise ConfigError("--format sherpa-onnx: planned, not there yet; --format onnx is")
-    if int8:
-        raise ConfigError("--int8: planned, not there yet; leave it out for float32")
+    for option, given in (("--int8-keep", int8_keep), ("--data", data)):
+        if given and not int8:
+            raise ConfigError(f"{option}: has no meaning without --int8; add it")
 
-    from audiorec.export import export_onnx
+    from audiorec.export import export_int8, export_onnx, export_pt2
     from audiorec.models import find_model
 
     if out is None:
-        found = find_model(model)
-        out = found.with_name("onnx") if found != model else Path(f"{model}-onnx")
-    settings = export_onnx(model, out, head, latency_ms)
+        found, suffix = find_model(model), format.value + ("-int8" if int8 else "")
+        out = found.with_name(suffix) if found != model else Path(f"{model}-{suffix}")
+    if int8:
+        settings, measured = export_int8(model, out, head, latency_ms, int8_keep or (), data)
+        print(f"{out}: streamed by onnxruntime within {settings['error']:.0e} of torch", *measured, sep="\n")
+        if changed := measured[-1].changed:
+            print(
+                f"changed: {', '.join(changed[:10])}{', …' if len(changed) > 10 else ''}; --int8-keep NAME keeps a layer"
+            )
+        return
+    write, by = (export_pt2, "torch.export's programs") if format is Format.pt2 else (export_onnx, "onnxruntime")
+    settings = write(model, out, head, latency_ms)
     size = sum(file.stat().st_size for file in out.iterdir())
-    print(f"{out}: {size / 1e6:.1f} MB, streamed by onnxruntime within {settings['error']:.0e} of torch")
+    print(f"{out}: {size / 1e6:.1f} MB, streamed by {by} within {settings['error']:.0e} of torch")
