@@ -15,6 +15,7 @@ class Format(str, Enum):
 
     onnx = "onnx"
     sherpa_onnx = "sherpa-onnx"
+    pt2 = "pt2"
 
 
 @app.command()
@@ -22,30 +23,55 @@ def export(
     model: Model,
     *,
     format: Annotated[
-        Format, typer.Option("--format", help="onnx: for audiorec without torch; sherpa-onnx: for that package.")
+        Format,
+        typer.Option(
+            "--format", help="onnx: for audiorec without torch; sherpa-onnx: for that package; pt2: torch.export's."
+        ),
     ] = Format.onnx,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the export; else RUN/FORMAT of a run, MODEL-FORMAT of a model directory."),
+        typer.Option(
+            help="Folder of the export; else RUN/FORMAT of a run, MODEL-FORMAT of a model directory (onnx-int8 of --int8)."
+        ),
     ] = None,
     head: Head = None,
     latency_ms: Latency = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits (planned).")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits; says what they cost.")] = False,
+    int8_keep: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With --int8: a layer that stays float32; may be repeated.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --int8: data directory on which to compare words and speed with float32.")
+    ] = None,
 ) -> None:
     """Export a model as ONNX graphs that stream without torch, checked against torch."""
-    if int8:
-        raise ConfigError("--int8: planned, not there yet; leave it out for float32")
+    if int8 and format is not Format.onnx:
+        raise ConfigError(
+            f"--int8: not with --format {format.value}, whose weights stay float32; --format onnx takes it"
+        )
+    for option, given in (("--int8-keep", int8_keep), ("--data", data)):
+        if given and not int8:
+            raise ConfigError(f"{option}: has no meaning without --int8; add it")
 
-    from audiorec.export import export_onnx, export_sherpa
+    from audiorec.export import export_int8, export_onnx, export_pt2, export_sherpa
     from audiorec.models import find_model
 
     if out is None:
-        found = find_model(model)
-        out = found.with_name(format.value) if found != model else Path(f"{model}-{format.value}")
-    write = {Format.onnx: export_onnx, Format.sherpa_onnx: export_sherpa}[format]
+        found, suffix = find_model(model), format.value + ("-int8" if int8 else "")
+        out = found.with_name(suffix) if found != model else Path(f"{model}-{suffix}")
+    if int8:
+        settings, measured = export_int8(model, out, head, latency_ms, int8_keep or (), data)
+        print(f"{out}: streamed by onnxruntime within {settings['error']:.0e} of torch", *measured, sep="\n")
+        if changed := measured[-1].changed:
+            print(
+                f"changed: {', '.join(changed[:10])}{', …' if len(changed) > 10 else ''}; --int8-keep NAME keeps a layer"
+            )
+        return
+    write = {Format.onnx: export_onnx, Format.sherpa_onnx: export_sherpa, Format.pt2: export_pt2}[format]
+    by = "torch.export's programs" if format is Format.pt2 else "onnxruntime"
     settings = write(model, out, head, latency_ms)
     size = sum(file.stat().st_size for file in out.iterdir())
-    print(f"{out}: {size / 1e6:.1f} MB, streamed by onnxruntime within {settings['error']:.0e} of torch")
+    print(f"{out}: {size / 1e6:.1f} MB, streamed by {by} within {settings['error']:.0e} of torch")
     if settings.get("tail_seconds"):
         print(
             f"sherpa-onnx has no flush: give {settings['tail_seconds']:g} s of silence at the end; {out}/README.md shows how"

@@ -16,7 +16,7 @@ from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.stack import PreNorm
 from audiorec.encoders.subsampling import Strided
 from audiorec.errors import UserError
-from audiorec.export.check import check
+from audiorec.export.check import Exported, check
 from audiorec.export.graphs import Begin, End, JoinerPart, Layout, PredictorPart, Short, Step, layout_of
 from audiorec.export.readme import readme
 from audiorec.export.trace import holds, trace
@@ -54,7 +54,7 @@ def export_onnx(
         settings = write_export(aside, model.eval(), name, tokenizer, config)
         if times:
             (aside / TIMES).write_bytes(times)
-        settings["error"] = check(aside, model, name)
+        settings["error"] = check(Exported(aside), model, name)
     return settings
 
 
@@ -91,18 +91,8 @@ def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer,
         "producer": f"audiorec {__version__}",
         "opset": graphs["begin"].opset_imports[""],
         "int8": False,
-        "sample_rate": model.sample_rate,
-        "first_feed": model.first_feed,
-        "period": model.period,
-        "stride": model.stride,
         "steps": None if "step" in graphs else list(SIZES),
-        "frame_seconds": model.frame_seconds,
-        "latency_ms": model.latency_ms,
-        "look_ahead_ms": model.look_ahead_ms,
-        "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": "classify" if isinstance(head, ClassifyHead) else "ctc"},
-        "normalize": config.tokenizer.normalize.model_dump(),
-        "state": _listed(layout),
+        **facts_of(model, name, layout, tokenizer, config),
     }
     for graph in (graph for name, graph in graphs.items() if name.startswith("step")):
         scalars = {key: value for key, value in settings.items() if isinstance(value, (str, int, float))}
@@ -114,6 +104,23 @@ def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer,
     write_text(folder / "README.md", readme(settings))
     tokenizer.save(folder)
     return settings
+
+
+def facts_of(model: AsrModel, name: str, layout: Layout, tokenizer: Tokenizer, config: ModelConfig) -> dict[str, Any]:
+    """What ``export.yaml`` says of a model and its head, whatever runs it."""
+    return {
+        "sample_rate": model.sample_rate,
+        "first_feed": model.first_feed,
+        "period": model.period,
+        "stride": model.stride,
+        "frame_seconds": model.frame_seconds,
+        "latency_ms": model.latency_ms,
+        "look_ahead_ms": model.look_ahead_ms,
+        "vocabulary": tokenizer.size,
+        "head": {"name": name, "kind": "classify" if isinstance(model.head(name), ClassifyHead) else "ctc"},
+        "normalize": config.tokenizer.normalize.model_dump(),
+        "state": _listed(layout),
+    }
 
 
 def encoder_graphs(model: AsrModel, head: nn.Module) -> tuple[dict[str, Any], Layout]:
@@ -151,16 +158,32 @@ def _steps(part: Step, period: int, example: Any, dynamic: list[dict[int, Any]])
 
 def _write_transducer(folder: Path, head: TransducerHead, settings: dict[str, Any]) -> dict[str, Any]:
     """The predictor's and the joiner's graphs and the predictor's first state; what export.yaml says of them."""
+    parts, begin = transducer_parts(head)
+    save_graphs(folder, {name: trace(*given) for name, given in parts.items()})
+    return write_first_history(folder, head, parts["predictor"][0], begin, settings)
+
+
+def transducer_parts(head: TransducerHead) -> tuple[dict[str, tuple[Any, list[Tensor], list[Any]]], dict[str, Tensor]]:
+    """The predictor and the joiner with what they are traced with, and ``read`` and the state before any symbol."""
     predictor, joiner = PredictorPart(head), JoinerPart(head)
     rows, time = {0: torch.export.Dim("rows")}, torch.export.Dim("time")
     with torch.no_grad():
         begin = predictor.begin()
     state = [begin[f"state.{name}"].expand(_ROWS, *begin[f"state.{name}"].shape[1:]) for name in predictor.layout.names]
     arguments = [torch.ones(_ROWS, dtype=torch.int64), *(leaf.contiguous() for leaf in state)]
-    graph = trace(predictor, arguments, [rows] * len(arguments))
     read = begin["read"].expand(_ROWS, -1).contiguous()
     frames = torch.randn(_ROWS, 5, read.shape[1])
-    save_graphs(folder, {"predictor": graph, "joiner": trace(joiner, [frames, read], [{**rows, 1: time}, rows])})
+    parts = {
+        "predictor": (predictor, arguments, [rows] * len(arguments)),
+        "joiner": (joiner, [frames, read], [{**rows, 1: time}, rows]),
+    }
+    return parts, begin
+
+
+def write_first_history(
+    folder: Path, head: TransducerHead, predictor: PredictorPart, begin: dict[str, Tensor], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Write predictor.npz and add to the head's ``settings``; what export.yaml says besides."""
     arrays: dict[str, Any] = {name: leaf.numpy() for name, leaf in begin.items()}
     np.savez(folder / "predictor.npz", **arrays)
     durations, search = list(head.topology.durations), head.search()
@@ -195,4 +218,4 @@ def refuse(model: AsrModel, name: str) -> None:
         )
 
 
-__all__ = ["FORMAT", "SETTINGS", "SIZES", "encoder_graphs", "export_onnx", "open_model", "write_export"]
+__all__ = ["FORMAT", "SETTINGS", "SIZES", "encoder_graphs", "export_onnx", "facts_of", "open_model", "write_export"]

@@ -11,6 +11,7 @@ from audiorec_kernels.backends import for_onnx
 from torch import Tensor
 
 from audiorec.export.graphs import Part
+from audiorec.export.rewriting import LAYER
 
 _NO_LIMIT = 1 << 40  # bytes of what is folded: an LSTM's weights are put together once and for all
 
@@ -61,13 +62,39 @@ def _translated(part: Part, program: torch.export.ExportedProgram) -> Any:
         exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
         assert exported is not None  # it would be with a path to write to
         model = exported.model
+        _name_layers(model.graph)
         # Folded first: the search for patterns then has a third of the nodes, and takes a tenth of the time.
         limits: dict[str, Any] = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
         optimizer.fold_constants(model, onnx_shape_inference=False, **limits)
         optimizer.remove_unused_nodes(model)
         optimizer.optimize(model, **limits)
     _rename(model.graph, part)
+    for node in model.graph.all_nodes():  # where in torch a node comes from takes more room than the node
+        layer = node.metadata_props.get(LAYER)
+        node.metadata_props.clear()
+        node.metadata_props.update({LAYER: layer} if layer else {})
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if not value.is_graph_output():
+                value.shape = value.type = None  # onnxruntime infers them
     return model
+
+
+def _name_layers(graph: Any) -> None:
+    """Each node that takes a parameter, perhaps rearranged, says of which module: folding loses the parameters' names."""
+    module: dict[Any, str] = {}
+    fixed = set(graph.initializers.values())
+    for value in fixed:
+        path, dot, _ = (value.name or "").removeprefix("model.").rpartition(".")
+        if dot:
+            module[value] = path
+    for node in graph:
+        found = next((module[value] for value in node.inputs if value in module), None)
+        if found:
+            node.metadata_props[LAYER] = found
+        if all(value is None or value in fixed for value in node.inputs):
+            fixed.update(node.outputs)
+            module.update(dict.fromkeys(node.outputs, found) if found else {})
 
 
 def _rename(graph: Any, part: Part) -> None:

@@ -73,7 +73,11 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     refused(export(many), 1, "whole utterances", "--latency-ms 40")
     wrong = export(word, "--format", "tflite")
     assert wrong.returncode == 2 and "'tflite' is not one of" in " ".join(wrong.stderr.split()), wrong.stderr
-    refused(export(word, "--int8"), 2, "planned")
+    for format in ("sherpa-onnx", "pt2"):
+        refused(export(word, "--format", format, "--int8"), 2, f"--format {format}", "--format onnx takes it")
+    refused(export(word, "--int8-keep", "head"), 2, "--int8-keep", "without --int8")
+    refused(export(word, "--data", "data"), 2, "--data", "without --int8")
+    refused(export(word, "--int8", "--int8-keep", "nose"), 2, "--int8-keep nose", "encoder.layer0.mixer")
     assert not list(tmp_path.glob("*onnx*"))
 
 
