@@ -76,6 +76,7 @@ def test_a_transducers_parts_are_quantised_too_and_it_says_words(tmp_path):
     assert together == [said(noise[i : i + 1])[0] for i in range(7)]
 
 
+@pytest.mark.slow
 def test_a_layer_can_stay_float32(tmp_path):
     source = model_of(tmp_path / "model")
     _, (_, without) = export_int8(source, tmp_path / "a")
