@@ -63,7 +63,7 @@ def read_export(folder: Path) -> Export:
     found = (content.get("kind"), content.get("format")) if isinstance(content, dict) else None
     if found == ("sherpa-onnx", FORMAT):
         raise UserError(
-            f"{path}: for sherpa-onnx, as README.md beside it shows; audiorec runs exports of --format onnx"
+            f"{path}: kind 'sherpa-onnx', as README.md beside it shows; audiorec runs exports of --format onnx"
         )
     if found != ("onnx", FORMAT):
         what = "no export" if found is None else f"kind {found[0]!r}, format {found[1]!r}"

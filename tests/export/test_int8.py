@@ -51,6 +51,7 @@ def test_a_row_never_depends_on_its_neighbours(kind, tmp_path):
     assert neighbours(exported, 7, [1, 2, 1]) <= NEIGHBOURS
 
 
+@pytest.mark.slow
 def test_a_transducers_parts_are_quantised_too_and_it_says_words(tmp_path):
     heads = {"transducer": {"predictor": {"kind": "lstm", "dim": 64}, "joiner_dim": 64}}
     export_int8(model_of(tmp_path / "model", heads=heads), tmp_path / "out")

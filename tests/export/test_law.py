@@ -18,7 +18,7 @@ for library in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(library)
 
 # An encoder's graphs know nothing of the head but its projection, so not every pair has to be tried.
-QUICK = {("lstm", "ctc"), ("conformer", "ctc"), ("mamba", "ctc"), ("lstm", "tdt")}
+QUICK = {("lstm", "ctc"), ("mamba", "ctc"), ("lstm", "tdt")}
 PAIRS = [
     pytest.param(encoder, head, marks=() if (encoder, head) in QUICK else pytest.mark.slow)
     for encoder in sorted(ENCODERS.kinds)

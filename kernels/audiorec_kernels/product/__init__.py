@@ -8,7 +8,7 @@ from audiorec_kernels.backends import serving
 from audiorec_kernels.native import WIDE, kernel, threads
 from audiorec_kernels.operator import watched
 
-__all__ = ["linear", "packed"]
+__all__ = ["linear"]
 
 # Rows up to which our kernel is faster than torch's products, and numbers in a weight from which on it is: below, a small model's
 # weights stay in the caches, and a call from Python takes longer than torch's.
