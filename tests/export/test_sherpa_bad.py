@@ -84,7 +84,7 @@ def test_an_export_appears_beside_the_model_and_replaces_another(tmp_path):
     text = (out / "README.md").read_text()
     assert "from_zipformer2_ctc" in text and f"{settings['tail_seconds']:g} s of silence" in text
     assert "timestamps[i] * 0.75" in text and len(text.split("```")[1].splitlines()) <= 13
-    with pytest.raises(UserError, match=r"export\.yaml: for sherpa-onnx, .* audiorec runs exports of --format onnx"):
+    with pytest.raises(UserError, match=r"export\.yaml: kind 'sherpa-onnx', .* audiorec runs exports of --format onnx"):
         audiorec.load(out)
 
     graph = onnx_ir.load(out / "model.onnx")
