@@ -34,7 +34,7 @@ class Layout:
     """How the tree of a state lies in a flat list."""
 
     def __init__(self, state: State):
-        self.tree = map_state(lambda leaf: leaf[:1], state)
+        self.tree = map_state(lambda leaf: leaf[:1].clone(), state)  # torch.export.save cannot write an empty view
         every = [
             Leaf(name, tuple(leaf.shape[1:]), str(leaf.dtype).removeprefix("torch.")) for name, leaf in leaves(state)
         ]

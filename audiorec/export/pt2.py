@@ -47,7 +47,7 @@ def export_pt2(
         "format": FORMAT,
         "kind": "pt2",
         "producer": f"audiorec {__version__}",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "int8": False,
         "steps": list(SIZES),
         **facts_of(model, name, layout, tokenizer, config),

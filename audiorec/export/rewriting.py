@@ -35,7 +35,9 @@ class Rewriting:
 
         if name not in self._constants:
             tensor = ir.tensor(np.asarray(array), name=name)
-            value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
+            value = ir.Value(
+                name=name, const_value=tensor, shape=ir.Shape(np.shape(array)), type=ir.TensorType(tensor.dtype)
+            )
             self.graph.register_initializer(value)
             self._constants[name] = value
         return self._constants[name]
