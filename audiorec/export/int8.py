@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from audiorec.export.rewriting import LAYER, MICROSOFT, UINT8, Op, Rewriting, attribute, constant_of
+from audiorec.export.rewriting import FLOAT, LAYER, MICROSOFT, UINT8, Op, Rewriting, attribute, constant_of
 
 KINDS = "MatMul", "Gemm", "Conv", "LSTM", "GRU"
 _SMALLEST = 4096  # numbers in a weight that is worth it
@@ -48,8 +48,8 @@ def within(layer: str, name: str) -> bool:
 
 
 def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``weight`` (K, N) as signed bytes, and what one of them stands for in each column (N,)."""
-    scales = np.maximum(np.abs(weight).max(0) / _WEIGHT, _TINY).astype(np.float32)
+    """``weight`` (…, K, N) as signed bytes, and what one of them stands for in each column (…, 1, N)."""
+    scales = np.maximum(np.abs(weight).max(-2, keepdims=True) / _WEIGHT, _TINY).astype(np.float32)
     return np.rint(weight / scales).astype(np.int8), scales
 
 
@@ -62,7 +62,7 @@ class _Quantising(Rewriting):
 
     def matmul(self, node: Any) -> None:
         weight = constant_of(node.inputs[1])
-        if weight is not None and weight.ndim == 2 and weight.size >= _SMALLEST:
+        if weight is not None and weight.ndim in (2, 3) and weight.size >= _SMALLEST:
             self.replace(self._product(node.inputs[0], node.inputs[1].name, weight))
 
     def gemm(self, node: Any) -> None:
@@ -138,9 +138,14 @@ class _Quantising(Rewriting):
         return self._rows[x]
 
     def _product(self, x: Any, name: str, weight: np.ndarray) -> Any:
-        """x (…, K) times ``weight`` (K, N)."""
+        """x (…, K) times ``weight`` (K, N), or of as many matrices as x has."""
         taken, scale = self._bytes(x)
-        return self.op("Mul", [self._integers(self.op, taken, self.number(1), name, weight), scale])
+        if weight.ndim == 2:
+            return self.op("Mul", [self._integers(self.op, taken, self.number(1), name, weight), scale])
+        small, scales = quantised(weight)
+        sums = self.op("MatMulInteger", [taken, self.constant(f"{name}.bytes", small), self._zero()])
+        scales = self.op("Mul", [scale, self.constant(f"{name}.scales", scales)])
+        return self.op("Mul", [self.op("Cast", [sums], to=FLOAT), scales])
 
     def _recurrent(self, op: Op, h: Any, name: str, weight: np.ndarray) -> Any:
         """h (B, K), between −1 and 1, times ``weight`` (K, N)."""
@@ -150,7 +155,7 @@ class _Quantising(Rewriting):
     def _integers(self, op: Op, taken: Any, scale: Any, name: str, weight: np.ndarray) -> Any:
         """Bytes (…, K) of which one stands for ``scale``, times ``weight`` (K, N), as floats."""
         small, scales = quantised(weight)
-        right = self.constant(f"{name}.bytes", small), self.constant(f"{name}.scales", scales)
+        right = self.constant(f"{name}.bytes", small), self.constant(f"{name}.scales", scales[0])
         return op("MatMulIntegerToFloat", [taken, right[0], scale, right[1], self._zero()], domain=MICROSOFT)
 
     def _zero(self) -> Any:

@@ -102,7 +102,7 @@ def test_a_byte_stands_for_its_columns_share_and_products_fit_16_bits():
     weight = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32) * np.geomspace(1e-6, 1e6, 7)
     weight[:, 3] = 0
     small, scales = quantised(weight.astype(np.float32))
-    assert small.dtype == np.int8 and scales.shape == (7,)
+    assert small.dtype == np.int8 and scales.shape == (1, 7)
     assert (np.abs(small * scales - weight) <= scales * 0.501).all() and (small[:, 3] == 0).all()
     # Where a processor adds two products in 16 bits, as those without VNNI do, the sum must fit.
     assert 2 * 255 * np.abs(small.astype(int)).max() < 1 << 15

@@ -1,87 +1,98 @@
-"""What a piece of a live stream costs exported: python tools/bench/export.py [--kinds lstm,mamba] [--piece 160] [--rounds 30]
+"""What a piece of a live stream costs exported: python tools/bench/export.py [--kinds lstm,mamba] [--piece 160] [--rounds 15]
 
-The models of tools/bench/live.py, ten million parameters each, random weights, with a CTC head: from samples at 16 kHz to
-log-probabilities, one stream, one thread. Milliseconds are medians of interleaved rounds of torch's step and onnxruntime's;
-one model at a time is made, exported and timed. A piece is rounded up to whole periods, and to a size that has a graph.
-Size is that of the folder; the export's seconds are those of this machine.
+The models of tools/bench/live.py, ten million parameters each, random weights, with a CTC head. A stream, `accept` of each piece:
+features, encoder, greedy search and words; one thread. Torch, onnxruntime in float32 and with weights of 8 bits take turns, four
+seconds of noise a round; milliseconds are medians over the rounds of a round's mean, since an encoder of long periods computes in
+some pieces only. They are the thread's own time, so that waiting for a busy machine is not counted. Sizes are those of folders.
+`--folders DIR` keeps the exports there, and takes those that are there: then a second run only measures.
 """
 
 import argparse
+import gc
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from encoders import widest
-from live import OUTPUTS, RATE, milliseconds, model
+from live import OUTPUTS, RATE, model
 
+import audiorec
 from audiorec.config import parse
 from audiorec.encoders import ENCODERS
-from audiorec.export.check import Exported
-from audiorec.export.onnx import SIZES, write_export
-from audiorec.models import ModelConfig
-from audiorec.text import train_tokenizer
+from audiorec.export.onnx import write_export
+from audiorec.export.quantised import quantise_folder
+from audiorec.live import BaseRecognizer
+from audiorec.models import AsrModel, ModelConfig
+from audiorec.text import Tokenizer, train_tokenizer
+
+SECONDS = 4.16  # a round: whole periods of 40, 160 and 520 ms
 
 
-def row(kind: str, piece_ms: float, rounds: int) -> str:
+def exported(kind: str, width: int, made: AsrModel, tokenizer: Tokenizer, folder: Path) -> list[Path]:
+    """The folders of the export in float32 and in 8 bits, made where they are missing."""
+    floats, small = folder / "float32", folder / "int8"
+    if not small.exists():
+        for one in (floats, small):
+            one.mkdir(parents=True, exist_ok=True)
+        given = {"encoder": {"kind": kind, "dim": width}, "heads": "ctc", "tokenizer": {"kind": "word"}}
+        write_export(floats, made, "ctc", tokenizer, parse(ModelConfig, given))
+        quantise_folder(floats, small)
+    return [floats, small]
+
+
+def piece_ms(recognizers: list[BaseRecognizer], piece: int, rounds: int) -> list[float]:
+    """Milliseconds of a piece of so many samples in a stream of each recogniser."""
+    random = np.random.default_rng(0)
+    streams = [recognizer.stream() for recognizer in recognizers]
+    count = round(SECONDS * RATE / piece)
+    means: list[list[float]] = [[] for _ in streams]
+    for _ in range(rounds + 1):
+        samples = 0.1 * random.standard_normal((count, piece)).astype(np.float32)
+        for spent, stream in zip(means, streams, strict=True):
+            start = time.thread_time()
+            for one in samples:
+                stream.accept(one)
+            spent.append(1000 * (time.thread_time() - start) / count)
+    return [statistics.median(spent[1:]) for spent in means]
+
+
+def row(kind: str, piece: int, rounds: int, folder: Path) -> str:
     """The table's row of one kind of encoder."""
     width, made = widest(lambda width: model(kind, width))
-    config = parse(
-        ModelConfig, {"encoder": {"kind": kind, "dim": width}, "heads": "ctc", "tokenizer": {"kind": "word"}}
-    )
-    words = " ".join(f"word{i}" for i in range(OUTPUTS - 2))
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        settings = write_export(Path(folder), made, "ctc", train_tokenizer("word", [words]), config)
-        seconds = time.perf_counter() - start
-        size = sum(file.stat().st_size for file in Path(folder).iterdir())
-        exported = Exported(folder)
-    period = made.period
-    count = -(-round(piece_ms * RATE / 1000) // period)
-    if settings["steps"]:
-        count = next((k for k in SIZES if k >= count), SIZES[-1])
-    begin, x = torch.randn(1, made.first_feed) / 10, torch.randn(1, count * period) / 10
-    _, *arrays = exported.run("begin", begin.numpy())
-    _, _, state = made.step(begin[..., None])
-    times: dict[str, list[float]] = {"torch": [], "onnx": []}
-
-    def by_torch() -> None:
-        nonlocal state
-        y, _, state = made.step(x[..., None], None, state)
-        made.head()(y)
-
-    def by_onnx() -> None:
-        nonlocal arrays
-        _, arrays = exported.step(x.numpy(), arrays)
-
-    for _ in range(rounds + 3):
-        times["torch"].append(milliseconds(by_torch))
-        times["onnx"].append(milliseconds(by_onnx))
-    torch_ms, onnx_ms = (statistics.median(values[3:]) for values in times.values())
-    heard, steps = 1000 * count * period / RATE, "any" if settings["steps"] is None else "fixed"
-    cells = kind, width, f"{heard:g}", f"{torch_ms:.2f}", f"{onnx_ms:.2f}", f"{torch_ms / onnx_ms:.1f}"
-    return (
-        "| "
-        + " | ".join(map(str, (*cells, f"{onnx_ms / heard:.4f}", steps, f"{size / 1e6:.1f}", f"{seconds:.0f}")))
-        + " |"
-    )
+    tokenizer = train_tokenizer("word", [" ".join(f"word{i}" for i in range(OUTPUTS - 2))])
+    folders = exported(kind, width, made, tokenizer, folder / kind)
+    heard = 1000 * piece / RATE
+    recognizers = [audiorec.Recognizer(made, tokenizer), *(audiorec.load(one) for one in folders)]
+    times = piece_ms(recognizers, piece, rounds)
+    sizes = [sum(file.stat().st_size for file in one.iterdir()) / 1e6 for one in folders]
+    cells = [kind, width, f"{1000 * made.period / RATE:g}"]
+    cells += [f"{ms:.2f} ({ms / heard:.4f})" for ms in times]
+    cells += ["", *(f"{size:.1f}" for size in sizes), f"{sizes[1] / sizes[0]:.3f}"]  # sherpa-onnx's is empty
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", default=",".join(sorted(set(ENCODERS.kinds) - {"stack"})))
     parser.add_argument("--piece", type=float, default=160, help="milliseconds")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--folders", type=Path, help="where exports are kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        "| model | dim | piece, ms | torch, ms | onnxruntime, ms | ratio | real-time factor | periods | MB | export, s |"
-    )
+    print("Milliseconds a piece, and the real-time factor:")
+    print("| model | dim | period, ms | torch | float32 | int8 | sherpa-onnx | float32, MB | int8, MB | ratio |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    with torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         for kind in options.kinds.split(","):
-            print(row(kind, options.piece, options.rounds), flush=True)
+            torch.manual_seed(0)
+            print(
+                row(kind, round(options.piece * RATE / 1000), options.rounds, options.folders or Path(folder)),
+                flush=True,
+            )
+            gc.collect()
 
 
 if __name__ == "__main__":

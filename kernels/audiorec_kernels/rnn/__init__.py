@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from audiorec_kernels.arguments import check
-from audiorec_kernels.backends import choose
+from audiorec_kernels.backends import choose, tracing_for_onnx
+from audiorec_kernels.rnn import onnx
 from audiorec_kernels.rnn.dense import dense_gru, dense_lstm
 
 __all__ = ["dense_gru", "dense_lstm", "gru", "lstm"]
@@ -29,6 +30,8 @@ def lstm(
     tensors = {"wx": (wx, "BTGHD"), "R": (R, "HDGD"), "b": (b, "GHD"), "initial h": (h, "BHD"), "initial c": (c, "BHD")}
     check("lstm", lengths, reset, **tensors)
     _check_gates("lstm", wx, 4)
+    if tracing_for_onnx() and initial_state is not None and reset is None:
+        return onnx.lstm(wx, R, b, initial_state, lengths)
     return choose(__name__, "lstm", wx)(wx, R, b, initial_state, lengths, reset)
 
 
@@ -49,6 +52,8 @@ def gru(
     tensors = {"wx": (wx, "BTGHD"), "R": (R, "HDGD"), "b": (b, "GHD"), "b_n": (b_n, "HD")}
     check("gru", lengths, reset, **tensors, initial_state=(initial_state, "BHD"))
     _check_gates("gru", wx, 3)
+    if tracing_for_onnx() and initial_state is not None and reset is None:
+        return onnx.gru(wx, R, b, b_n, initial_state, lengths)
     return choose(__name__, "gru", wx)(wx, R, b, b_n, initial_state, lengths, reset)
 
 

@@ -1,9 +1,10 @@
-"""The LSTM and the GRU of ``dense.py`` as ONNX's own operators, for ``torch.export`` towards ONNX: nothing here computes.
+"""LSTMs and GRUs for ``torch.export`` towards ONNX: those of ``dense.py`` as ONNX's own operators, which compute nothing here,
+and those in heads frame by frame, heads before rows, so that a frame is one product and few operators.
 
 torch's translation of ``torch.lstm`` holds for the traced number of frames alone, and has no lengths.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -54,6 +55,65 @@ def _layer(
         shapes=[(time, 1, batch, dim), *[(1, batch, dim)] * len(states)],
     )
     return y[:, 0].transpose(0, 1), *(state[0] for state in last)
+
+
+def lstm(
+    wx: Tensor, R: Tensor, b: Tensor, state: tuple[Tensor, Tensor], lengths: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """That of ``reference.py``, from a state, without resets."""
+    order, dim = [0, 1, 3, 2], R.shape[-1]  # the gates that open, then the new
+
+    def step(total: Tensor, frame: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        opens, new = (total + frame[0]).split([3 * dim, dim], -1)
+        i, f, o = opens.sigmoid().split(dim, -1)
+        c = f * state[1] + i * new.tanh()
+        return o * c.tanh(), c
+
+    y, (h, c) = _heads(step, [_by_head(wx + b, order)], R[:, :, order], state, lengths)
+    return y, (h, c)
+
+
+def gru(wx: Tensor, R: Tensor, b: Tensor, b_n: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """That of ``reference.py``, from a state, without resets."""
+    dim = R.shape[-1]
+
+    def step(total: Tensor, frame: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        opens, new = total.split([2 * dim, dim], -1)
+        r, z = (opens + frame[0]).sigmoid().split(dim, -1)
+        new = (frame[1] + r * (new + b_n[:, None])).tanh()
+        return (new + z * (state[0] - new),)
+
+    wx = wx + b
+    y, (h,) = _heads(step, [_by_head(wx, [0, 1]), _by_head(wx, [2])], R, (state,), lengths)
+    return y, h
+
+
+def _by_head(wx: Tensor, gates: list[int]) -> Tensor:
+    """These gates of (B, T, gates, H, D) → (T, H, B, gates · D)."""
+    return wx[:, :, gates].permute(1, 3, 0, 2, 4).flatten(3)
+
+
+def _heads(
+    step: Callable[..., tuple[Tensor, ...]],
+    frames: Sequence[Tensor],
+    R: Tensor,
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """y (B, T, H, D), zero past each row's length, and the states (B, H, D) there."""
+    weight = R.flatten(2)
+    state = tuple(s.transpose(0, 1) for s in state)
+    outputs = []
+    for t, frame in enumerate(zip(*(each.unbind(0) for each in frames), strict=True)):
+        after = step(state[0] @ weight, frame, state)
+        if lengths is None:
+            state = after
+            outputs.append(after[0])
+            continue
+        within = (t < lengths)[:, None]
+        state = tuple(torch.where(within, a, s) for a, s in zip(after, state, strict=True))
+        outputs.append(torch.where(within, after[0], 0))
+    return torch.stack(outputs).permute(2, 0, 1, 3), tuple(s.transpose(0, 1) for s in state)
 
 
 def _kept(last: Tensor, before: Tensor, lengths: Tensor | None) -> Tensor:

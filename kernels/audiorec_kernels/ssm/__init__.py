@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from audiorec_kernels.arguments import check
-from audiorec_kernels.backends import choose, prepare
+from audiorec_kernels.backends import choose, prepare, tracing_for_onnx
 from audiorec_kernels.operator import watched
+from audiorec_kernels.ssm import onnx
 
 __all__ = ["selective_scan", "selective_scan_step"]
 
@@ -50,6 +51,8 @@ def selective_scan(
         dt_bias=(dt_bias, "D"),
         initial_state=(initial_state, "BDN"),
     )
+    if tracing_for_onnx() and initial_state is not None and reset is None:
+        return onnx.selective_scan(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state, lengths)
     scan = choose(__name__, "selective_scan", u)
     return scan(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state, lengths, reset)
 
@@ -74,7 +77,7 @@ def selective_scan_step(
     frames, wide, channels = (batch, dim), (batch, states), (dim,)
     shapes = frames, frames, (dim, states), wide, wide, channels, frames, channels, (batch, dim, states)
     inputs = u, dt, A, B, C, D, z, dt_bias, initial_state
-    if not watched(inputs) and all(map(_plain, inputs, shapes)):
+    if not tracing_for_onnx() and not watched(inputs) and all(map(_plain, inputs, shapes)):
         return choose(__name__, "selective_scan_step", u)(u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state)
     u, dt, B, C = (x[:, None] for x in (u, dt, B, C))
     z = None if z is None else z[:, None]
