@@ -27,6 +27,7 @@ from websockets.sync.client import connect
 import audiorec
 from audiorec.errors import UserError
 from audiorec.runtime import load
+from audiorec.serving.app import _listen
 from tests.runtime import handmade
 from tests.serving.conftest import cut
 from tests.serving.servers import Running
@@ -68,6 +69,13 @@ def guarded(models):
         yield running
         assert "sesame" not in json.dumps(running.log())
         assert not [line for line in running.log() if line["event"] == "error"]
+
+
+def test_no_message_waits_for_the_acknowledgement_of_the_one_before():
+    with _listen("127.0.0.1", 0, "--port") as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_token(guarded):
