@@ -18,14 +18,14 @@ from audiorec.config import read_yaml
 from audiorec.data.kaldi import Recordings, read_data_dir
 
 
-def package(folder: Path, settings: dict[str, Any], method: str) -> sherpa_onnx.OnlineRecognizer:
+def package(folder: Path, settings: dict[str, Any], method: str, threads: int = 1) -> sherpa_onnx.OnlineRecognizer:
     ctc, make = settings["interface"] == "zipformer2_ctc", sherpa_onnx.OnlineRecognizer
     names = ["model"] if ctc else ["encoder", "decoder", "joiner"]
     return (make.from_zipformer2_ctc if ctc else make.from_transducer)(
         **{name: str(folder / f"{name}.onnx") for name in names},
         **({} if ctc else {"model_type": "lstm"}),
         tokens=str(folder / "tokens.txt"),
-        num_threads=1,
+        num_threads=threads,
         sample_rate=settings["sample_rate"],
         feature_dim=settings["feature_dim"],
         decoding_method=method,
