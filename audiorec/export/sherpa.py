@@ -20,7 +20,7 @@ from audiorec.export.sherpa_tdt import ZipformerTdt
 from audiorec.export.trace import trace
 from audiorec.export.weights import save_graphs
 from audiorec.files import replacing_folder, write_text
-from audiorec.models import AsrModel
+from audiorec.models import AsrModel, delay_name, read_delays
 from audiorec.models.classify import ClassifyHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.search import TransducerGreedySearch
@@ -45,8 +45,9 @@ def export_sherpa(
     model, name, tokenizer, _ = open_model(path, out, head, latency_ms)
     refuse(model, name)
     tokens = tokens_text(tokenizer)
+    delay = read_delays(path).get(delay_name(name, model.look_ahead_ms))
     with replacing_folder(out) as aside:
-        settings = write_sherpa(aside, model.eval(), name, tokenizer)
+        settings = write_sherpa(aside, model.eval(), name, tokenizer, delay.tail if delay else 0.0)
         write_text(aside / "tokens.txt", tokens)
         settings["error"] = check(aside, settings, model, name)
     return settings
@@ -95,8 +96,11 @@ def tokens_text(tokenizer: Tokenizer) -> str:
     return "".join(f"{piece} {index}\n" for piece, index in seen.items())
 
 
-def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Write the graphs, ``export.yaml`` and README.md of this head of ``model``, which is in evaluation mode."""
+def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer, tail: float = 0.0) -> dict[str, Any]:
+    """Write the graphs, ``export.yaml`` and README.md of this head of ``model``, which is in evaluation mode.
+
+    ``tail``: seconds of silence that it needs after the last word, as measured.
+    """
     encoder: Any = model.encoder
     head: Any = model.head(name)
     features: Any = model.features
@@ -114,7 +118,7 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer)
         # A chunk is computed when the feature after it is there, which needs 17.5 ms from its place on.
         "latency_ms": 10.0 * (chunk + encoder.lookahead) + 17.5,
         "late_frames": late_frames(encoder, chunk),
-        "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10) / 10,
+        "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10 + 10 * tail) / 10,
         "look_ahead_ms": model.look_ahead_ms,
         "vocabulary": tokenizer.size,
         "head": {"name": name, "kind": _kind(head)},

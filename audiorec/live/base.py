@@ -65,6 +65,11 @@ class BaseRecognizer(ABC):
         """Whether the model can stream; what cannot has ``_whole``."""
         return True
 
+    @property
+    def tail(self) -> int:
+        """Samples of silence at the model's rate that it hears after the last one, for words that are emitted late."""
+        return round(self.delay.tail * self.sample_rate) if self.delay and self.segments else 0
+
     def _whole(self, samples: np.ndarray) -> Result:
         """The words of a whole utterance (T,) at the model's rate, of a model that cannot stream."""
         raise NotImplementedError

@@ -177,9 +177,10 @@ class EngineSession(Session):
         try:
             self._why_ended = f"got no samples for {self._idle_seconds:g} s, so the engine finished it"
             self._finished = True
-            rest = self._resampler.flush()  # a few milliseconds, for which there is room
+            rest, tail = self._rest()  # less than a second, which the queue takes without waiting
             self._levels.push(rest)
             self._queue.push(rest)
+            self._queue.push(tail)
             self._request = "end"
         finally:
             self._in_use.release()
@@ -188,7 +189,7 @@ class EngineSession(Session):
 
     def _end(self) -> Result:
         self._finished = True
-        self._pass(self._resampler.flush())
+        self._pass_rest()
         self._engine._ask(self, "end")
         return self._receive()
 

@@ -133,7 +133,8 @@ class Recognizer(BaseRecognizer):
     @torch.inference_mode()
     def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
-        lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
+        sizes = [len(samples) and len(samples) + self.tail for samples in utterances]
+        lengths = torch.tensor(sizes, device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
         search, levels = self.search(), []
         for row, utterance in zip(samples, utterances, strict=True):
@@ -150,7 +151,7 @@ class Recognizer(BaseRecognizer):
         results = []
         for one, said, ending in zip(levels, parts, endings, strict=True):
             transcript = Transcript(self.tokenizer, self.frame_seconds, one, self.delay)
-            segments = transcript.hear(said)
+            segments = transcript.hear(said, one.seconds)
             nbest = transcript.alternatives(join(segments), ending.nbest)
             results.append(Result(segments + transcript.close(ending.best), ending.margin, nbest, one.seconds))
         return results
