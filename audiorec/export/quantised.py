@@ -12,7 +12,7 @@ from audiorec.config import dump_yaml, read_yaml
 from audiorec.errors import ConfigError, UserError
 from audiorec.export.check import Exported, largest_error
 from audiorec.export.int8 import layers_of, quantise, within
-from audiorec.export.onnx import SETTINGS, export_onnx, open_model
+from audiorec.export.onnx import SETTINGS, open_model, write_checked
 from audiorec.export.readme import readme
 from audiorec.export.report import Measured, measure
 from audiorec.export.weights import WEIGHTS, save_graphs, save_sharing
@@ -37,12 +37,11 @@ def export_int8(
 
     Raises ConfigError for a name in ``keep`` that no layer has, and what ``export_onnx`` raises.
     """
-    model, name, _, _ = open_model(path, out, head, latency_ms)
+    opened = model, name, _, _ = open_model(path, out, head, latency_ms)
     with TemporaryDirectory() as temporary, replacing_folder(out) as aside:
-        floats = Path(temporary) / "float32"
-        export_onnx(path, floats, head, latency_ms)
+        write_checked(floats := Path(temporary), path, *opened)
         settings = quantise_folder(floats, aside, keep)
-        settings["error"] = check(aside, model.eval(), name)
+        settings["error"] = check(aside, model, name)
         measured = measure({"float32": floats, "int8": aside}, data)
         if data is not None:
             text = "\n".join(f"* {one}" for one in measured)

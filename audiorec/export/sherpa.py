@@ -12,6 +12,7 @@ from audiorec.config import dump_yaml
 from audiorec.decoders.lstm import LstmPredictor
 from audiorec.decoders.stateless import StatelessPredictor
 from audiorec.errors import UserError
+from audiorec.export.examples import ROWS
 from audiorec.export.onnx import FORMAT, SETTINGS, open_model
 from audiorec.export.sherpa_check import EMBED, check, must_fit
 from audiorec.export.sherpa_parts import Joined, LstmDecoder, LstmEncoder, StatelessDecoder, ZipformerCtc
@@ -30,7 +31,6 @@ from audiorec.text.tokenizer import MARK
 CHUNK = 16  # feature frames, 160 ms, of which the least multiple of an encoder's period is taken
 HISTORY = 128  # symbols that an LSTM predictor reads
 ITS_FRAME = 0.04  # seconds: what sherpa-onnx takes a frame for
-_ROWS = 3  # of the examples that are traced
 
 
 def export_sherpa(
@@ -142,9 +142,9 @@ def _write_ctc(folder: Path, model: AsrModel, head: Any, chunk: int, vocabulary:
     part = ZipformerTdt(model, head, chunk) if isinstance(head, TransducerHead) else ZipformerCtc(model, head, chunk)
     batch = torch.export.Dim("batch")
     first, second = {0: batch}, {1: batch}
-    sizes = (1, _ROWS, part.state.size), (1, _ROWS, 1, 1), (1, _ROWS, 1), (1, _ROWS, 1), (_ROWS, 2, 1), (_ROWS, 2, 1)
-    states = [torch.zeros(size) for size in (*sizes, (_ROWS, *EMBED))] + [torch.zeros(_ROWS, dtype=torch.int64)]
-    x = torch.randn(_ROWS, chunk, part.bins)
+    sizes = (1, ROWS, part.state.size), (1, ROWS, 1, 1), (1, ROWS, 1), (1, ROWS, 1), (ROWS, 2, 1), (ROWS, 2, 1)
+    states = [torch.zeros(size) for size in (*sizes, (ROWS, *EMBED))] + [torch.zeros(ROWS, dtype=torch.int64)]
+    x = torch.randn(ROWS, chunk, part.bins)
     graph = trace(part, [x, *states], [first, *[second] * 4, *[first] * 4])
     metadata = {
         "T": chunk,
@@ -164,14 +164,14 @@ def _write_transducer(
     decoder = StatelessDecoder(head) if isinstance(head.predictor, StatelessPredictor) else LstmDecoder(head, HISTORY)
     batch = torch.export.Dim("batch")
     rows, second = {0: batch}, {1: batch}
-    h, c = torch.zeros(1, _ROWS, part.state.size), torch.zeros(1, _ROWS, 1)
-    x = torch.randn(_ROWS, chunk, part.bins)
-    y = torch.tensor([[-1] * (decoder.context - 1) + [i] for i in range(_ROWS)])
+    h, c = torch.zeros(1, ROWS, part.state.size), torch.zeros(1, ROWS, 1)
+    x = torch.randn(ROWS, chunk, part.bins)
+    y = torch.tensor([[-1] * (decoder.context - 1) + [i] for i in range(ROWS)])
     width = head.joiner.encoder_proj.out_features
     graphs = {
         "encoder": trace(part, [x, h, c], [rows, second, second]),
         "decoder": trace(decoder, [y], [rows]),
-        "joiner": trace(Joined(head), [torch.randn(_ROWS, width + 1), torch.randn(_ROWS, width)], [rows, rows]),
+        "joiner": trace(Joined(head), [torch.randn(ROWS, width + 1), torch.randn(ROWS, width)], [rows, rows]),
     }
     metadata: dict[str, dict[str, Any]] = {
         "encoder": {
