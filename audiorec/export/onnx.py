@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from audiorec import __version__
 from audiorec.audio.logmel import LogMel
@@ -125,10 +126,17 @@ def facts_of(model: AsrModel, name: str, layout: Layout, tokenizer: Tokenizer, c
         "latency_ms": model.latency_ms,
         "look_ahead_ms": model.look_ahead_ms,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": "classify" if isinstance(model.head(name), ClassifyHead) else "ctc"},
+        "head": {"name": name, "kind": kind_of(model.head(name))},
         "normalize": config.tokenizer.normalize.model_dump(),
         "state": _listed(layout),
     }
+
+
+def kind_of(head: nn.Module) -> str:
+    """What ``export.yaml`` calls a head: ctc, classify, rnnt or tdt."""
+    if isinstance(head, TransducerHead):
+        return "tdt" if head.topology.durations else "rnnt"
+    return "classify" if isinstance(head, ClassifyHead) else "ctc"
 
 
 def _encoder_graphs(model: AsrModel, parts: StreamParts) -> Iterator[tuple[str, Any]]:
@@ -158,7 +166,7 @@ def write_first_history(
     np.savez(folder / "predictor.npz", **arrays)
     durations, search = list(head.topology.durations), head.search()
     assert isinstance(search, TransducerGreedySearch)
-    settings |= {"kind": "tdt" if durations else "rnnt", "max_symbols": search.max_symbols}
+    settings["max_symbols"] = search.max_symbols
     if durations:
         settings["durations"] = durations
     return {"predictor_state": _listed(parts.predictor[0].layout)}
@@ -186,6 +194,3 @@ def refuse(model: AsrModel, name: str) -> None:
             f"export: no runtime has the search of head {name!r}; choose a ctc, transducer or classify head by --head, if the "
             "model has one"
         )
-
-
-__all__ = ["FORMAT", "SETTINGS", "SIZES", "export_onnx", "facts_of", "open_model", "write_checked", "write_export"]

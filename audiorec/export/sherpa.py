@@ -13,7 +13,7 @@ from audiorec.decoders.lstm import LstmPredictor
 from audiorec.decoders.stateless import StatelessPredictor
 from audiorec.errors import UserError
 from audiorec.export.examples import ROWS
-from audiorec.export.onnx import FORMAT, SETTINGS, open_model
+from audiorec.export.onnx import FORMAT, SETTINGS, kind_of, open_model
 from audiorec.export.sherpa_check import EMBED, check, must_fit
 from audiorec.export.sherpa_parts import Joined, LstmDecoder, LstmEncoder, StatelessDecoder, ZipformerCtc
 from audiorec.export.sherpa_readme import readme
@@ -117,19 +117,13 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer)
         "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10) / 10,
         "look_ahead_ms": model.look_ahead_ms,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": _kind(head)},
+        "head": {"name": name, "kind": kind_of(head)},
     }
     settings |= write(folder, model, head, chunk, tokenizer.size)
     settings["time_scale"] = model.frame_seconds / settings["slots"] / ITS_FRAME
     write_text(folder / SETTINGS, dump_yaml(settings))
     write_text(folder / "README.md", readme(settings))
     return settings
-
-
-def _kind(head: Any) -> str:
-    if isinstance(head, TransducerHead):
-        return "tdt" if head.topology.durations else "rnnt"
-    return "ctc"
 
 
 def late_frames(encoder: Any, chunk: int) -> int:
