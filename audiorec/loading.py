@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 from audiorec.errors import UserError
 from audiorec.live import BaseRecognizer
 from audiorec.runtime.folder import is_export
-from audiorec.transcript import ENDPOINT, EndpointConfig
+from audiorec.transcript import ENDPOINT, Endpoint
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Runtime = Literal["auto", "onnx", "torch"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
-Endpoint = EndpointConfig | Mapping[str, Any] | None
 
 log = logging.getLogger("audiorec")
 
