@@ -1,11 +1,14 @@
-"""The stock sherpa-onnx package in a process of its own, since wrong metadata would end the one that it runs in.
+"""The stock sherpa-onnx package over an export, for tests and benchmarks.
 
-python stock.py FOLDER AUDIO.npz METHOD BATCH: reads arrays of samples, prints a JSON list of what each recording's stream said.
+python tools/bench/stock.py FOLDER AUDIO.npz METHOD BATCH reads arrays of samples and prints a JSON list of what each recording's
+stream said: a process of its own for tests, since wrong metadata would end the one that it runs in.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sherpa_onnx
@@ -28,20 +31,23 @@ def recognizer(folder: Path, method: str) -> sherpa_onnx.OnlineRecognizer:
     )
 
 
-def main(folder: str, audio: str, method: str, batch: str) -> None:
-    one = recognizer(Path(folder), method)
-    rate, said = one.config.feat_config.sampling_rate, []
-    recordings = list(np.load(audio).values())
-    for start in range(0, len(recordings), int(batch)):
+def results(one: sherpa_onnx.OnlineRecognizer, recordings: Sequence[np.ndarray], batch: int) -> list[Any]:
+    """What each recording's stream said, ``batch`` of them at a time."""
+    rate, found = one.config.feat_config.sampling_rate, []
+    for start in range(0, len(recordings), batch):
         streams = []
-        for samples in recordings[start : start + int(batch)]:
+        for samples in recordings[start : start + batch]:
             streams.append(one.create_stream())
             streams[-1].accept_waveform(rate, samples)
         while ready := [stream for stream in streams if one.is_ready(stream)]:
             one.decode_streams(ready)
-        results = [one.get_result_all(stream) for stream in streams]
-        said += [{"text": r.text.strip(), "tokens": r.tokens, "times": r.timestamps} for r in results]
-    print(json.dumps(said))
+        found += [one.get_result_all(stream) for stream in streams]
+    return found
+
+
+def main(folder: str, audio: str, method: str, batch: str) -> None:
+    found = results(recognizer(Path(folder), method), list(np.load(audio).values()), int(batch))
+    print(json.dumps([{"text": r.text.strip(), "tokens": r.tokens, "times": r.timestamps} for r in found]))
 
 
 if __name__ == "__main__":
