@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 
-import httpx
 import pytest
 
+pytest.importorskip("httpx")
 pytest.importorskip("prometheus_client")
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
