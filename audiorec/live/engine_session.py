@@ -12,8 +12,8 @@ import numpy as np
 from audiorec.errors import UserError
 from audiorec.live.inputs import Samples, to_packet
 from audiorec.live.queue import Queue
-from audiorec.live.session import Boundary, Endpoint, Session
-from audiorec.transcript import Ending, Hypothesis, Result, Segment
+from audiorec.live.session import Boundary, Session
+from audiorec.transcript import Ending, Endpoint, Hypothesis, Result, Segment
 
 if TYPE_CHECKING:
     from audiorec.live.engine import Engine

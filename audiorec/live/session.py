@@ -18,7 +18,7 @@ from audiorec.live.recognizer import LiveRecognizer
 from audiorec.transcript import (
     ENDPOINT,
     Ending,
-    EndpointConfig,
+    Endpoint,
     Endpointer,
     Hypothesis,
     Part,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Boundary = Literal["reset", "carry", "soft"]
-Endpoint = EndpointConfig | Mapping[str, Any] | None
 
 
 class News(NamedTuple):

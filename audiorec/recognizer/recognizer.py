@@ -29,7 +29,16 @@ from audiorec.search import (
     session_automata,
 )
 from audiorec.text import Normalizer, Tokenizer
-from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Result, Transcript
+from audiorec.transcript import (
+    ENDPOINT,
+    Delay,
+    Endpoint,
+    EndpointConfig,
+    Endpointer,
+    Result,
+    Transcript,
+    parse_endpoint,
+)
 from audiorec.transcript.result import join
 
 NORMALIZER = Normalizer()
@@ -65,9 +74,7 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
-        self.segments = self.search().segments  # what the head does not offer is an error here already
-        self.endpoint = ENDPOINT if self.segments else None
-        self.endpoint = self.usable_endpoint(endpoint)
+        self._set_endpoint(self.search().segments, endpoint)  # what the head does not offer is an error here already
 
     @property
     def streams(self) -> bool:
@@ -162,7 +169,7 @@ def load(
     device: str | torch.device = "cpu",
     head: str | None = None,
     search: SearchConfig | Mapping[str, Any] = GREEDY,
-    endpoint: EndpointConfig | Mapping[str, Any] | None = ENDPOINT,
+    endpoint: Endpoint = ENDPOINT,
 ) -> Recognizer:
     """The recogniser of a model directory or of a run (``exp/…``). Raises UserError naming what is wrong with it.
 
@@ -171,7 +178,7 @@ def load(
     speech end, or None for no segments.
     """
     search = parse(SearchConfig, search, prefix="search")
-    endpoint = None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
+    endpoint = parse_endpoint(endpoint)
     device = find_device(device)
     model, tokenizer, config = load_model(path)
     if head is not None and head not in config.heads:

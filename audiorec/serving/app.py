@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from uuid import uuid4
 
 import uvicorn
 from starlette.applications import Starlette
@@ -27,8 +26,7 @@ from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.http import Http
 from audiorec.serving.log import Lines
 from audiorec.serving.page_files import page_routes
-from audiorec.serving.realtime_dialects import AnyRealtimeTalk, to_beta
-from audiorec.serving.realtime_session import Session
+from audiorec.serving.realtime_dialects import AnyRealtimeTalk, transcription_sessions
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
 from audiorec.serving.sherpa import RootTalk, SherpaTalk
@@ -96,12 +94,6 @@ async def metrics(request: Request) -> Response:
     must_be_allowed(request, service.access)
     text = await asyncio.to_thread(service.metrics.text)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-async def transcription_sessions(request: Request) -> Response:
-    """What clients of the beta ask for before they connect. There are no keys but the server's token, so it gives none."""
-    must_be_allowed(request, request.app.state.service.access)
-    return JSONResponse({**to_beta(Session(), uuid4().hex), "client_secret": None})
 
 
 async def _refused(request: Request, refused: Refused) -> Response:

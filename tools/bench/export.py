@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from encoders import widest
 from live import OUTPUTS, RATE, model
-from sherpa import package
+from stock import recognizer
 
 import audiorec
-from audiorec.config import parse, read_yaml
+from audiorec.config import parse
 from audiorec.encoders import ENCODERS
 from audiorec.export.onnx import write_export
 from audiorec.export.quantised import quantise_folder
@@ -53,7 +53,7 @@ class Stock:
     """A stream of the stock sherpa-onnx package."""
 
     def __init__(self, folder: Path):
-        self.recognizer = package(folder, read_yaml(folder / "export.yaml"), "greedy_search")
+        self.recognizer = recognizer(folder, "greedy_search")
         self.stream = self.recognizer.create_stream()
 
     def accept(self, samples: np.ndarray) -> None:

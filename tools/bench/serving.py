@@ -40,7 +40,7 @@ from live import OUTPUTS, model
 import audiorec
 from audiorec.audio.read import read
 from audiorec.audio.resample import Resampler
-from audiorec.config import parse, read_yaml
+from audiorec.config import parse
 from audiorec.encoders import ENCODERS
 from audiorec.evaluation.decode import TIE
 from audiorec.export import export_int8, export_onnx, export_sherpa
@@ -207,11 +207,10 @@ def thread_a_stream(load: Load, streams: int, limit: float) -> Trial:
 
 
 def sherpa_onnx(load: Load, streams: int, limit: float) -> Trial:
-    from sherpa import package
+    import stock
 
     assert load.sherpa is not None
-    settings = read_yaml(load.sherpa / "export.yaml")
-    served = package(load.sherpa, settings, "greedy_search", load.threads)
+    served = stock.recognizer(load.sherpa, "greedy_search", load.threads)
     lives = [served.create_stream() for _ in range(streams)]
     calls, latencies, at, busy = load.calls(streams), list[float](), 0, 0.0
     begin = time.perf_counter()
