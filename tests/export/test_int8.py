@@ -8,7 +8,7 @@ import yaml
 import audiorec
 from audiorec.config import parse
 from audiorec.errors import ConfigError
-from audiorec.export import export_int8, onnx
+from audiorec.export import export_int8, int8, onnx
 from audiorec.export.check import Exported, largest_error
 from audiorec.export.int8 import quantise, quantised, within
 from audiorec.export.quantised import NEIGHBOURS, TOLERANCE, neighbours
@@ -28,6 +28,7 @@ KINDS = (
 @pytest.fixture(autouse=True)
 def few_graphs(monkeypatch):
     monkeypatch.setattr(onnx, "SIZES", (1, 2))
+    monkeypatch.setattr(int8, "_FEW", 8192)  # of these small models most products are of integers
 
 
 def model_of(folder, kind="lstm", heads="ctc", **encoder):

@@ -38,7 +38,7 @@ SECONDS = 4.16  # a round: whole periods of 40, 160 and 520 ms
 def exported(kind: str, width: int, made: AsrModel, tokenizer: Tokenizer, folder: Path) -> list[Path]:
     """The folders of the export in float32 and in 8 bits, made where they are missing."""
     floats, small, stock = folders = [folder / name for name in ("float32", "int8", "sherpa-onnx")]
-    if not stock.exists():
+    if not (stock / "tokens.txt").exists():
         for one in folders:
             one.mkdir(parents=True, exist_ok=True)
         given = {"encoder": {"kind": kind, "dim": width}, "heads": "ctc", "tokenizer": {"kind": "word"}}

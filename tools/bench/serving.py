@@ -314,6 +314,7 @@ def main() -> None:
     parser.add_argument("--runtime", choices=("torch", "onnx"), default="torch")
     parser.add_argument("--int8", action="store_true", help="weights of 8 bits, with --runtime onnx")
     parser.add_argument("--sherpa", action="store_true", help="beside the stock sherpa-onnx package")
+    parser.add_argument("--folders", type=Path, help="where models and exports are kept, and taken where they are")
     parser.add_argument("--threads", type=int, default=1, help="that the engine computes with")
     parser.add_argument("--cores", type=int, help="that the process keeps to; as many as --threads unless given")
     parser.add_argument("--seconds", type=float, default=8.0, help="of audio a stream, so of each trial")
@@ -334,13 +335,17 @@ def main() -> None:
     compared = Words()
     with tempfile.TemporaryDirectory() as folder:
         for name in [*filter(None, options.kinds.split(",")), *options.models]:
-            path = random_model(name, Path(folder) / name) if name in ENCODERS.kinds else Path(name)
-            stock = Path(folder) / "sherpa" / path.name if options.sherpa else None
-            if stock:
+            kept = options.folders or Path(folder)
+            path = Path(name)
+            if name in ENCODERS.kinds and not (path := kept / name).exists():
+                random_model(name, path)
+            stock = kept / "sherpa" / path.name if options.sherpa else None
+            if stock and not stock.exists():
                 export_sherpa(path, stock)
             if options.runtime == "onnx" and not is_export(path):
-                path, source = Path(folder) / "onnx" / path.name, path
-                (export_int8 if options.int8 else export_onnx)(source, path)
+                path, source = kept / ("int8" if options.int8 else "float32") / path.name, path
+                if not path.exists():
+                    (export_int8 if options.int8 else export_onnx)(source, path)
             make = partial(recognizer, path, options.runtime)
             load = Load(make, options.seconds, options.piece, options.threads, stock)
             line, words = measure(name, load, options.limit, options.most)
