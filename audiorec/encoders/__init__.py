@@ -4,6 +4,7 @@ from audiorec.config import Config
 from audiorec.encoders import (  # noqa: F401 (register kinds)
     blstm,
     conformer,
+    fastconformer,
     flash_rnn,
     lmu,
     mamba,

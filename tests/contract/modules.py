@@ -1,18 +1,21 @@
 """Every module, chain and whole model that the laws are checked on. Registering one is one line: name: how to make it."""
 
+import torch
 from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
+from audiorec.audio.nemo import NemoMel, NemoMelConfig
 from audiorec.config import parse
 from audiorec.encoders import build
 from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.fastconformer import FastConformerConfig
 from audiorec.encoders.flash_rnn import FlashGru, FlashLstm
 from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.min_rnn import Block, MinGru, MinLstm, MinRnnOptions
 from audiorec.encoders.rnn import Gru, Lstm
-from audiorec.encoders.subsampling import StridedConv, StridedConv2d, SubsampledConfig, subsampling
+from audiorec.encoders.subsampling import Lead, StridedConv, StridedConv2d, SubsampledConfig
 from audiorec.models import AsrModel, ModelConfig
 from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
@@ -27,11 +30,19 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
     return LogMel(LogMelConfig(sample_rate=rate, bins=bins))
 
 
+def nemo_mel(rate: int = 8000, bins: int = 7, mean: float = 0.0) -> NemoMel:
+    """``mean`` is about 3 for the laws' noise: attention compares frames, which a common offset drowns."""
+    module = NemoMel(NemoMelConfig(sample_rate=rate, bins=bins))
+    module.set_statistics(torch.full((bins,), mean), torch.ones(bins))
+    return module
+
+
 # Encoders small enough for many tests; what a module does not say itself is this.
 DEFAULTS = {"layers": 2, "dropout": 0.0}
 _ATTENTION = {"dim": 8, "heads": 2, "expansion": 2, "strides": [2], "kernel": 3}
 TINY = {
     "conformer": {**_ATTENTION, "conv_kernel": 3},
+    "fastconformer": {**_ATTENTION, "planes": 3, "conv_kernel": 3},
     "transformer": _ATTENTION,
     **{kind: {"dim": 6} for kind in ("lstm", "gru", "blstm", "min_gru", "min_lstm")},
     **{kind: {"dim": 6, "heads": 2} for kind in ("flash_lstm", "flash_gru")},
@@ -62,12 +73,24 @@ def whole_model(at: str | None = None, **encoder) -> Sequential:
     return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), dim, 9))
 
 
-def attention(**context) -> SelfAttention:
-    return SelfAttention(8, 2, Context(**context))
+def attention(positions: str = "rotary", **context) -> SelfAttention:
+    return shaken(SelfAttention(8, 2, Context(**context), positions=positions))
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """The module with biases of relative positions, which begin at zero, drawn."""
+    for name, parameter in module.named_parameters():
+        if name.endswith(("bias_u", "bias_v")):
+            nn.init.normal_(parameter)
+    return module
 
 
 def conformer(*contexts: dict, **options) -> nn.Module:
     return encoder("conformer", contexts=list(contexts), **options)
+
+
+def fastconformer(*contexts: dict, **options) -> nn.Module:
+    return shaken(encoder("fastconformer", contexts=list(contexts), **options))
 
 
 def windows(chunk: int, look_ahead: int, layers: int | None = None) -> Windows:
@@ -84,12 +107,20 @@ MODULES = {
     "strided conv, separable": lambda: StridedConv(4, 5, stride=2, kernel=5, separable=True),
     "strided conv over frequency": lambda: StridedConv2d(2, 5, 3, stride=2, kernel=3),
     "strided conv over frequency, separable": lambda: StridedConv2d(2, 4, 3, stride=3, kernel=3, separable=True),
-    "subsampling 4 over frequency": lambda: subsampling(SubsampledConfig(planes=3), 7, 5),
-    "subsampling 8": lambda: subsampling(SubsampledConfig(strides=[2, 2, 2]), 4, 5),
-    "subsampling 6": lambda: subsampling(SubsampledConfig(strides=[3, 2], separable=False), 4, 5),
+    "subsampling 4 over frequency": lambda: SubsampledConfig(planes=3).subsampling(7, 5),
+    "subsampling 8": lambda: SubsampledConfig(strides=[2, 2, 2]).subsampling(4, 5),
+    "subsampling 6": lambda: SubsampledConfig(strides=[3, 2], separable=False).subsampling(4, 5),
+    "lead of 1": lambda: Lead(4, 1),
+    "lead and strided conv over frequency": lambda: Sequential(
+        Lead(8, 2), StridedConv2d(2, 4, 3, stride=3, kernel=4, separable=True, low=2)
+    ),
+    "leads of 1 before 8": lambda: FastConformerConfig(planes=3, scale_input=True).subsampling(7, 5),
+    "leads of 2 and 1 before 6": lambda: FastConformerConfig(planes=3, strides=[3, 2], kernel=4).subsampling(7, 5),
     "lstm": lambda: Lstm(4, 3),
     "log-mel 8 kHz": log_mel,
     "log-mel 16 kHz": lambda: log_mel(16000, 5),
+    "NeMo's mel 8 kHz": nemo_mel,
+    "NeMo's mel 16 kHz": lambda: nemo_mel(16000, 5),
     "chain with rests": lambda: Sequential(ChunkMean(4, 2), StridedConv(4, 4, 3, 4), ChunkMean(4, 2), linear()),
     "chain of look-aheads": lambda: Sequential(Ahead(4, 3), StridedConv(4, 4, 2, 3), Ahead(4, 1), Lstm(4, 4)),
     "chain in a chain": lambda: Sequential(linear(), Sequential(Ahead(4, 1), ChunkMean(4, 4)), StridedConv(4, 4, 2, 2)),
@@ -112,6 +143,17 @@ MODULES = {
     "attention, regular, no left": lambda: attention(left=0, right=2),
     "attention, chunk": lambda: attention(left=5, chunk=3),
     "attention, chunk, no left": lambda: attention(left=0, chunk=4),
+    "attention, relative, causal": lambda: attention("relative", left=5),
+    "attention, relative, regular": lambda: attention("relative", left=4, right=3),
+    "attention, relative, chunk": lambda: attention("relative", left=5, chunk=3),
+    "attention, relative, chunk, no left": lambda: attention("relative", left=0, chunk=4),
+    "fastconformer causal": lambda: fastconformer({"left": 4}),
+    "fastconformer chunk 3": lambda: fastconformer({"left": 4, "chunk": 3}, strides=[2, 2], scale_input=True),
+    "fastconformer chunk 2, by 8": lambda: fastconformer({"left": 3, "chunk": 2}, strides=[2, 2, 2], layers=1),
+    "fastconformer view at a latency": lambda: fastconformer({"left": 4}, {"left": 5, "chunk": 3}).at_latency(80, 40),
+    "samples to fastconformer": lambda: Sequential(
+        features=nemo_mel(mean=3.0), encoder=fastconformer({"left": 4, "chunk": 2}, strides=[2, 2], layers=1)
+    ),
     "conformer causal": lambda: conformer({"left": 4}),
     "conformer regular": lambda: conformer({"left": 4, "right": 2}),
     "conformer chunk": lambda: conformer({"left": 4, "chunk": 3}),
@@ -213,6 +255,7 @@ LARGE = {
     **_full_size("min_lstm"),
     **_full_size("transformer"),
     **_full_size("transformer", "transformer looking ahead", right=2),
+    **_full_size("fastconformer", layers=3, planes=64, contexts=[{"left": 30, "chunk": 7}]),
     **_full_size("conformer", "conformer regular", contexts=[{"left": 32, "right": 1}]),
 }
 for chunk in (1, 2, 7, 14):  # 0, 80, 480 and 1040 ms at 80 ms a frame
