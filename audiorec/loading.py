@@ -69,6 +69,8 @@ def load(
 ) -> BaseRecognizer:
     """The recogniser of a model folder or of a run (``exp/…``), by torch; or of an exported folder, by onnxruntime alone.
 
+    ``hf://OWNER/NAME`` is a streaming checkpoint of the Hugging Face hub, imported on first use (``audiorec-speech[import]``).
+
     ``runtime`` auto takes what is there, and says on the logger ``audiorec`` which. Raises UserError naming what is wrong.
 
     ``device`` is cpu, cuda, cuda:1, mps or auto. ``search`` is a SearchConfig or its keys: ``{"kind": "beam", "beam": 4,
@@ -78,6 +80,8 @@ def load(
     """
     if runtime not in RUNTIMES:
         raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(RUNTIMES)}")
+    if str(path).startswith("hf:/"):
+        path = _fetched(path)
     exported = is_export(path)
     if runtime == "onnx" or (runtime == "auto" and exported):
         from audiorec.runtime import load as load_onnx
@@ -97,3 +101,15 @@ def load(
         raise UserError("threads: are torch's for the whole process here: torch.set_num_threads(n)")
     log.info("%s: computed by torch", path)
     return load_torch(path, device, head, {} if search is None else search, endpoint)
+
+
+def _fetched(address: str | Path) -> Path:
+    try:
+        from audiorec.importing.hub import fetched
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("torch", "audiorec", "audiorec_kernels"):
+            raise
+        raise UserError(
+            f"{address}: an import takes torch, which is not installed; pip install audiorec-speech"
+        ) from None
+    return fetched(address)

@@ -16,6 +16,7 @@ EXTRAS = {
     **dict.fromkeys(("lightning", "lhotse", "matplotlib", "tensorboard"), "train"),
     **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(SERVE, "serve"),
+    "huggingface_hub": "import",
 }
 
 app = typer.Typer(

@@ -1,0 +1,24 @@
+"""`audiorec import`: another toolkit's streaming model as a model folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiorec.cli.app import app
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="A .nemo file, a folder that transformers wrote, or hf://OWNER/NAME.")],
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+) -> None:
+    """Make a model folder of NVIDIA's cache-aware FastConformer checkpoints: the same weights, the same numbers."""
+    from audiorec.importing import import_model
+    from audiorec.importing.hub import downloaded
+    from audiorec.models import heads_text, load_model_config, parameter_count
+
+    model = import_model(downloaded(source) if source.startswith("hf:/") else source, out)
+    looks = ", ".join(f"{ms:g}" for ms in model.latencies)
+    heads = heads_text(load_model_config(out / "config.yaml"))
+    print(f"{out}: {parameter_count(model) / 1e6:.1f} M parameters, heads {heads}, look-aheads {looks} ms")

@@ -1,0 +1,74 @@
+"""``hf://OWNER/NAME``: a model of the Hugging Face hub, fetched and imported once, then read from this user's cache."""
+
+import os
+import re
+from pathlib import Path
+
+from audiorec.errors import UserError
+from audiorec.importing.source import import_model
+
+_ADDRESS = re.compile(r"^hf:/{1,2}([\w.-]+)/([\w.-]+?)(?:@([\w./-]+))?$")  # a Path has one slash left of the two
+_FOLDER = ["*.json", "*.safetensors", "tokenizer.model"]  # of transformers
+
+
+def fetched(address: str | Path) -> Path:
+    """The model folder of ``hf://OWNER/NAME``, or ``…@REVISION``: that of an earlier import, or one made now.
+
+    It lies under $AUDIOREC_CACHE, else under ~/.cache/audiorec. Raises UserError for what is no such address, what the hub does
+    not have or cannot give now, and what cannot be imported.
+    """
+    owner, name, revision = _parts(address)
+    folder = _cache() / "--".join(filter(None, (owner, name, revision and revision.replace("/", "--"))))
+    if not (folder / "config.yaml").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        import_model(downloaded(address), folder)
+    return folder
+
+
+def _parts(address: str | Path) -> tuple[str, str, str | None]:
+    match = _ADDRESS.match(str(address))
+    if not match:
+        raise UserError(f"{address}: write it as hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
+    owner, name, revision = match.groups()
+    return owner, name, revision
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("AUDIOREC_CACHE") or Path.home() / ".cache" / "audiorec") / "imported"
+
+
+def downloaded(address: str | Path) -> Path:
+    """What an address names, as it came: a ``.nemo`` file, or where the hub has none the folder. Its own cache is used."""
+    owner, name, revision = _parts(address)
+    repository = f"{owner}/{name}"
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ModuleNotFoundError:
+        raise UserError(f"hf://{repository}: takes huggingface_hub; pip install 'audiorec-speech[import]'") from None
+    unreachable = False
+    patterns = ["*.nemo", *_FOLDER]
+    try:
+        names = HfApi().list_repo_files(repository, revision=revision)
+        patterns = ["*.nemo"] if any(name.endswith(".nemo") for name in names) else _FOLDER
+    except HfHubHTTPError as error:
+        raise UserError(f"hf://{repository}: the hub does not give it ({_line(error)})") from None
+    except OSError:  # no network, or HF_HUB_OFFLINE
+        unreachable = True
+    try:
+        folder = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=patterns, local_files_only=unreachable)
+        )
+    except LocalEntryNotFoundError:
+        raise UserError(
+            f"hf://{repository}: the hub cannot be reached and its cache does not hold this model; fetch it where there is a "
+            "network, and give the .nemo file to `audiorec import`"
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"hf://{repository}: could not be fetched ({_line(error)})") from None
+    archives = sorted(folder.glob("*.nemo"))
+    return archives[0] if archives else folder
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
