@@ -5,6 +5,7 @@ from audiorec.encoders import (  # noqa: F401 (register kinds)
     blstm,
     conformer,
     flash_rnn,
+    icefall_lstm,
     lmu,
     mamba,
     min_rnn,
