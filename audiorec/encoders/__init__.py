@@ -6,6 +6,7 @@ from audiorec.encoders import (  # noqa: F401 (register kinds)
     conformer,
     fastconformer,
     flash_rnn,
+    icefall_lstm,
     lmu,
     mamba,
     min_rnn,

@@ -31,16 +31,17 @@ def export_int8(
     latency_ms: float | None = None,
     keep: Sequence[str] = (),
     data: Path | str | None = None,
+    language: str | None = None,
 ) -> tuple[dict[str, Any], list[Measured]]:
     """As ``export_onnx``, with weights of 8 bits but in the layers ``keep``; what ``export.yaml`` says, and float32 and int8
     measured: on the data directory ``data``, or their sizes alone.
 
     Raises ConfigError for a name in ``keep`` that no layer has, and what ``export_onnx`` raises.
     """
-    model, name, _, _ = open_model(path, out, head, latency_ms)
+    model, name, _, _ = open_model(path, out, head, latency_ms, language)
     with TemporaryDirectory() as temporary, replacing_folder(out) as aside:
         floats = Path(temporary) / "float32"
-        export_onnx(path, floats, head, latency_ms)
+        export_onnx(path, floats, head, latency_ms, language)
         settings = quantise_folder(floats, aside, keep)
         settings["error"] = check(aside, model.eval(), name)
         measured = measure({"float32": floats, "int8": aside}, data)

@@ -34,7 +34,11 @@ _ROWS = 3  # of the examples that are traced
 
 
 def export_sherpa(
-    path: Path | str, out: Path | str, head: str | None = None, latency_ms: float | None = None
+    path: Path | str,
+    out: Path | str,
+    head: str | None = None,
+    latency_ms: float | None = None,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
 
@@ -42,7 +46,7 @@ def export_sherpa(
     ``lstm``: both have Kaldi's features, as NeMo's do not. Before it takes its place the export is called as sherpa-onnx calls
     it, and held to torch's numbers. Raises UserError for what this runtime cannot do, with what works instead.
     """
-    model, name, tokenizer, _ = open_model(path, out, head, latency_ms)
+    model, name, tokenizer, _ = open_model(path, out, head, latency_ms, language)
     refuse(model, name)
     tokens = tokens_text(tokenizer)
     with replacing_folder(out) as aside:
@@ -97,7 +101,7 @@ def tokens_text(tokenizer: Tokenizer) -> str:
 
 def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer) -> dict[str, Any]:
     """Write the graphs, ``export.yaml`` and README.md of this head of ``model``, which is in evaluation mode."""
-    encoder: Any = model.encoder
+    encoder: Any = model.body
     head: Any = model.head(name)
     features: Any = model.features
     chunk = math.ceil(CHUNK / encoder.period) * encoder.period
@@ -116,6 +120,7 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer)
         "late_frames": late_frames(encoder, chunk),
         "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10) / 10,
         "look_ahead_ms": model.look_ahead_ms,
+        "language": model.language,
         "vocabulary": tokenizer.size,
         "head": {"name": name, "kind": _kind(head)},
     }

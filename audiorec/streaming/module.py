@@ -213,8 +213,8 @@ class Pointwise(StreamingModule):
 
 def share(module: M) -> M:
     """A copy of the tree of modules that has the very same parameters and buffers; changing one leaves the other."""
-    twin = copy.copy(module)
-    vars(twin).update({name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)})
+    twin = module.__new__(type(module))  # not copy.copy, which torch forbids where a weight has an adapter
+    vars(twin).update({name: copy.copy(v) if isinstance(v, dict) else v for name, v in vars(module).items()})
     twin._modules = {name: child and share(child) for name, child in module._modules.items()}
     if isinstance(twin, StreamingModule):
         twin.changed()

@@ -11,9 +11,11 @@ from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.blstm import Bidirectional, Windows
 from audiorec.encoders.fastconformer import FastConformerConfig
 from audiorec.encoders.flash_rnn import FlashGru, FlashLstm
+from audiorec.encoders.icefall_lstm import UnpaddedConvs
 from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.min_rnn import Block, MinGru, MinLstm, MinRnnOptions
+from audiorec.encoders.prompt import LanguagePrompt, PromptConfig
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import Lead, StridedConv, StridedConv2d, SubsampledConfig
 from audiorec.models import AsrModel, ModelConfig
@@ -46,6 +48,7 @@ TINY = {
     "transformer": _ATTENTION,
     **{kind: {"dim": 6} for kind in ("lstm", "gru", "blstm", "min_gru", "min_lstm")},
     **{kind: {"dim": 6, "heads": 2} for kind in ("flash_lstm", "flash_gru")},
+    "icefall_lstm": {"dim": 6, "hidden": 9, "feed_forward": 8, "planes": 2},
     "mamba": {"dim": 6, "state_size": 3},
     "lmu": {"dim": 6, "channels": 3, "order": 4},
     "stack": {
@@ -117,6 +120,7 @@ MODULES = {
     "leads of 1 before 8": lambda: FastConformerConfig(planes=3, scale_input=True).subsampling(7, 5),
     "leads of 2 and 1 before 6": lambda: FastConformerConfig(planes=3, strides=[3, 2], kernel=4).subsampling(7, 5),
     "lstm": lambda: Lstm(4, 3),
+    "lstm, projected": lambda: Lstm(4, 3, cells=5),
     "log-mel 8 kHz": log_mel,
     "log-mel 16 kHz": lambda: log_mel(16000, 5),
     "NeMo's mel 8 kHz": nemo_mel,
@@ -136,6 +140,7 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "whole model": whole_model,
+    "language prompt": lambda: LanguagePrompt(PromptConfig(classes=5, languages={"auto": 1}), 4).in_language("auto"),
     "running mean": lambda: RunningMean(4),
     # attention
     "attention, causal": lambda: attention(left=5),
@@ -189,6 +194,11 @@ MODULES = {
     "flash_gru encoder 8, projected": lambda: encoder("flash_gru", strides=[2, 2, 2], hidden=8, heads=1),
     "blstm encoder 4": lambda: encoder("blstm", chunk=2, look_ahead=1),
     "blstm encoder 8": lambda: encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
+    "unpadded convs 4": lambda: UnpaddedConvs(11, [2, 3, 4], [1, 2, 2], 3, -2.5),
+    "unpadded convs 6": lambda: UnpaddedConvs(7, [2, 3], [3, 2], 4, 0.5),
+    "icefall_lstm encoder 4": lambda: encoder("icefall_lstm", 9),
+    "icefall_lstm encoder 3, unprojected": lambda: encoder("icefall_lstm", strides=[3], hidden=6, padding=-1.0),
+    "exit of an icefall_lstm": lambda: encoder("icefall_lstm").exit("layer0"),
     "min_gru encoder 4": lambda: encoder("min_gru"),
     "min_gru encoder 8, wide": lambda: encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
     "min_lstm encoder 4": lambda: encoder("min_lstm"),
@@ -251,6 +261,7 @@ LARGE = {
     **_full_size("mamba", "mamba both ways", bidirectional=True, layers=2, chunk=4, look_ahead=2),
     **_full_size("lmu"),
     **_full_size("lmu", "lmuformer", arrangement="lmuformer"),
+    "icefall_lstm, full size": lambda: build({"kind": "icefall_lstm", "dropout": 0.0, "layers": 3}, 80),
     **_full_size("min_gru"),
     **_full_size("min_lstm"),
     **_full_size("transformer"),

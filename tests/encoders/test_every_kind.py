@@ -25,7 +25,7 @@ def test_these_are_all_kinds():
 STEPS = {
     "feature size": ("x must be", lambda e, s: e.step(x(channels=6), N, s)),
     "feature size offline": ("x must be", lambda e, s: e(x(channels=6), N)),
-    "no whole block": ("multiples of 2 frames, got 3; pad", lambda e, s: e.step(x(3), N.clamp(max=3), s)),
+    "no whole block": (r"multiples of \d frames, got 3; pad", lambda e, s: e.step(x(3), N.clamp(max=3), s)),
     "lengths beyond the end": ("lengths must lie in 0..4, got", lambda e, s: e.step(x(), N + 1, s)),
     "lengths beyond the end offline": ("lengths must lie in 0..3, got", lambda e, s: e(x(3), N)),
     "lengths below zero": ("lengths must lie in 0..4, got", lambda e, s: e.step(x(), -N, s)),

@@ -19,6 +19,7 @@ SMALL = {
     "conformer": {"dim": 8, "heads": 2, "layers": 1, "contexts": [{"left": 8, "chunk": 3}]},
     "transformer": {"dim": 8, "heads": 2, "layers": 1, "left": 8, "right": 1},
     "blstm": {"dim": 8, "layers": 1, "chunk": 3, "look_ahead": 1},
+    "icefall_lstm": {"dim": 8, "layers": 1, "hidden": 12, "feed_forward": 16, "planes": 2},
     "lmu": {"dim": 8, "layers": 1, "channels": 3, "order": 4},
     "stack": {"dim": 8, "pattern": ["lstm", {"kind": "transformer", "heads": 2, "left": 8, "right": 1}]},
 }

@@ -46,6 +46,7 @@ LAYER = {
     "blstm": 43,
     "flash_lstm": 17,
     "flash_gru": 19,
+    "icefall_lstm": 20,
 }
 
 
@@ -98,6 +99,7 @@ FRAME = {
     "greedy": 17,
     "greedy, lstm predictor": 17,
     "greedy, one symbol a frame": 17,
+    "greedy, two lstm layers from zeros, relu": 17,
     "tdt greedy": 35,
     "tdt greedy, lstm predictor": 35,
     "greedy, blanks skipped": 54,
