@@ -167,6 +167,14 @@ class IcefallLstmConfig(IcefallLstmLayerConfig):
     planes: PositiveInt = Field(8, description="of the first convolution; each later one has four times as many")
     padding: FiniteFloat = Field(0.0, description="value of the features that follow the last; icefall's is log(1e-10)")
 
+    def subsampling(self, input_dim: int, output_dim: int) -> Sequential:
+        """Convolutions without padding, one linear layer and a norm: (B, T, input_dim) → (B, T', output_dim)."""
+        planes = [self.planes * 4**i for i in range(len(self.strides))]
+        convs = UnpaddedConvs(input_dim, planes, self.strides, self.kernel, self.padding)
+        inner = convs.output_dim
+        out = Pointwise(Linear(inner, output_dim), inner, output_dim)
+        return Sequential(convs=convs, out=out, norm=Pointwise(BasicNorm(learns=False), output_dim))
+
 
 @ENCODERS.register
 class IcefallLstmEncoder(Stack):
@@ -180,14 +188,5 @@ class IcefallLstmEncoder(Stack):
     Config = IcefallLstmConfig
 
     def __init__(self, config: IcefallLstmConfig, input_dim: int):
-        planes = [config.planes * 4**i for i in range(len(config.strides))]
-        convs = UnpaddedConvs(input_dim, planes, config.strides, config.kernel, config.padding)
-        inner = convs.output_dim
-        subsampling = Sequential(
-            convs=convs,
-            out=Pointwise(Linear(inner, config.dim), inner, config.dim),
-            norm=Pointwise(BasicNorm(learns=False), config.dim),
-        )
         one = IcefallLstmLayerConfig(**config.model_dump(include=set(IcefallLstmLayerConfig.model_fields)))
-        layers = build_layers([one] * config.layers, config.dim, 1)
-        super(Stack, self).__init__(subsampling=subsampling, **layers)
+        super().__init__(config, input_dim, build_layers([one] * config.layers, config.dim, 1), norm=False)

@@ -11,7 +11,7 @@ from audiorec.config import Config, Registry
 from audiorec.encoders.attention import AttentionOptions, without_bias
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import SubsampledConfig
+from audiorec.encoders.subsampling import SubsampledConfig, Subsamples
 from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 # Kinds of layers: each is built from its config, the width, and the strides' product, and gives as many channels.
@@ -55,9 +55,7 @@ class Stack(Sequential):
     """``subsampling``, the layers by their names, and ``norm``, unless the layers end in one: (B, T, input_dim) →
     (B, ceil(T / stride), dim)."""
 
-    def __init__(
-        self, config: SubsampledConfig, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True
-    ):
+    def __init__(self, config: Subsamples, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True):
         dim = next(iter(layers.values())).input_dim
         last = {"norm": Pointwise(nn.LayerNorm(dim), dim)} if norm else {}
         super().__init__(subsampling=config.subsampling(input_dim, dim), **layers, **last)

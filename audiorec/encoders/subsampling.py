@@ -1,5 +1,7 @@
 """Strided causal convolutions: fewer frames for the encoder, no look-ahead beyond the stride itself."""
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.backends import tracing_for_onnx
@@ -152,6 +154,13 @@ class StridedConv2d(Strided):
         if self.low > 1:
             images = F.pad(images, (self.low - 1, 0))
         return self.conv(images).transpose(1, 2).flatten(2)
+
+
+class Subsamples(Protocol):
+    """A config that says what stands before an encoder's layers."""
+
+    def subsampling(self, input_dim: int, output_dim: int) -> Sequential:
+        """(B, T, input_dim) → (B, T', output_dim)."""
 
 
 class SubsampledConfig(Config):

@@ -84,8 +84,11 @@ class Archive:
         return self.files[name]
 
 
-def load_weights(file: Any, source: str) -> dict[str, Tensor]:
-    """Name → tensor of a checkpoint of torch.save, none of whose code runs. Raises UserError where there is more than tensors."""
+def load_weights(file: Any, source: str, key: str | None = None) -> dict[str, Tensor]:
+    """Name → tensor of a checkpoint of torch.save, or of its entry ``key`` where it has one. None of its code runs.
+
+    Raises UserError where there is more than tensors.
+    """
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -95,6 +98,8 @@ def load_weights(file: Any, source: str) -> dict[str, Tensor]:
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"{source}: damaged ({' '.join(str(error).split())[:160]}); fetch it again") from None
+    if isinstance(weights, dict) and isinstance(weights.get(key), dict):
+        weights = weights[key]
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise UserError(f"{source}: must map names to tensors")
     return weights

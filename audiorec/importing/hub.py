@@ -9,6 +9,7 @@ from audiorec.importing.source import import_model
 
 _ADDRESS = re.compile(r"^hf:/{1,2}([\w.-]+)/([\w.-]+?)(?:@([\w./-]+))?$")  # a Path has one slash left of the two
 _FOLDER = ["*.json", "*.safetensors", "tokenizer.model"]  # of transformers
+_ICEFALL = ["exp/pretrained.pt", "data/lang_*/bpe.model", "data/lang_*/tokens.txt"]
 
 
 def fetched(address: str | Path) -> Path:
@@ -47,10 +48,10 @@ def downloaded(address: str | Path) -> Path:
     except ModuleNotFoundError:
         raise UserError(f"hf://{repository}: takes huggingface_hub; pip install 'audiorec-speech[import]'") from None
     unreachable = False
-    patterns = ["*.nemo", *_FOLDER]
+    patterns = ["*.nemo", *_FOLDER, *_ICEFALL]
     try:
         names = HfApi().list_repo_files(repository, revision=revision)
-        patterns = ["*.nemo"] if any(name.endswith(".nemo") for name in names) else _FOLDER
+        patterns = ["*.nemo"] if any(name.endswith(".nemo") for name in names) else [*_FOLDER, *_ICEFALL]
     except HfHubHTTPError as error:
         raise UserError(f"hf://{repository}: the hub does not give it ({_line(error)})") from None
     except OSError:  # no network, or HF_HUB_OFFLINE
