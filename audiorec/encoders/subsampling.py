@@ -62,6 +62,11 @@ class Lead(StreamingModule):
         y = window(frames, self.count - fresh, self.count + x.shape[1])
         return mask_finite(y, lengths + fresh), lengths + fresh, {"started": state["started"] | began}
 
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        # Every row begins here, so nothing is gathered.
+        y = F.pad(mask(x, lengths), (0, 0, self.count, 0))[:, : self.total(x.shape[1])]
+        return y, None if lengths is None else torch.where(lengths > 0, lengths + self.count, lengths)
+
 
 class Strided(StreamingModule):
     """What strided causal convolutions share: output t sees input frames up to t · stride + stride − 1 and

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from audiorec import __version__
 from audiorec.audio.logmel import LogMel
+from audiorec.audio.nemo import NemoMel
 from audiorec.config import dump_yaml
 from audiorec.encoders.prompt import LanguagePrompt
 from audiorec.encoders.rnn import Gru, Lstm
@@ -36,7 +37,7 @@ FORMAT, SETTINGS = 1, "export.yaml"
 # Numbers of periods of a step that have a graph each, where one graph cannot serve all.
 SIZES = 1, 2, 4, 8
 # Modules that compute the same whatever the number of frames. A loop over frames, or attention's windows, do not.
-_ANY_NUMBER = LogMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru, LanguagePrompt
+_ANY_NUMBER = LogMel, NemoMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru, LanguagePrompt
 _ROWS = 3  # of the examples that are traced
 
 

@@ -2,9 +2,12 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from audiorec.errors import UserError
+from audiorec.importing.icefall import is_icefall
+from audiorec.importing.nemo import SUPPORTED
 from audiorec.importing.source import import_model
 
 _ADDRESS = re.compile(r"^hf:/{1,2}([\w.-]+)/([\w.-]+?)(?:@([\w./-]+))?$")  # a Path has one slash left of the two
@@ -46,29 +49,32 @@ def downloaded(address: str | Path) -> Path:
         from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError:
-        raise UserError(f"hf://{repository}: takes huggingface_hub; pip install 'audiorec-speech[import]'") from None
-    unreachable = False
-    patterns = ["*.nemo", *_FOLDER, *_ICEFALL]
+        raise UserError(f"{address}: takes huggingface_hub; pip install 'audiorec-speech[import]'") from None
+    with suppress(LocalEntryNotFoundError):
+        if found := _model_in(Path(snapshot_download(repository, revision=revision, local_files_only=True))):
+            return found
     try:
         names = HfApi().list_repo_files(repository, revision=revision)
         patterns = ["*.nemo"] if any(name.endswith(".nemo") for name in names) else [*_FOLDER, *_ICEFALL]
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except HfHubHTTPError as error:
-        raise UserError(f"hf://{repository}: the hub does not give it ({_line(error)})") from None
-    except OSError:  # no network, or HF_HUB_OFFLINE
-        unreachable = True
-    try:
-        folder = Path(
-            snapshot_download(repository, revision=revision, allow_patterns=patterns, local_files_only=unreachable)
-        )
-    except LocalEntryNotFoundError:
+        raise UserError(f"{address}: the hub does not give it ({_line(error)})") from None
+    except Exception as error:  # of whichever library carries its requests, or its offline mode
         raise UserError(
-            f"hf://{repository}: the hub cannot be reached and its cache does not hold this model; fetch it where there is a "
-            "network, and give the .nemo file to `audiorec import`"
+            f"{address}: the hub cannot be reached ({_line(error)}), and its cache does not hold this model; fetch it where "
+            "there is a network, and give the file to `audiorec import`"
         ) from None
-    except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"hf://{repository}: could not be fetched ({_line(error)})") from None
-    archives = sorted(folder.glob("*.nemo"))
-    return archives[0] if archives else folder
+    if found := _model_in(folder):
+        return found
+    raise UserError(f"{address}: holds neither a .nemo file nor weights in safetensors, nor icefall's; {SUPPORTED}")
+
+
+def _model_in(folder: Path) -> Path | None:
+    """Its ``.nemo`` file, or itself where it holds transformers' files or icefall's."""
+    if archives := sorted(folder.glob("*.nemo")):
+        return archives[0]
+    transformers = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if transformers or is_icefall(folder) else None
 
 
 def _line(error: Exception) -> str:

@@ -18,11 +18,17 @@ from audiorec.importing.weights import blank_first, from_nemo
 from audiorec.text import Tokenizer
 
 SUPPORTED = "supported: cache-aware streaming FastConformer with CTC, RNN-T or both"
+PROMPTED = {
+    "EncDecRNNTBPEModelWithPrompt": ("transducer",),
+    "EncDecHybridRNNTCTCBPEModelWithPrompt": ("transducer", "ctc"),
+}
 CLASSES = {
+    **PROMPTED,
     **dict.fromkeys(("EncDecCTCModelBPE", "EncDecCTCModel"), ("ctc",)),
     **dict.fromkeys(("EncDecRNNTBPEModel", "EncDecRNNTModel"), ("transducer",)),
     **dict.fromkeys(("EncDecHybridRNNTCTCBPEModel", "EncDecHybridRNNTCTCModel"), ("transducer", "ctc")),
 }
+_PARTS = {"encoder": "ConformerEncoder", "decoder": "RNNTDecoder", "joint": "RNNTJoint"}
 # What the keys must say, where they are there, and why.
 _FEATURES = {
     "normalize": ((None, "NA", "None"), "features normalised over an utterance or a window cannot stream"),
@@ -60,6 +66,16 @@ _DEFAULTS = {"att_context_style": "regular", "conv_norm_type": "batch_norm", "ca
 def read_nemo(path: Path) -> Foreign:
     """A ``.nemo`` file. Raises UserError naming the key or weight that is not supported, and what is."""
     archive = Archive(path)
+    try:
+        return _foreign(archive, path)
+    except (KeyError, TypeError, AttributeError) as error:  # a config of another shape than NeMo writes
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{path}: model_config.yaml: a key is missing or of another type ({what}); {SUPPORTED}"
+        ) from None
+
+
+def _foreign(archive: Archive, path: Path) -> Foreign:
     config = archive.config
     kind = str(config.get("target", "")).rpartition(".")[2]
     if kind not in CLASSES:
@@ -68,17 +84,23 @@ def read_nemo(path: Path) -> Foreign:
     if config.get("loss", {}).get("loss_name") == "tdt" or config.get("model_defaults", {}).get("num_tdt_durations"):
         raise UserError(f"{path}: loss.loss_name tdt is not read; {SUPPORTED}")
     where = f"{path}: model_config.yaml"
+    for section, part in (_PARTS | ({"decoder": "ConvASRDecoder"} if heads == ("ctc",) else {})).items():
+        given = str(config.get(section, {}).get("_target_", part)).rpartition(".")[2]
+        if given != part:
+            raise UserError(f"{where}: {section}._target_ {given} is not supported, only {part}; {SUPPORTED}")
     features = _features(config.get("preprocessor", {}), archive.weights, where)
     encoder = _encoder(config.get("encoder", {}), where)
     tokenizer, reorder = _tokens(archive, config)
     weights = from_nemo(archive.weights, str(path), reorder)
     if config["encoder"].get("use_bias") is False:
         weights |= zero_biases(weights)
+    prompt = _prompt(config.get("model_defaults", {}), weights, where) if kind in PROMPTED else None
     return Foreign(
         source=str(path),
         config={
             "features": features,
             "encoder": encoder,
+            "prompt": prompt,
             "heads": {name: _transducer(config) if name == "transducer" else {} for name in heads},
             "tokenizer": {"kind": tokenizer.kind, "size": tokenizer.size},
         },
@@ -149,6 +171,24 @@ def contexts(given: Any, where: str) -> list[dict[str, Any]]:
     if not found:
         raise UserError(f"{where} {given} sees the whole utterance and cannot stream; {SUPPORTED}")
     return found
+
+
+def _prompt(defaults: Mapping[str, Any], weights: Mapping[str, Tensor], where: str) -> dict[str, Any]:
+    languages = defaults.get("prompt_dictionary")
+    if not languages:
+        raise UserError(f"{where}: model_defaults.prompt_dictionary is missing, so the model's languages have no names")
+    return prompt(languages, defaults.get("num_prompts", 128), weights)
+
+
+def prompt(languages: Mapping[str, int], classes: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The config of a language prompt; the width between its maps is that of the weights, where they are."""
+    hidden = weights.get("prompt.net.0.bias")
+    return {
+        "classes": classes,
+        "hidden": None if hidden is None else len(hidden),
+        "languages": dict(languages),
+        "default": "auto" if "auto" in languages else min(languages, key=lambda name: languages[name]),
+    }
 
 
 def _transducer(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from audiorec.errors import UserError
 from audiorec.importing.foreign import Foreign
-from audiorec.importing.nemo import SUPPORTED, contexts, zero_biases
+from audiorec.importing.nemo import SUPPORTED, contexts, prompt, zero_biases
 from audiorec.importing.sentencepiece import made_of, with_blank_first
 from audiorec.importing.weights import from_nemo
 from audiorec.text.subword import SubwordTokenizer
 
-MODELS = ("nemotron_asr_streaming",)
+PROMPTED = "nemotron3_5_asr"
+MODELS = ("nemotron_asr_streaming", PROMPTED)
 # What the classes take where a key is missing.
 _ENCODER = {
     **{"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 8, "intermediate_size": 4096},
@@ -27,6 +28,7 @@ _ENCODER = {
     **{"attention_bias": True, "convolution_bias": True},
 }
 _TRANSDUCER = {"vocab_size": 1025, "decoder_hidden_size": 640, "num_decoder_layers": 2, "blank_token_id": 1024}
+_PROMPTED = {**_TRANSDUCER, "vocab_size": 13088, "blank_token_id": 13087, "num_prompts": 128}
 _FIXED = {"hidden_act": "silu", "subsampling_conv_kernel_size": 3, "subsampling_conv_stride": 2}
 _FEATURES = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 512, "win_length": 400, "preemphasis": 0.97}
 _NEMO = [
@@ -42,6 +44,8 @@ _NEMO = [
     (r"^decoder\.embedding\.", "decoder.prediction.embed."),
     (r"^decoder\.lstm\.", "decoder.prediction.dec_rnn.lstm."),
     (r"^joint\.head\.", "joint.joint_net.2."),
+    (r"^prompt_projector\.linear_1\.", "prompt_kernel.0."),
+    (r"^prompt_projector\.linear_2\.", "prompt_kernel.2."),
 ]
 _STAGE = re.compile(r"^encoder\.subsampling\.layers\.(\d+)\.(depthwise|pointwise)_conv\.(\w+)$")
 
@@ -53,7 +57,8 @@ def read_transformers(folder: Path) -> Foreign:
         raise UserError(
             f"{folder / 'config.json'}: model_type {config.get('model_type')} is not read, only {', '.join(MODELS)}; {SUPPORTED}"
         )
-    head = _TRANSDUCER | config
+    prompted = config["model_type"] == PROMPTED
+    head = (_PROMPTED if prompted else _TRANSDUCER) | config
     encoder = _ENCODER | (config.get("encoder_config") or {})
     for key, value in _FIXED.items():
         if encoder[key] != value:
@@ -74,6 +79,7 @@ def read_transformers(folder: Path) -> Foreign:
         config={
             "features": _features(folder, encoder["num_mel_bins"]),
             "encoder": _encoder(folder, encoder),
+            "prompt": prompt(_languages(folder), head["num_prompts"], weights) if prompted else None,
             "heads": {
                 "transducer": {
                     "predictor": {
@@ -111,6 +117,14 @@ def _encoder(folder: Path, encoder: dict[str, Any]) -> dict[str, Any]:
         "scale_input": encoder["scale_input"],
         "contexts": contexts(pairs, f"{folder / 'config.json'}: encoder_config.sliding_window"),
     }
+
+
+def _languages(folder: Path) -> dict[str, int]:
+    path = folder / "processor_config.json"
+    languages = _json(path, {}).get("prompt_dictionary")
+    if not languages:
+        raise UserError(f"{path}: prompt_dictionary is missing, so the model's languages have no names")
+    return languages
 
 
 def _features(folder: Path, bins: int) -> dict[str, Any]:

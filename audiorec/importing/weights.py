@@ -36,6 +36,7 @@ _RENAMED = [
         r"^decoder\.prediction\.dec_rnn\.lstm\.((?:weight|bias)_[ih]h)_l(\d+)$",
         r"heads.transducer.predictor.layers.layer\2.\1",
     ),
+    (r"^prompt_kernel\.([02])\.", r"prompt.net.\1."),
     (r"^joint\.enc\.", r"heads.transducer.joiner.encoder_proj."),
     (r"^joint\.pred\.", r"heads.transducer.joiner.predictor_proj."),
     (r"^joint\.joint_net\.\d+\.", r"heads.transducer.joiner.output."),

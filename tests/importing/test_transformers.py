@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from audiorec.errors import UserError
 from audiorec.importing import import_model
 from audiorec.models import load_model
-from tools.golden.nemotron import LOOKAHEADS, weights_of
+from tools.golden.nemotron import LANGUAGES, LOOKAHEADS, prompt_weights, weights_of
 
 from .nemo import GOLDEN, members, recorded, speech
 
@@ -75,6 +75,24 @@ def test_numbers_are_transformers(folder, tmp_path):
         history = head.joiner.predictor_proj(head.predictor(torch.tensor([[4, 6, 8]])))
         scores = head.joiner(projected, history[:, None])[0].log_softmax(-1).roll(-1, -1).numpy()
         expected = values[f"{right}/joint"]
+        assert np.abs(scores - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@torch.no_grad()
+def test_a_language_prompt_gives_transformers_numbers(folder, tmp_path):
+    change(folder / "config.json", model_type="nemotron3_5_asr", num_prompts=8)
+    change(folder / "processor_config.json", prompt_dictionary=LANGUAGES)
+    weights = weights_of(GOLDEN / "hybrid.nemo") | prompt_weights(24)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+    model = import_model(folder, tmp_path / "ours").at_latency(480)
+    assert model.languages == sorted(LANGUAGES) and model.language == "auto"
+    head, values = model.heads["transducer"], recorded("nemotron")
+    history = head.joiner.predictor_proj(head.predictor(torch.tensor([[4, 6, 8]])))
+    for language in LANGUAGES:
+        frames = model.in_language(language)(speech())[0]
+        projected = head.joiner.encoder_proj(frames[:, ::10])[:, :, None]
+        scores = head.joiner(projected, history[:, None])[0].log_softmax(-1).roll(-1, -1).numpy()
+        expected = values[f"{language}/joint"]
         assert np.abs(scores - expected).max() < 1e-4 * np.abs(expected).max()
 
 

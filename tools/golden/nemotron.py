@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+LANGUAGES = {"en-US": 0, "de-DE": 3, "auto": 5}
 LOOKAHEADS = [13, 6, 3, 1, 0]  # 3: its left context of 70 frames is 17 chunks, which are 68
 RENAMED = [
     (r"^encoder\.pre_encode\.conv\.0\.", "encoder.subsampling.conv_in."),
@@ -51,9 +52,25 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+def prompt_weights(dim: int, classes: int = 8) -> dict[str, torch.Tensor]:
+    """Of a language prompt after the encoder, as Nemotron 3.5 has it."""
+    draw = np.random.default_rng(5).standard_normal
+    sizes = {"linear_1": (2 * dim, dim + classes), "linear_2": (dim, 2 * dim)}
+    found = {}
+    for name, (rows, columns) in sizes.items():
+        found[f"prompt_projector.{name}.weight"] = torch.from_numpy(draw((rows, columns)) * columns**-0.5).float()
+        found[f"prompt_projector.{name}.bias"] = torch.from_numpy(draw(rows) * 0.1).float()
+    return found
+
+
 def build(weights: dict[str, torch.Tensor]) -> torch.nn.Module:
-    """transformers' class with these weights."""
-    from transformers import NemotronAsrStreamingConfig, NemotronAsrStreamingForRNNT
+    """transformers' class with these weights: Nemotron 3.5's where there is a prompt."""
+    from transformers import (
+        Nemotron3_5AsrConfig,
+        Nemotron3_5AsrForRNNT,
+        NemotronAsrStreamingConfig,
+        NemotronAsrStreamingForRNNT,
+    )
 
     vocabulary, joint = weights["joint.head.weight"].shape
     hidden = weights["encoder.subsampling.linear.weight"].shape[0]
@@ -61,43 +78,56 @@ def build(weights: dict[str, torch.Tensor]) -> torch.nn.Module:
         **{"hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 2 * hidden},
         **{"subsampling_conv_channels": 8, "num_mel_bins": 80, "scale_input": False, "conv_kernel_size": 9},
     }
-    config = NemotronAsrStreamingConfig(
+    prompted = "prompt_projector.linear_1.weight" in weights
+    options = {"num_prompts": 8, "prompt_intermediate_size": 2 * hidden, "default_prompt_id": 5} if prompted else {}
+    config = (Nemotron3_5AsrConfig if prompted else NemotronAsrStreamingConfig)(
         **{"vocab_size": vocabulary, "blank_token_id": vocabulary - 1, "decoder_hidden_size": joint},
         num_decoder_layers=2,
-        encoder_config=encoder,
+        encoder_config={"model_type": "nemotron_asr_streaming_encoder", **encoder},
+        **options,
     )
     config._attn_implementation = "sdpa"
-    model = NemotronAsrStreamingForRNNT(config)
+    model = (Nemotron3_5AsrForRNNT if prompted else NemotronAsrStreamingForRNNT)(config)
     model.load_state_dict(weights)
     return model.eval()
 
 
 @torch.no_grad()
-def main() -> None:
+def outputs(golden: Path, folder: Path | None = None) -> dict[str, np.ndarray]:
+    """What transformers gives of the speech in ``golden``, at each look-ahead, and of Nemotron 3.5 in each language."""
     from transformers import NemotronAsrStreamingFeatureExtractor
 
+    weights = weights_of(golden / "hybrid.nemo")
+    model, extract = build(weights), NemotronAsrStreamingFeatureExtractor()
+    if folder:
+        model.save_pretrained(folder)
+        extract.save_pretrained(folder)
+    samples = np.load(golden / "speech.npz")["samples"].astype(np.float32) / 32768
+    features = extract(samples, sampling_rate=16000, return_tensors="pt")
+    predicted = model.decoder(torch.tensor([[model.config.blank_token_id, 3, 5, 7]]))[:, None]
+
+    def scores(projected: torch.Tensor) -> np.ndarray:
+        return model.joint(predicted, projected[:, ::10, None])[0].log_softmax(-1).numpy()
+
+    found = {}
+    for right in LOOKAHEADS:
+        output = model.encoder(**features, num_lookahead_tokens=right)
+        frames = output.last_hidden_state[:, : int(output.attention_mask.sum())]
+        found[f"{right}/joint"] = scores(model.encoder_projector(frames))
+        found[f"{right}/frames"] = np.array(frames.shape[1])
+    model = build(weights | prompt_weights(frames.shape[2]))
+    for language, place in LANGUAGES.items():
+        output = model.get_audio_features(**features, prompt_ids=torch.tensor([place]), num_lookahead_tokens=6)
+        found[f"{language}/joint"] = scores(output.pooler_output[:, : found["6/frames"]])
+    return found
+
+
+def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("golden", type=Path)
     arguments.add_argument("folder", type=Path, nargs="?")
     arguments = arguments.parse_args()
-    weights = weights_of(arguments.golden / "hybrid.nemo")
-    model = build(weights)
-    if arguments.folder:
-        model.save_pretrained(arguments.folder)
-        NemotronAsrStreamingFeatureExtractor().save_pretrained(arguments.folder)
-    samples = np.load(arguments.golden / "speech.npz")["samples"].astype(np.float32) / 32768
-    features = NemotronAsrStreamingFeatureExtractor()(samples, sampling_rate=16000, return_tensors="pt")
-    found = {}
-    history = torch.tensor([[model.config.blank_token_id, 3, 5, 7]])
-    predicted = model.decoder(history)
-    for right in LOOKAHEADS:
-        output = model.encoder(**features, num_lookahead_tokens=right)
-        frames = output.last_hidden_state[:, : int(output.attention_mask.sum())]
-        projected = model.encoder_projector(frames[:, ::10])[:, :, None]
-        found[f"{right}/joint"] = model.joint(predicted[:, None], projected)[0].log_softmax(-1).numpy()
-        found[f"{right}/frames"] = np.array(frames.shape[1])
-        print(right, frames.shape)
-    np.savez_compressed(arguments.golden / "nemotron.npz", **found)
+    np.savez_compressed(arguments.golden / "nemotron.npz", **outputs(arguments.golden, arguments.folder))
 
 
 if __name__ == "__main__":
