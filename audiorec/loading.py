@@ -41,6 +41,7 @@ def load(
     *,
     runtime: Literal["torch"],
     threads: int | None = None,
+    language: str | None = None,
 ) -> "Recognizer": ...
 @overload
 def load(
@@ -52,6 +53,7 @@ def load(
     *,
     runtime: Literal["onnx"],
     threads: int | None = None,
+    language: str | None = None,
 ) -> "OnnxRecognizer": ...
 @overload
 def load(
@@ -63,6 +65,7 @@ def load(
     *,
     runtime: Runtime = "auto",
     threads: int | None = None,
+    language: str | None = None,
 ) -> BaseRecognizer: ...
 def load(
     path: str | Path,
@@ -73,23 +76,30 @@ def load(
     *,
     runtime: Runtime = "auto",
     threads: int | None = None,
+    language: str | None = None,
 ) -> BaseRecognizer:
     """The recogniser of a model folder or of a run (``exp/…``), by torch; or of an exported folder, by onnxruntime alone.
+
+    ``hf://OWNER/NAME`` is a streaming checkpoint of the Hugging Face hub, imported on first use (``audiorec-speech[import]``).
 
     ``runtime`` auto takes what is there, and says on the logger ``audiorec`` which. Raises UserError naming what is wrong.
 
     ``device`` is cpu, cuda, cuda:1, mps or auto. ``search`` is a SearchConfig or its keys: ``{"kind": "beam", "beam": 4,
     "lm": "digits.arpa", "hotwords": ["one two"]}``; None is greedy. ``endpoint`` is an EndpointConfig or its keys, which say
     where segments of speech end, or None for no segments. ``threads`` are onnxruntime's, one unless given; torch's are the
-    process's (``torch.set_num_threads``). An exported folder runs on the cpu, has one head, and is searched greedily.
+    process's (``torch.set_num_threads``). ``language`` is one of the recogniser's ``languages``, where the model is told it. An
+    exported folder runs on the cpu, has one head and one language, and is searched greedily.
     """
     if runtime not in RUNTIMES:
         raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(RUNTIMES)}")
+    if str(path).startswith("hf:/"):
+        path = _fetched(path)
     if by_onnx(path, runtime):
         from audiorec.runtime import load as load_onnx
 
         log.info("%s: computed by onnxruntime", path)
-        return load_onnx(path, str(device), head, search, endpoint, 1 if threads is None else threads)
+        onnx = load_onnx(path, str(device), head, search, endpoint, 1 if threads is None else threads)
+        return _told(onnx, language)
     try:
         from audiorec.recognizer import load as load_torch
     except ModuleNotFoundError as error:
@@ -102,4 +112,20 @@ def load(
     if threads is not None:
         raise UserError("threads: are torch's for the whole process here: torch.set_num_threads(n)")
     log.info("%s: computed by torch", path)
-    return load_torch(path, device, head, {} if search is None else search, endpoint)
+    return _told(load_torch(path, device, head, {} if search is None else search, endpoint), language)
+
+
+def _told(recognizer: BaseRecognizer, language: str | None) -> BaseRecognizer:
+    return recognizer if language is None else recognizer.in_language(language)
+
+
+def _fetched(address: str | Path) -> Path:
+    try:
+        from audiorec.importing.hub import fetched
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("torch", "audiorec", "audiorec_kernels"):
+            raise
+        raise UserError(
+            f"{address}: an import takes torch, which is not installed; pip install audiorec-speech"
+        ) from None
+    return fetched(address)

@@ -16,6 +16,7 @@ EXTRAS = {
     **dict.fromkeys(("lightning", "lhotse", "matplotlib", "tensorboard"), "train"),
     **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(SERVE, "serve"),
+    "huggingface_hub": "import",
 }
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the first that works of cuda, mps, cpu.")]
 Head = Annotated[str | None, typer.Option(help="The head to use; else the first.")]
 Latency = Annotated[float | None, typer.Option(min=0, help="Look-ahead of the attention.")]
+Language = Annotated[str | None, typer.Option(help="What the model is told it hears; `audiorec info` lists them.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")]
 Runtime = Annotated[str, typer.Option(help="torch, onnx (for an exported folder), or auto: by what the folder holds.")]
 

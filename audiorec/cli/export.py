@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from audiorec.cli.app import Head, Latency, Model, app
+from audiorec.cli.app import Head, Language, Latency, Model, app
 from audiorec.errors import ConfigError
 
 
@@ -36,6 +36,7 @@ def export(
     ] = None,
     head: Head = None,
     latency_ms: Latency = None,
+    language: Language = None,
     int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits; says what they cost.")] = False,
     int8_keep: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="With --int8: a layer that stays float32; may be repeated.")
@@ -60,7 +61,7 @@ def export(
         found, suffix = find_model(model), format.value + ("-int8" if int8 else "")
         out = found.with_name(suffix) if found != model else Path(f"{model}-{suffix}")
     if int8:
-        settings, measured = export_int8(model, out, head, latency_ms, int8_keep or (), data)
+        settings, measured = export_int8(model, out, head, latency_ms, int8_keep or (), data, language)
         print(f"{out}: streamed by onnxruntime within {settings['error']:.0e} of torch", *measured, sep="\n")
         if changed := measured[-1].changed:
             print(
@@ -69,7 +70,7 @@ def export(
         return
     write = {Format.onnx: export_onnx, Format.sherpa_onnx: export_sherpa, Format.pt2: export_pt2}[format]
     by = "torch.export's programs" if format is Format.pt2 else "onnxruntime"
-    settings = write(model, out, head, latency_ms)
+    settings = write(model, out, head, latency_ms, language)
     size = sum(file.stat().st_size for file in out.iterdir())
     print(f"{out}: {size / 1e6:.1f} MB, streamed by {by} within {settings['error']:.0e} of torch")
     if settings.get("tail_seconds"):

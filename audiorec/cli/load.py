@@ -16,6 +16,7 @@ def load_recognizer(
     threads: int | None,
     runtime: str,
     endpoint: Mapping[str, Any] | None = None,
+    language: str | None = None,
 ) -> Any:
     """As ``audiorec.load``; ``threads`` are those of either runtime, ``endpoint`` None is the default."""
     from audiorec.loading import RUNTIMES, by_onnx, load
@@ -29,6 +30,13 @@ def load_recognizer(
 
         torch.set_num_threads(threads)
     recognizer = load(
-        model, device, head, search, endpoint or ENDPOINT, runtime=cast(Any, runtime), threads=threads if onnx else None
+        model,
+        device,
+        head,
+        search,
+        endpoint or ENDPOINT,
+        runtime=cast(Any, runtime),
+        threads=threads if onnx else None,
+        language=language,
     )
     return recognizer if latency_ms is None else recognizer.at_latency(latency_ms)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Latency, Model, Runtime, Threads, app
+from audiorec.cli.app import Device, Head, Language, Latency, Model, Runtime, Threads, app
 from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError
@@ -25,6 +25,7 @@ def decode(
     streams: Annotated[int | None, typer.Option(min=1, show_default="16", help="Utterances streamed at once.")] = None,
     head: Head = None,
     latency_ms: Latency = None,
+    language: Language = None,
     threads: Threads = None,
     device: Device = "cpu",
     search: dict[str, Any],
@@ -38,13 +39,15 @@ def decode(
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
     if streams is not None and not streaming:
         raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
-    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, "torch")
+    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, "torch", language=language)
     record = model / "training.json"  # a run folder has one, a model directory alone does not
     facts = json.loads(record.read_text()) if record.exists() else {}
     facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
     facts["normalize"] = load_model_config(find_model(model) / "config.yaml").tokenizer.normalize.model_dump()
     if recognizer.model.latencies:
         facts["latency_ms"] = recognizer.model.look_ahead_ms
+    if recognizer.languages:
+        facts["language"] = recognizer.model.language
     summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or AT_ONCE)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
@@ -80,6 +83,7 @@ def mic(
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Name the microphones and end.")] = False,
     head: Head = None,
     latency_ms: Latency = None,
+    language: Language = None,
     threads: Threads = None,
     runtime: Runtime = "auto",
     search: dict[str, Any],
@@ -92,7 +96,7 @@ def mic(
     if list_devices:
         print("\n".join(microphones()) or "no microphone")
         return
-    recognizer = load_recognizer(model, "cpu", head, search, latency_ms, threads, runtime)
+    recognizer = load_recognizer(model, "cpu", head, search, latency_ms, threads, runtime, language=language)
     if file:
         pieces = as_if_live(file, speed)
         first, rate = next(pieces)

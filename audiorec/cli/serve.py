@@ -26,7 +26,10 @@ def serve(
     wyoming: Annotated[
         int | None, typer.Option(min=0, max=65535, help="A port for Home Assistant's Wyoming protocol, often 10300.")
     ] = None,
-    language: Annotated[list[str] | None, typer.Option(help="What the models hear, for clients that ask.")] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="What the models hear, for clients that ask; one alone is told to models that take it."),
+    ] = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="A web page's origin that may connect, e.g. https://example.org; * is any.")
     ] = None,
@@ -80,6 +83,8 @@ def serve(
     recognizers: dict[str, Any] = {}
     for name, path in paths.items():
         recognizer = load_recognizer(path, device, head, search, None, threads, runtime, endpoint)
+        if language and len(language) == 1 and recognizer.languages:
+            recognizer = recognizer.in_language(language[0])
         views = {
             f"{name}@{ms:g}" if i else name: recognizer.at_latency(ms)
             for i, ms in enumerate(dict.fromkeys(latency_ms or []))

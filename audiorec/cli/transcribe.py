@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Latency, Model, Runtime, Threads, app
+from audiorec.cli.app import Device, Head, Language, Latency, Model, Runtime, Threads, app
 from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError, UserError
@@ -51,6 +51,7 @@ def transcribe(
     sample_rate: Annotated[int | None, typer.Option(min=1, help="Of raw 16-bit samples on standard input, Hz.")] = None,
     head: Head = None,
     latency_ms: Latency = None,
+    language: Language = None,
     device: Device = "cpu",
     threads: Threads = None,
     runtime: Runtime = "auto",
@@ -70,12 +71,12 @@ def transcribe(
     if STANDARD_INPUT in files:
         if files != [STANDARD_INPUT] or out or sample_rate is None:
             raise ConfigError("-: standard input goes alone, without --out, and needs --sample-rate")
-        recognizer = load_recognizer(model, device, head, search, latency_ms, threads, runtime)
+        recognizer = load_recognizer(model, device, head, search, latency_ms, threads, runtime, language=language)
         _standard_input(recognizer, sample_rate, None if format is Format.text else write)
         return
     if sample_rate is not None:
         raise ConfigError("--sample-rate is that of raw samples on standard input: a file has its own")
-    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, runtime)
+    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, runtime, language=language)
     files = [file for given in files for file in _audio(given)]
     if not out and len(files) > 1 and format in (Format.srt, Format.vtt, Format.textgrid):
         raise ConfigError(f"--format {format.value}: several files need a folder, --out DIR")

@@ -8,13 +8,12 @@ from audiorec_kernels.rnn import dense_lstm
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from audiorec.config import Config
-from audiorec.decoders.predictor import PREDICTORS, Predictor
+from audiorec.decoders.predictor import PREDICTORS, Predictor, PredictorConfig
 from audiorec.streaming import State
 from audiorec.text import BLANK
 
 
-class LstmPredictorConfig(Config):
+class LstmPredictorConfig(PredictorConfig):
     kind: Literal["lstm"] = "lstm"
     dim: PositiveInt = Field(256, description="of the embedding and of every layer")
     layers: PositiveInt = 1
@@ -30,7 +29,7 @@ class LstmPredictor(Predictor):
     def __init__(self, config: LstmPredictorConfig, vocabulary: int):
         super().__init__()
         self.output_dim = dim = config.dim
-        self.embedding = nn.Embedding(vocabulary, dim)
+        self.embedding = config.embedding(vocabulary, dim)
         self.dropout = nn.Dropout(config.dropout)
         # The cells hold and initialise the weights; dense_lstm and lstm_cell compute with them.
         self.layers = nn.ModuleDict({f"layer{i}": nn.LSTMCell(dim, dim) for i in range(config.layers)})

@@ -1,11 +1,28 @@
 """``Predictor``: the part of a transducer that reads the symbols so far, all at once or one by one."""
 
+from typing import Literal
+
+from pydantic import Field
 from torch import Tensor, nn
 
-from audiorec.config import Registry
+from audiorec.config import Config, Registry
 from audiorec.streaming import State
+from audiorec.text import BLANK
 
 PREDICTORS = Registry("predictor")
+
+
+class PredictorConfig(Config):
+    """What the configs of all predictors share."""
+
+    kind: str
+    start: Literal["blank", "zero"] = Field(
+        "blank", description="what every history begins with: the blank's embedding, or a vector of zeros"
+    )
+
+    def embedding(self, vocabulary: int, dim: int) -> nn.Embedding:
+        """That of the symbols. With ``start`` zero the blank's is a zero that does not learn, as in NeMo and icefall."""
+        return nn.Embedding(vocabulary, dim, padding_idx=BLANK if self.start == "zero" else None)
 
 
 class Predictor(nn.Module):

@@ -7,15 +7,14 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from audiorec.config import Config
-from audiorec.decoders.predictor import PREDICTORS, Predictor
+from audiorec.decoders.predictor import PREDICTORS, Predictor, PredictorConfig
 from audiorec.streaming import State
 from audiorec.text import BLANK
 
 GROUP = 4  # channels that the convolution mixes
 
 
-class StatelessConfig(Config):
+class StatelessConfig(PredictorConfig):
     kind: Literal["stateless"] = "stateless"
     dim: PositiveInt = Field(256, multiple_of=GROUP)
     context: PositiveInt = Field(2, description="number of last symbols that it reads")
@@ -23,7 +22,7 @@ class StatelessConfig(Config):
 
 @PREDICTORS.register
 class StatelessPredictor(Predictor):
-    """relu(convolution(embedding)) over the last ``context`` symbols, blanks before the first.
+    """relu(convolution(embedding)) over the last ``context`` symbols, ``start``s before the first.
 
     State: ``context`` (B, context) int64, the symbols themselves.
     """
@@ -34,7 +33,7 @@ class StatelessPredictor(Predictor):
         super().__init__()
         self.output_dim = config.dim
         self.context = config.context
-        self.embedding = nn.Embedding(vocabulary, config.dim)
+        self.embedding = config.embedding(vocabulary, config.dim)
         self.conv = nn.Conv1d(config.dim, config.dim, config.context, groups=config.dim // GROUP, bias=False)
 
     def forward(self, symbols: Tensor) -> Tensor:

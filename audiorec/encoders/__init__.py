@@ -4,7 +4,9 @@ from audiorec.config import Config
 from audiorec.encoders import (  # noqa: F401 (register kinds)
     blstm,
     conformer,
+    fastconformer,
     flash_rnn,
+    icefall_lstm,
     lmu,
     mamba,
     min_rnn,

@@ -1,4 +1,4 @@
-"""Self-attention that streams: who sees whom, rotary positions, and projected keys and values kept between steps."""
+"""Self-attention that streams: who sees whom, and projected keys and values kept between steps."""
 
 import math
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from audiorec.config import Config
 from audiorec.encoders.dropout import Dropout
+from audiorec.encoders.positions import Positions, Relative, rotary_table, rotate
 from audiorec.encoders.subsampling import SubsampledConfig
 from audiorec.errors import ConfigError
 from audiorec.streaming import Linear, State, StreamingModule, last_frames, mask, mask_finite, window
@@ -60,25 +61,10 @@ def visible(context: Context, queries: Tensor, keys: Tensor) -> Tensor:
     return (keys >= start - context.left) & (keys < start + context.chunk + context.right)
 
 
-def rotary_table(size: int, head_dim: int) -> Tensor:
-    """(2, size, head_dim / 2), float64: cosine and sine of place · 10000^(−2i / head_dim)."""
-    rates = 10000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-    angles = torch.arange(size, dtype=torch.float64)[:, None] * rates
-    return torch.stack([angles.cos(), angles.sin()])
-
-
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """``x`` (…, T, head_dim), each pair of channels i and i + head_dim / 2 turned by the angle of its place."""
-    cos, sin = table.unbind()
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
 class SelfAttention(StreamingModule):
     """``x + W softmax(q kᵀ / √d) v`` with q, k, v from norm(x), (B, T, dim) → (B, T, dim): pre-norm, residual.
 
-    Positions are rotary (Su et al. 2021). Transformer-XL's would project a vector for every distance anew in each step,
-    several times the work of the layer itself where a step has few frames, and its bias keeps the fused kernels out.
+    Positions are rotary (Su et al. 2021), or Transformer-XL's (``Relative``), whose added scores keep the fused kernels out.
     Keys are kept unrotated and turned by their place in the window that is attended to, so that angles stay small and
     exact however long the stream; only differences of places matter.
 
@@ -90,7 +76,7 @@ class SelfAttention(StreamingModule):
     ragged rows ``ahead`` (B, right, dim), the last ``length[b]`` of it.
     """
 
-    def __init__(self, dim: int, heads: int, context: Context, dropout: float = 0.0):
+    def __init__(self, dim: int, heads: int, context: Context, dropout: float = 0.0, positions: Positions = "rotary"):
         if dim % (2 * heads):
             raise ConfigError(f"encoder.heads: must divide dim {dim} into even parts, got {heads}")
         super().__init__(dim, dim)
@@ -99,6 +85,7 @@ class SelfAttention(StreamingModule):
         self.query = Linear(dim, dim)
         self.key_value = Linear(dim, 2 * dim)
         self.out = nn.Sequential(Linear(dim, dim), Dropout(dropout))
+        self.relative = Relative(dim, heads) if positions == "relative" else None
         self.use(context)
 
     def use(self, context: Context) -> None:
@@ -108,8 +95,12 @@ class SelfAttention(StreamingModule):
         self.around = context.left + context.right
         self.changed()
         self.span = -(-max(self.around, _MIN_SPAN) // self.block) * self.block
-        table = rotary_table(self.around + self.span, self.input_dim // self.heads)
-        self.register_buffer("rotary", table.to(self._anchor), persistent=False)
+        width = self.around + self.span
+        if self.relative is not None:
+            self.relative.use(context.left, self.span, width)
+        else:
+            table = rotary_table(width, self.input_dim // self.heads)
+            self.register_buffer("rotary", table.to(self._anchor), persistent=False)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "SelfAttention":
         super()._apply(fn, recurse)
@@ -200,7 +191,11 @@ class SelfAttention(StreamingModule):
             cache = cache.unfold(1, width, span).transpose(2, 3)
         k, v = cache.reshape(-1, width, 2, *heads).permute(2, 0, 3, 1, 4).to(q.dtype)
         q = q.reshape(-1, span, *heads).transpose(1, 2)
-        q, k = rotate(q, self.rotary[:, left : left + span]), rotate(k, self.rotary[:, :width])
+        if self.relative is not None:
+            q, added = self.relative(q, width)
+            allowed = torch.where(allowed, added, -math.inf)
+        else:
+            q, k = rotate(q, self.rotary[:, left : left + span]), rotate(k, self.rotary[:, :width])
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         y = y.transpose(1, 2).reshape(kept.shape[0], -1, self.input_dim)
         return self.out(y[:, :count] if short else y)
@@ -229,6 +224,7 @@ class AttentionOptions(Config):
     """What the configs of attention layers and encoders share."""
 
     heads: PositiveInt = Field(4, description="of attention; each takes dim / heads channels, an even number")
+    positions: Positions = Field("rotary", description="rotary, or relative as in Transformer-XL")
     expansion: PositiveInt = Field(4, description="of the feed-forwards' inner width")
     dropout: float = Field(0.1, ge=0, lt=1)
 

@@ -70,7 +70,7 @@ class ConformerLayer(StreamingModule):
         super().__init__(dim, dim)
         context = Context(left=config.left, chunk=config.chunk, right=config.right)
         self.feed_forward1 = FeedForward(dim, config.expansion, config.dropout, scale=0.5)
-        self.attention = SelfAttention(dim, config.heads, context, config.dropout)
+        self.attention = SelfAttention(dim, config.heads, context, config.dropout, config.positions)
         self.conv = Convolution(dim, config.conv_kernel, config.dropout)
         self.feed_forward2 = FeedForward(dim, config.expansion, config.dropout, scale=0.5)
         self.norm = nn.LayerNorm(dim)
@@ -190,7 +190,7 @@ class ConformerEncoder(Stack):
         """Itself or a view, for an utterance x: in training in a context that is drawn."""
         context = self._draw() if self.training and len(self.drawn) > 1 else self.context
         if context.full:  # one chunk as long as the batch
-            context = Context(left=0, chunk=max(2, -(-x.shape[1] // self.stride)))
+            context = Context(left=0, chunk=max(2, self.total(x.shape[1])))
         return self if context is self.context else self.with_context(context)
 
     def _draw(self) -> Context:

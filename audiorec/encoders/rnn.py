@@ -17,27 +17,34 @@ from audiorec.streaming import State, StreamingModule, mask, mask_finite
 class Lstm(StreamingModule):
     """One LSTM layer (Hochreiter and Schmidhuber 1997; gates as in ``torch.nn.LSTM``), (B, T, C) → (B, T, D).
 
-    State: ``h`` and ``c`` (B, D), at each row's own length.
+    With ``cells``, so many of them, whose output a map to D channels follows within the recurrence (Sak et al. 2014).
+    State: ``h`` (B, D) and ``c`` (B, D or ``cells``), at each row's own length.
     """
 
-    def __init__(self, input_dim: int, output_dim: int):
+    def __init__(self, input_dim: int, output_dim: int, cells: int | None = None):
         super().__init__(input_dim, output_dim)
-        self.weights = nn.LSTM(input_dim, output_dim)  # holds and initialises the weights; it is never called
+        self.cells = cells or output_dim
+        # Holds and initialises the weights; it is never called.
+        self.weights = nn.LSTM(input_dim, self.cells, proj_size=output_dim if cells else 0)
         with torch.no_grad():  # remember from the start (Jozefowicz et al. 2015); the two biases are added
-            self.weights.bias_ih_l0[output_dim : 2 * output_dim] = 1.0
-            self.weights.bias_hh_l0[output_dim : 2 * output_dim] = 0.0
+            self.weights.bias_ih_l0[self.cells : 2 * self.cells] = 1.0
+            self.weights.bias_hh_l0[self.cells : 2 * self.cells] = 0.0
 
     def initial_state(self, batch_size: int, ragged: bool = False) -> State:
-        return {"h": self.zeros(batch_size, self.output_dim), "c": self.zeros(batch_size, self.output_dim)}
+        return {"h": self.zeros(batch_size, self.output_dim), "c": self.zeros(batch_size, self.cells)}
+
+    @property
+    def _projection(self) -> Tensor | None:
+        return self.weights.weight_hr_l0 if self.weights.proj_size else None
 
     def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
-        before = state["h"], state["c"]
-        y, (h, c) = dense_lstm(x, *_weights(self.weights), initial_state=before, lengths=lengths)
+        before, weights = (state["h"], state["c"]), _weights(self.weights)
+        y, (h, c) = dense_lstm(x, *weights, initial_state=before, lengths=lengths, projection=self._projection)
         return y, lengths, {"h": h.to(before[0].dtype), "c": c.to(before[1].dtype)}
 
     def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         # Padding stands at the end, and no one asks for the state there: nothing has to hold it.
-        y, _ = dense_lstm(mask(x, lengths), *_weights(self.weights))
+        y, _ = dense_lstm(mask(x, lengths), *_weights(self.weights), projection=self._projection)
         return mask_finite(y, lengths), lengths
 
 

@@ -11,7 +11,7 @@ from audiorec.config import Config, Registry
 from audiorec.encoders.attention import AttentionOptions, without_bias
 from audiorec.encoders.dropout import Dropout
 from audiorec.encoders.registry import ENCODERS
-from audiorec.encoders.subsampling import SubsampledConfig, subsampling
+from audiorec.encoders.subsampling import SubsampledConfig, Subsamples
 from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, mask, mask_finite
 
 # Kinds of layers: each is built from its config, the width, and the strides' product, and gives as many channels.
@@ -55,12 +55,10 @@ class Stack(Sequential):
     """``subsampling``, the layers by their names, and ``norm``, unless the layers end in one: (B, T, input_dim) →
     (B, ceil(T / stride), dim)."""
 
-    def __init__(
-        self, config: SubsampledConfig, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True
-    ):
+    def __init__(self, config: Subsamples, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True):
         dim = next(iter(layers.values())).input_dim
         last = {"norm": Pointwise(nn.LayerNorm(dim), dim)} if norm else {}
-        super().__init__(subsampling=subsampling(config, input_dim, dim), **layers, **last)
+        super().__init__(subsampling=config.subsampling(input_dim, dim), **layers, **last)
 
     @property
     def layer_names(self) -> list[str]:
@@ -84,7 +82,7 @@ class Stack(Sequential):
         outputs: dict[str, tuple[Tensor, Tensor | None]] = {}
         norm = self._modules.get("norm")
         for name, member in self.members:
-            x, lengths = member.offline(x, lengths)
+            x, lengths = self.through(member, x, lengths)
             if name in layers:
                 outputs[name] = norm.offline(x, lengths) if norm else (x, lengths)
             if len(outputs) == len(layers):

@@ -1,5 +1,7 @@
 """Strided causal convolutions: fewer frames for the encoder, no look-ahead beyond the stride itself."""
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.backends import tracing_for_onnx
@@ -8,10 +10,62 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config
-from audiorec.streaming import Linear, Pointwise, Sequential, State, StreamingModule, last_frames, mask, mask_finite
+from audiorec.streaming import (
+    Linear,
+    Pointwise,
+    Sequential,
+    State,
+    StreamingModule,
+    last_frames,
+    mask,
+    mask_finite,
+    window,
+)
 
 # Output frames up to which products are faster than torch's convolutions over time, which lay weights out anew on every call.
 _FEW = 16
+
+
+class Lead(StreamingModule):
+    """``count`` zero frames, then the input: (B, T, dim) → (B, count + T, dim), and of an empty row nothing.
+
+    Before a strided convolution of stride count + 1 it makes the last frame that an output sees the first of its stride: output t
+    sees up to frame t · stride, none of look-ahead, and an utterance has one output more wherever its frames fill the strides.
+    State: of whole rows ``frames``, the zeros that wait for the first frame; of ragged rows ``started`` (B,).
+    """
+
+    def __init__(self, dim: int, count: int):
+        super().__init__(dim, dim)
+        self.count = count
+
+    def reach(self, t: int) -> int:
+        return max(t - self.count, 0)
+
+    def total(self, frames: int) -> int:
+        return frames + self.count if frames else 0
+
+    def ready(self, frames: int) -> int:
+        return self.total(frames)
+
+    def initial_state(self, batch_size: int, ragged: bool = False) -> State:
+        if ragged:
+            return {"started": self.zeros(batch_size, dtype=torch.bool)}
+        return {"frames": self.zeros(batch_size, self.count, self.input_dim)}
+
+    def advance(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor | None, State]:
+        if lengths is None:
+            zeros = state["frames"]
+            return torch.cat([zeros.to(x.dtype), x], 1), None, {"frames": zeros[:, :0]}
+        began = lengths > 0
+        fresh = (began & ~state["started"]).to(lengths.dtype) * self.count
+        frames = F.pad(mask(x, lengths), (0, 0, self.count, self.count))
+        y = window(frames, self.count - fresh, self.count + x.shape[1])
+        return mask_finite(y, lengths + fresh), lengths + fresh, {"started": state["started"] | began}
+
+    def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        # Every row begins here, so nothing is gathered.
+        y = F.pad(mask(x, lengths), (0, 0, self.count, 0))[:, : self.total(x.shape[1])]
+        return y, None if lengths is None else torch.where(lengths > 0, lengths + self.count, lengths)
 
 
 class Strided(StreamingModule):
@@ -87,18 +141,31 @@ class StridedConv2d(Strided):
     """Convolution over time and frequency. A frame is ``planes`` of ``bins`` each and comes out as ``planes_out`` of half
     the bins: (B, T, planes · bins) → (B, ceil(T / stride), planes_out · ceil(bins / 2)).
 
-    Its weights, three bins wide, are the same at every frequency: a voice whose formants lie higher looks alike.
+    Its weights, three bins wide, are the same at every frequency: a voice whose formants lie higher looks alike. ``low`` is the
+    number of zero bins below the lowest, of which there is one above the highest; two give bins // 2 + 1 of them.
     """
 
-    def __init__(self, planes: int, bins: int, planes_out: int, stride: int, kernel: int, separable: bool = False):
-        super().__init__(planes * bins, planes_out * -(-bins // 2), stride, kernel)
+    def __init__(
+        self, planes: int, bins: int, planes_out: int, stride: int, kernel: int, separable: bool = False, low: int = 1
+    ):
+        super().__init__(planes * bins, planes_out * ((bins + low) // 2), stride, kernel)
         self.planes = planes
+        self.low = low
         steps = {"stride": (stride, 2), "padding": (0, 1)}
         self.conv = _conv(nn.Conv2d, planes, planes_out, (kernel, 3), separable, **steps)
 
     def convolve(self, frames: Tensor) -> Tensor:
         images = frames.unflatten(2, (self.planes, -1)).transpose(1, 2)  # (B, planes, T, bins)
+        if self.low > 1:
+            images = F.pad(images, (self.low - 1, 0))
         return self.conv(images).transpose(1, 2).flatten(2)
+
+
+class Subsamples(Protocol):
+    """A config that says what stands before an encoder's layers."""
+
+    def subsampling(self, input_dim: int, output_dim: int) -> Sequential:
+        """(B, T, input_dim) → (B, T', output_dim)."""
 
 
 class SubsampledConfig(Config):
@@ -111,18 +178,17 @@ class SubsampledConfig(Config):
         None, description="convolve over frequency too, halved each time, to so many planes; null: over time alone"
     )
 
-
-def subsampling(config: SubsampledConfig, input_dim: int, output_dim: int) -> Sequential:
-    """Strided convolutions with SiLU after each, then one linear layer: (B, T, input_dim) → (B, T', output_dim)."""
-    members: dict[str, StreamingModule] = {}
-    dim = input_dim
-    for i, stride in enumerate(config.strides):
-        kernel, separable = max(config.kernel, stride), config.separable and i > 0
-        if config.planes is None:
-            conv = StridedConv(dim, output_dim, stride, kernel, separable)
-        else:
-            planes = config.planes if i else 1
-            conv = StridedConv2d(planes, dim // planes, config.planes, stride, kernel, separable)
-        dim = conv.output_dim
-        members |= {f"conv{i}": conv, f"act{i}": Pointwise(nn.SiLU(), dim)}
-    return Sequential(**members, out=Pointwise(Linear(dim, output_dim), dim, output_dim))
+    def subsampling(self, input_dim: int, output_dim: int) -> Sequential:
+        """Strided convolutions with SiLU after each, then one linear layer: (B, T, input_dim) → (B, T', output_dim)."""
+        members: dict[str, StreamingModule] = {}
+        dim = input_dim
+        for i, stride in enumerate(self.strides):
+            kernel, separable = max(self.kernel, stride), self.separable and i > 0
+            if self.planes is None:
+                conv: Strided = StridedConv(dim, output_dim, stride, kernel, separable)
+            else:
+                planes = self.planes if i else 1
+                conv = StridedConv2d(planes, dim // planes, self.planes, stride, kernel, separable)
+            dim = conv.output_dim
+            members |= {f"conv{i}": conv, f"act{i}": Pointwise(nn.SiLU(), dim)}
+        return Sequential(**members, out=Pointwise(Linear(dim, output_dim), dim, output_dim))

@@ -26,7 +26,7 @@ class TransformerLayer(Sequential):
     def __init__(self, config: TransformerLayerConfig, dim: int, stride: int):
         context = Context(left=config.left, right=config.right)
         super().__init__(
-            attention=SelfAttention(dim, config.heads, context, config.dropout),
+            attention=SelfAttention(dim, config.heads, context, config.dropout, config.positions),
             feed_forward=Pointwise(FeedForward(dim, config.expansion, config.dropout), dim),
         )
 

@@ -12,7 +12,9 @@ from torch import nn
 
 from audiorec import __version__
 from audiorec.audio.logmel import LogMel
+from audiorec.audio.nemo import NemoMel
 from audiorec.config import dump_yaml
+from audiorec.encoders.prompt import LanguagePrompt
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.stack import PreNorm
 from audiorec.encoders.subsampling import Strided
@@ -37,24 +39,28 @@ FORMAT, SETTINGS = 1, "export.yaml"
 # Numbers of periods of a step that have a graph each, where one graph cannot serve all.
 SIZES = 1, 2, 4, 8
 # Modules that compute the same whatever the number of frames. A loop over frames, or attention's windows, do not.
-_ANY_NUMBER = LogMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru
+_ANY_NUMBER = LogMel, NemoMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru, LanguagePrompt
 
 
 def export_onnx(
-    path: Path | str, out: Path | str, head: str | None = None, latency_ms: float | None = None
+    path: Path | str,
+    out: Path | str,
+    head: str | None = None,
+    latency_ms: float | None = None,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
 
     Before it takes its place the export is streamed by onnxruntime and held to law 7. Raises UserError for a model that cannot
     stream, a head that no runtime has, and a folder that exists and is no export.
     """
-    opened = open_model(path, out, head, latency_ms)
+    opened = open_model(path, out, head, latency_ms, language)
     with replacing_folder(out) as aside:
         return write_checked(aside, path, *opened)
 
 
 def open_model(
-    path: Path | str, out: Path | str, head: str | None, latency_ms: float | None
+    path: Path | str, out: Path | str, head: str | None, latency_ms: float | None, language: str | None = None
 ) -> tuple[AsrModel, str, Tokenizer, ModelConfig]:
     """The model as far as the head reads it, the head's name, the tokenizer, the config: of what can be exported to ``out``.
 
@@ -68,6 +74,8 @@ def open_model(
     model = model.exit(head)
     if latency_ms is not None:
         model = model.at_latency(latency_ms)
+    if language is not None:
+        model = model.in_language(language)
     refuse(model, name)
     for library in ("onnx", "onnxscript", "onnxruntime"):
         import_module(library)  # what is missing is told before the work
@@ -125,6 +133,7 @@ def facts_of(model: AsrModel, name: str, layout: Layout, tokenizer: Tokenizer, c
         "frame_seconds": model.frame_seconds,
         "latency_ms": model.latency_ms,
         "look_ahead_ms": model.look_ahead_ms,
+        "language": model.language,
         "vocabulary": tokenizer.size,
         "head": {"name": name, "kind": kind_of(model.head(name))},
         "normalize": config.tokenizer.normalize.model_dump(),

@@ -26,10 +26,14 @@ give frames and their counts.
 
 
 def export_pt2(
-    path: Path | str, out: Path | str, head: str | None = None, latency_ms: float | None = None
+    path: Path | str,
+    out: Path | str,
+    head: str | None = None,
+    latency_ms: float | None = None,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """As ``export_onnx``, which raises the same: ``NAME.pt2`` in place of graphs, loaded again and held to law 7."""
-    model, name, tokenizer, config = open_model(path, out, head, latency_ms)
+    model, name, tokenizer, config = open_model(path, out, head, latency_ms, language)
     model = model.eval().requires_grad_(False)
     head_ = model.head(name)
     parts = stream_parts(model, head_)

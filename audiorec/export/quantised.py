@@ -31,13 +31,14 @@ def export_int8(
     latency_ms: float | None = None,
     keep: Sequence[str] = (),
     data: Path | str | None = None,
+    language: str | None = None,
 ) -> tuple[dict[str, Any], list[Measured]]:
     """As ``export_onnx``, with weights of 8 bits but in the layers ``keep``; what ``export.yaml`` says, and float32 and int8
     measured: on the data directory ``data``, or their sizes alone.
 
     Raises ConfigError for a name in ``keep`` that no layer has, and what ``export_onnx`` raises.
     """
-    opened = model, name, _, _ = open_model(path, out, head, latency_ms)
+    opened = model, name, _, _ = open_model(path, out, head, latency_ms, language)
     with TemporaryDirectory() as temporary, replacing_folder(out) as aside:
         write_checked(floats := Path(temporary), path, *opened)
         settings = quantise_folder(floats, aside, keep)

@@ -34,7 +34,11 @@ ITS_FRAME = 0.04  # seconds: what sherpa-onnx takes a frame for
 
 
 def export_sherpa(
-    path: Path | str, out: Path | str, head: str | None = None, latency_ms: float | None = None
+    path: Path | str,
+    out: Path | str,
+    head: str | None = None,
+    latency_ms: float | None = None,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
 
@@ -42,7 +46,7 @@ def export_sherpa(
     ``lstm``: both have Kaldi's features, as NeMo's do not. Before it takes its place the export is called as sherpa-onnx calls
     it, and held to torch's numbers. Raises UserError for what this runtime cannot do, with what works instead.
     """
-    model, name, tokenizer, _ = open_model(path, out, head, latency_ms)
+    model, name, tokenizer, _ = open_model(path, out, head, latency_ms, language)
     refuse(model, name)
     tokens = tokens_text(tokenizer)
     delay = read_delays(path).get(delay_name(name, model.look_ahead_ms))
@@ -101,7 +105,7 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer,
 
     ``tail``: seconds of silence that it needs after the last word, as measured.
     """
-    encoder: Any = model.encoder
+    encoder: Any = model.body
     head: Any = model.head(name)
     features: Any = model.features
     chunk = math.ceil(CHUNK / encoder.period) * encoder.period
@@ -120,6 +124,7 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer,
         "late_frames": late_frames(encoder, chunk),
         "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10 + 10 * tail) / 10,
         "look_ahead_ms": model.look_ahead_ms,
+        "language": model.language,
         "vocabulary": tokenizer.size,
         "head": {"name": name, "kind": kind_of(head)},
     }

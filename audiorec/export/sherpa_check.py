@@ -120,7 +120,7 @@ def check(
     head: Any = model.head(name)
     late, chunk = settings["late_frames"], settings["chunk"]
     features = torch.randn(rows, chunk * (chunks + late), settings["feature_dim"]) * 2 - 9
-    encoder: Any = model.encoder
+    encoder: Any = model.body
     normal: Any = model.features
     y, _ = encoder((features - normal.mean) / normal.std)
     if settings["head"]["kind"] == "tdt":

@@ -65,7 +65,7 @@ class Chunk(Part):
     def __init__(self, model: AsrModel, head: nn.Module, chunk: int):
         super().__init__()
         features: Any = model.features
-        self.encoder, self.head, self.bins = model.encoder, head, features.output_dim
+        self.encoder, self.head, self.bins = model.body, head, features.output_dim
         self.register_buffer("mean", features.mean)
         self.register_buffer("std", features.std)
         self.chunk, self.frames = chunk, chunk // self.encoder.stride

@@ -60,6 +60,15 @@ class BaseRecognizer(ABC):
         """A recogniser whose attention looks ``ms`` ahead. Raises UserError where there is no such one."""
 
     @property
+    def languages(self) -> list[str]:
+        """The languages that the model may be told, one of them; empty where it is told none."""
+        return []
+
+    def in_language(self, language: str) -> "BaseRecognizer":
+        """A recogniser that is told this language. Raises UserError where there is no such one."""
+        raise UserError(f"language {language!r}: this model is not told its language; leave it out")
+
+    @property
     def streams(self) -> bool:
         """Whether the model can stream; what cannot has ``_whole``."""
         return True

@@ -9,6 +9,7 @@ from audiorec.audio.features import FEATURES
 from audiorec.audio.resample import Resampler
 from audiorec.config import Config
 from audiorec.encoders import ManyLatencies, build
+from audiorec.encoders.prompt import LanguagePrompt
 from audiorec.encoders.stack import Stack
 from audiorec.errors import ConfigError, UserError
 from audiorec.models.config import ModelConfig
@@ -27,13 +28,19 @@ class AsrModel(Sequential):
     It is a StreamingModule like any other: ``model(samples, lengths)`` for whole utterances, ``model.step`` for pieces.
     ``heads`` read its output; each has ``losses`` and a ``search``. A head whose config says ``at: layer3`` reads the end of
     that layer instead: ``taps`` holds each head's layer, None for the encoder's end. ``frames`` gives each head its own in
-    training; ``exit`` is the model as far as one head reads it, which streams, decodes and costs no more.
+    training; ``exit`` is the model as far as one head reads it, which streams, decodes and costs no more. Where its config has
+    a ``prompt``, a third member tells the encoder's frames the language.
     """
+
+    prompt: LanguagePrompt | None  # what tells the language, where the model is told it
 
     def __init__(self, config: ModelConfig, vocabulary: int):
         features = FEATURES.build(config.features)
         encoder = build(config.encoder, features.output_dim)
-        super().__init__(features=features, encoder=encoder)
+        prompt = {} if config.prompt is None else {"prompt": LanguagePrompt(config.prompt, encoder.output_dim)}
+        super().__init__(features=features, encoder=encoder, **prompt)
+        if not prompt:
+            self.prompt = None
         heads = {name: HEADS.build(head, encoder.output_dim, vocabulary) for name, head in config.heads.items()}
         self.heads = nn.ModuleDict(heads)
         self.taps = {
@@ -58,6 +65,21 @@ class AsrModel(Sequential):
     def resampling_ms(self) -> float:
         """Milliseconds of audio that resampling to the model's rate holds back, the most of any of ``LIVE_RATES``."""
         return 1000 * max(Resampler(rate, self.sample_rate).latency_seconds for rate in LIVE_RATES)
+
+    @property
+    def body(self) -> StreamingModule:
+        """What lies between the features and the heads."""
+        return self.encoder if self.prompt is None else Sequential(encoder=self.encoder, prompt=self.prompt)
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages to choose from; empty where there is no choice."""
+        return [] if self.prompt is None else sorted(self.prompt.languages)
+
+    @property
+    def language(self) -> str | None:
+        """The one among ``languages`` that this model, or view of it, is in."""
+        return self.prompt and self.prompt.language
 
     @property
     def contexts(self) -> dict[float, Config]:
@@ -104,6 +126,17 @@ class AsrModel(Sequential):
         view.encoder = self.encoder.at_latency(ms, 1000 * self.frame_seconds)
         return view
 
+    def in_language(self, language: str) -> "AsrModel":
+        """A light view that is told this language: it shares every weight, and this model stays as it is.
+
+        Raises UserError where the model is told no language, or does not have this one.
+        """
+        if self.prompt is None:
+            raise UserError(f"language {language!r}: this model is not told its language; leave it out")
+        prompt, view = self.prompt.in_language(language), self.view()
+        view.prompt = prompt
+        return view
+
     def exit(self, head: str | None = None) -> "AsrModel":
         """The model as far as this head (the first one unless named) reads it: a light view that shares the weights, has no
         later layers, and no heads that read elsewhere. It is this model itself where all heads read its end.
@@ -137,7 +170,7 @@ class AsrModel(Sequential):
         """
         if augment is None:
             return super().forward(samples[..., None] if samples.ndim == 2 else samples, lengths)
-        return self.encoder(*self._features(samples, lengths, augment))
+        return self.body(*self._features(samples, lengths, augment))
 
     def frames(
         self, samples: Tensor, lengths: Tensor | None = None, augment: Augment | None = None

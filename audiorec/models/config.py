@@ -10,6 +10,7 @@ from torch import nn
 from audiorec.audio.features import DEFAULT, Features
 from audiorec.config import Config, load_config
 from audiorec.encoders import ENCODERS
+from audiorec.encoders.prompt import PromptConfig
 from audiorec.models.heads import HEADS
 from audiorec.text import TOKENIZERS, TokenizerConfig
 
@@ -31,6 +32,7 @@ class ModelConfig(Config):
     format: Literal[1] = FORMAT
     features: Features = DEFAULT
     encoder: ENCODERS.field
+    prompt: PromptConfig | None = Field(None, description="the language, told after the encoder; null: not told")
     heads: Annotated[dict[str, HEADS.field], Field(min_length=1), BeforeValidator(_name_kinds)]
     tokenizer: TOKENIZERS.field = {}  # noqa: RUF012 (becomes a config of the default kind)
 
@@ -45,6 +47,14 @@ class ModelConfig(Config):
         for name in value:
             if not name.isidentifier() or hasattr(nn.ModuleDict, name):
                 raise ValueError(f"{name!r} cannot be a head's name: take its kind, or another plain word")
+        return value
+
+    @field_validator("heads")
+    @classmethod
+    def _read_what_the_prompt_gives(cls, value: dict[str, Config], info: ValidationInfo) -> dict[str, Config]:
+        inner = next((name for name, head in value.items() if getattr(head, "at", None)), None)
+        if inner and info.data.get("prompt"):
+            raise ValueError(f"{inner}.at: a prompt stands at the encoder's end, so all heads read there; leave it out")
         return value
 
     @field_validator("tokenizer")

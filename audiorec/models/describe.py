@@ -55,6 +55,8 @@ def describe(model: AsrModel, tokenizer: Tokenizer | None, config: ModelConfig) 
         tables.append(_exits_table(model))
     if model.exit().contexts:
         tables.append(_latencies_table(model.exit()))
+    if model.languages:
+        facts["languages"] = f"{', '.join(model.languages)}; {model.language} unless --language names another"
     if model.streams:
         searches = {kind: head.search().initial_state(1) for kind, head in model.heads.items()}
         tables.append(_state_table({**model.initial_state(1, ragged=True), **searches}))
@@ -95,6 +97,8 @@ def parts(model: AsrModel) -> list[Part]:
     if "subsampling" in members:  # a plugin's encoder may do without
         chains["subsampling"] = Sequential(features=features, encoder=members["subsampling"])
     chains["encoder"] = Sequential(features=features, encoder=encoder)
+    if model.prompt is not None:
+        chains["prompt"] = Sequential(features=features, encoder=encoder, prompt=model.prompt)
 
     rows, before = [], Part("", 0, 0.0, 0.0, 0)
     for name, chain in chains.items():  # each chain is the one before and one part more

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from audiorec.decoders import PREDICTORS, Joiner
+from audiorec.decoders import PREDICTORS, Activation, Joiner
 from audiorec.errors import ConfigError
 from audiorec.models.heads import HEADS, Head, HeadConfig
 from audiorec.models.transducer_losses import LOSSES
@@ -27,6 +27,7 @@ class TransducerConfig(HeadConfig):
     kind: Literal["transducer"] = "transducer"
     predictor: PREDICTORS.field = Field("stateless", description="stateless or lstm")
     joiner_dim: PositiveInt = Field(256, description="width of the joiner")
+    joiner_activation: Activation = Field("tanh", description="of the sum of encoder and predictor; NeMo's is relu")
     loss: LOSSES.field = Field("pruned", description="full, pruned or tdt")
 
 
@@ -47,7 +48,8 @@ class TransducerHead(Head):
         self.predictor = PREDICTORS.build(config.predictor, vocabulary)
         size = self.predictor.output_dim
         self.loss = LOSSES.build(config.loss, dim, size, vocabulary)
-        self.joiner = Joiner(dim, size, config.joiner_dim, vocabulary + len(self.topology.durations))
+        outputs = vocabulary + len(self.topology.durations)
+        self.joiner = Joiner(dim, size, config.joiner_dim, outputs, config.joiner_activation)
 
     def score_frames(self, x: Tensor) -> Tensor:
         """Scores of encoder frames (B, T, dim) beside one symbol, by the operations of a greedy stream that emits it.
@@ -67,9 +69,9 @@ class TransducerHead(Head):
         if durations := self.topology.durations:
             if config.kind == "beam" or config.skip_blank:
                 raise ConfigError("search: a TDT transducer decodes greedily and skips frames by its own durations")
-            return TdtGreedySearch(self.predictor, self.joiner, durations)
+            return TdtGreedySearch(self.predictor, self.joiner, durations, config.max_symbols or MAX_SYMBOLS)
         if config.kind == "greedy":
-            max_symbols = 1 if self.topology.one_symbol_a_frame else MAX_SYMBOLS
+            max_symbols = 1 if self.topology.one_symbol_a_frame else config.max_symbols or MAX_SYMBOLS
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
         return TransducerBeamSearch(self.predictor, self.joiner, config.beam, config.window, automata, columns)
 

@@ -122,9 +122,24 @@ class Recognizer(BaseRecognizer):
 
         Raises UserError where the model was not trained for it.
         """
-        view = self.model.at_latency(ms)
+        return self._with(self.model.at_latency(ms))
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that the model may be told, one of them; empty where it is told none."""
+        return self.model.languages
+
+    def in_language(self, language: str) -> "Recognizer":
+        """A recogniser that is told this language; it shares the weights, and this one stays as it is.
+
+        Raises UserError where the model is told no language, or does not have this one.
+        """
+        return self._with(self.model.in_language(language))
+
+    def _with(self, model: AsrModel) -> "Recognizer":
+        """The same of another view of the model."""
         return Recognizer(
-            view,
+            model,
             self.tokenizer,
             self.head,
             self.search_config,

@@ -44,6 +44,7 @@ class Export(_Part):
     frame_seconds: PositiveFloat
     latency_ms: PositiveFloat
     look_ahead_ms: float | None = None
+    language: str | None = None
     vocabulary: PositiveInt
     head: HeadFacts
     normalize: Normalizer = Field(default_factory=Normalizer)

@@ -79,6 +79,23 @@ class Recognizer(BaseRecognizer):
             raise UserError(f"latency {ms:g} ms: this export has {has}; export the model at the other one")
         return self
 
+    @property
+    def languages(self) -> list[str]:
+        """The language that it was exported in, if it was told one."""
+        return [] if self.export.language is None else [self.export.language]
+
+    def in_language(self, language: str) -> "Recognizer":
+        """Itself in the language that it was exported in. Raises UserError for another."""
+        told = self.export.language
+        if language != told:
+            but = (
+                "is not told its language; leave it out"
+                if told is None
+                else f"is in {told}; export the model in the other one"
+            )
+            raise UserError(f"language {language!r}: this export {but}")
+        return self
+
 
 def load(
     path: str | Path,

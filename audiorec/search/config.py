@@ -28,6 +28,10 @@ class SearchConfig(Config):
         None, gt=0, lt=1, description="skip frames that CTC finds blank with more than this"
     )
 
+    max_symbols: PositiveInt | None = Field(
+        None, description="symbols that a transducer's greedy search may emit at one frame; null: 10"
+    )
+
     @field_validator("hotwords", mode="before")
     @classmethod
     def _phrases_or_a_file(cls, value: Any) -> Any:
@@ -39,9 +43,11 @@ class SearchConfig(Config):
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "SearchConfig":
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
-        unused = sorted(given - {"kind", "skip_blank"}) if self.kind == "greedy" else []
+        unused = sorted(given - {"kind", "skip_blank", "max_symbols"}) if self.kind == "greedy" else []
         if unused:
             raise ValueError(f"{', '.join(unused)}: needs a beam: add --search beam (in Python kind='beam')")
+        if self.kind == "beam" and "max_symbols" in given:
+            raise ValueError("max_symbols: a beam emits one symbol a frame at most; leave it out, or search greedily")
         for owner, settings in {"lm": {"lm_weight", "lm_bonus"}, "hotwords": {"hotwords_score"}}.items():
             if owner not in given and given & settings:
                 raise ValueError(f"{', '.join(sorted(given & settings))}: has no effect without {owner}")

@@ -69,6 +69,11 @@ class Sequential(StreamingModule):
             t = member.reach(t)  # type: ignore[assignment]
         return t
 
+    def total(self, frames: int) -> int:
+        for _, member in self.members:
+            frames = member.total(frames)
+        return frames
+
     def ready(self, frames: int) -> int:
         for _, member in self.members:
             frames = member.ready(frames // member.block * member.block)
@@ -125,8 +130,15 @@ class Sequential(StreamingModule):
     def offline(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         # Member by member, which is the same as one big step and a flush of the chain (law 1) with half the calls.
         for _, member in self.members:
-            x, lengths = member.offline(x, lengths)
+            x, lengths = self.through(member, x, lengths)
         return x, lengths
+
+    @staticmethod
+    def through(member: StreamingModule, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """``member.offline``; of no frames, which an utterance too short for one leaves, it is not asked."""
+        if x.shape[1] == 0:
+            return x.new_zeros(x.shape[0], 0, member.output_dim), lengths
+        return member.offline(x, lengths)
 
 
 class Parallel(StreamingModule):
@@ -166,7 +178,7 @@ class Parallel(StreamingModule):
         for frames in range(self.period * 2 + int(self.lookahead) + 1):
             slowest = min(other.ready(frames // other.block * other.block) for _, other in self.members)
             # A row that ends within a block may give that block's outputs at once.
-            ahead = min(member.ready(-(-frames // member.block) * member.block), -(-frames // self.stride))
+            ahead = min(member.ready(-(-frames // member.block) * member.block), member.total(frames))
             longest = max(longest, ahead - slowest)
         return longest
 

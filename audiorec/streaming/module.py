@@ -45,6 +45,13 @@ class StreamingModule(nn.Module):
         """The last input frame that output frame ``t`` may depend on; infinite where that is the utterance's last."""
         return t * self.stride + self.stride - 1
 
+    def total(self, frames: int) -> int:
+        """Output frames of an utterance of ``frames`` input frames: ceil(frames / stride).
+
+        A module that sets zeros before the first frame, or leaves out an end too short for a frame, says so here.
+        """
+        return -(-frames // self.stride)
+
     def ready(self, frames: int) -> int:
         """Output frames that are out once ``frames`` input frames, a multiple of ``block``, were given."""
         count = -(-frames // self.stride)
@@ -112,8 +119,8 @@ class StreamingModule(nn.Module):
         return self._anchor.new_zeros(rows, 0, self.output_dim), self._anchor.new_zeros(rows, dtype=torch.int64)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Whole utterances: x (B, T, input_dim), lengths (B,), None where all are of T frames → (B, ceil(T / stride),
-        output_dim) and ceil(lengths / stride), or None."""
+        """Whole utterances: x (B, T, input_dim), lengths (B,), None where all are of T frames → (B, total(T), output_dim) and
+        the total of each length, or None."""
         self.check(x, lengths)
         return self.offline(x, lengths)
 
@@ -123,7 +130,7 @@ class StreamingModule(nn.Module):
         padded = x if lengths is None else F.pad(x, (0, 0, 0, -x.shape[1] % self.block))
         y, y_lengths, state = self.advance(padded, lengths, state)
         y, y_lengths = append(y, y_lengths, *self.flush(state))
-        return y[:, : -(-x.shape[1] // self.stride)], y_lengths
+        return y[:, : self.total(x.shape[1])], y_lengths
 
     # What subclasses use
 
@@ -206,8 +213,8 @@ class Pointwise(StreamingModule):
 
 def share(module: M) -> M:
     """A copy of the tree of modules that has the very same parameters and buffers; changing one leaves the other."""
-    twin = copy.copy(module)
-    vars(twin).update({name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)})
+    twin = module.__new__(type(module))  # not copy.copy, which torch forbids where a weight has an adapter
+    vars(twin).update({name: copy.copy(v) if isinstance(v, dict) else v for name, v in vars(module).items()})
     twin._modules = {name: child and share(child) for name, child in module._modules.items()}
     if isinstance(twin, StreamingModule):
         twin.changed()

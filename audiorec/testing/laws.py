@@ -199,14 +199,15 @@ def shape(case: Case) -> None:
 
 
 def flush(case: Case) -> None:
-    """6. Step and flush emit exactly ceil(length / stride) frames, in pieces and in one."""
+    """6. Step and flush emit exactly ``total(length)`` frames, in pieces and in one; that of a module that says nothing of its
+    own is ceil(length / stride)."""
     module = case.module
     top = case.size
     lengths = torch.tensor(sorted({0, 1, 2, module.block, top} | {case.random.randrange(top) for _ in range(12)}))
     x = mask(case.draw(len(lengths), top), lengths)
-    expected = [-(-n // module.stride) for n in lengths.tolist()]
-    assert module(x, lengths)[1].tolist() == expected, "offline: not ceil(length / stride) frames"
-    assert [len(row) for row in case.stream(x, lengths, case.cuts())] == expected, "streamed: not ceil(length / stride)"
+    expected = [module.total(n) for n in lengths.tolist()]
+    assert module(x, lengths)[1].tolist() == expected, "offline: not total(length) frames"
+    assert [len(row) for row in case.stream(x, lengths, case.cuts())] == expected, "streamed: not total(length) frames"
 
 
 @torch.no_grad()

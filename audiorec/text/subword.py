@@ -61,7 +61,7 @@ class SubwordTokenizer(Tokenizer):
                 f"{path}: the blank (sentencepiece's pad) must have id {BLANK} and unknown id {UNKNOWN}; "
                 "the file is cut off, or was not made by `audiorec tokenizer`"
             )
-        return UnigramTokenizer(processor) if _is_unigram(processor) else BpeTokenizer(processor)
+        return UnigramTokenizer(processor) if is_unigram(processor) else BpeTokenizer(processor)
 
     def _encode(self, words: list[str]) -> list[int]:
         return self.processor.encode(" ".join(words))
@@ -120,7 +120,7 @@ def _train(kind: str, lines: list[list[str]], size: int) -> "SentencePieceProces
     return SentencePieceProcessor(model_proto=model.getvalue())
 
 
-def _is_unigram(processor: "SentencePieceProcessor") -> bool:
+def is_unigram(processor: "SentencePieceProcessor") -> bool:
     """The processor does not tell its kind, but only unigram models can list several segmentations."""
     try:
         processor.nbest_encode("", nbest_size=1)

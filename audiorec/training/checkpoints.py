@@ -11,6 +11,7 @@ from torch import Tensor
 
 from audiorec.errors import UserError
 from audiorec.files import replacing
+from audiorec.training.lora import merged
 
 LAST = "last.ckpt"
 
@@ -50,9 +51,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def model_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The model's own weights out of a training checkpoint."""
+    """The model's own weights out of a training checkpoint, with adapters merged into them."""
     prefix = "model."
-    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    return merged({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)})
 
 
 def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:

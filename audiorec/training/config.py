@@ -10,12 +10,16 @@ from audiorec.audio.spec_augment import SpecAugmentConfig
 from audiorec.config import Config
 from audiorec.data.batches import DataConfig
 from audiorec.models import ModelConfig
+from audiorec.training.lora import LoraConfig
 
 
 class OptimizerConfig(Config):
     lr: PositiveFloat = Field(2e-3, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none")
     betas: tuple[float, float] = (0.9, 0.98)
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="a layer's learning rate is this times that of the layer above; the heads have lr"
+    )
     warmup_steps: NonNegativeInt = 100
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
 
@@ -32,6 +36,10 @@ class TrainerConfig(Config):
     seed: NonNegativeInt = 1
     init_from: Path | None = Field(None, description="model or run directory whose weights training begins with")
     init_from_recipe: str | None = Field(None, description="the recipe of that model; training then needs init_from")
+    freeze: list[str] = Field(
+        [], description="patterns of weights and modules that stay as init_from has them, such as encoder.layer[0-11]"
+    )
+    lora: LoraConfig | None = Field(None, description="adapters, trained in place of the matrices that they adapt")
     monitor: Literal["valid_wer", "valid_loss", "recent"] = Field(
         "valid_wer", description="what ranks checkpoints; recent: a later one is better"
     )

@@ -16,6 +16,8 @@ from audiorec.models import AsrModel
 from audiorec.search import decode
 from audiorec.text import Tokenizer
 from audiorec.training.config import RunConfig
+from audiorec.training.freeze import keep_still
+from audiorec.training.optimizer import parameter_groups
 from audiorec.training.schedule import learning_rate_factor
 from audiorec.training.tally import LossTally
 
@@ -44,6 +46,11 @@ class Training(lightning.LightningModule):
     def _tally(self) -> LossTally:
         return LossTally([head.weight for head in self.model.heads.values()])
 
+    def train(self, mode: bool = True) -> "Training":
+        super().train(mode)
+        keep_still(self.model)
+        return self
+
     def train_dataloader(self) -> DataLoader:
         options = self.config.trainer
         # The last epoch is cut short, so that it ends as every other: with validation and a checkpoint.
@@ -66,7 +73,7 @@ class Training(lightning.LightningModule):
             done = max(done, self.global_step / trainer.max_steps)
         factor = learning_rate_factor(options.schedule, options.warmup_steps, self.global_step, done)
         for group in self.optimizers().param_groups:
-            group["lr"] = options.lr * factor
+            group["lr"] = options.lr * factor * group.get("scale", 1.0)  # a checkpoint from before has none
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         def augment(x: Tensor, lengths: Tensor) -> Tensor:
@@ -131,11 +138,4 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        # Matrices decay, but for those that a module marks as no weights at all, such as Mamba's A.
-        decays = [p.ndim > 1 and not getattr(p, "_no_weight_decay", False) for p in parameters]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p, d in zip(parameters, decays, strict=True) if d], "weight_decay": options.weight_decay},
-            {"params": [p for p, d in zip(parameters, decays, strict=True) if not d], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)
+        return torch.optim.AdamW(parameter_groups(self.model, options), lr=options.lr, betas=options.betas)

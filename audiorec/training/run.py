@@ -32,7 +32,9 @@ from audiorec.training.checkpoints import (
     read_checkpoint,
 )
 from audiorec.training.config import RunConfig, TrainerConfig
+from audiorec.training.freeze import freeze, must_train
 from audiorec.training.log import logger, logging_to
+from audiorec.training.lora import add_adapters
 from audiorec.training.module import READ_EVERY, Training
 from audiorec.training.precision import Accelerator, Precision, resolve_accelerator, resolve_precision
 from audiorec.training.progress import progress
@@ -69,6 +71,11 @@ def train(
             f"trainer.init_from: this recipe begins with a trained {recipe}; give the folder of one, "
             "or trainer.init_from_recipe=null to begin at random"
         )
+    for key in ("freeze", "lora"):
+        if getattr(config.trainer, key) and not config.trainer.init_from:
+            raise ConfigError(
+                f"trainer.{key}: has no meaning without trainer.init_from: weights at random would stay so"
+            )
     train_dir, valid_dir, out = Path(train_dir), Path(valid_dir), Path(out)
     accelerator = resolve_accelerator(config.trainer.accelerator)
     _claim(out, config)
@@ -90,7 +97,7 @@ def train(
             f"{len(training.train_data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch, "
             f"in {precision} on {accelerator}"
         )
-        _set_initial_weights(training, last)
+        _choose_what_trains(training, _set_initial_weights(training, last))
         epochs = _finished_epochs(last) if over else config.trainer.max_epochs
         with progress(quiet) as bars:
             _fit(_trainer(config, out, epochs, accelerator, precision, bars), training, last)
@@ -193,16 +200,38 @@ def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: To
     return Training(AsrModel(config, tokenizer.size), tokenizer, config, train_data, valid_data)
 
 
-def _set_initial_weights(training: Training, last: Path) -> None:
-    """Those of ``trainer.init_from``, or random ones and the features' statistics; a checkpoint brings its own."""
+def _set_initial_weights(training: Training, last: Path) -> list[str]:
+    """Those of ``trainer.init_from``, or random ones and the features' statistics; a checkpoint brings its own.
+
+    Returns the layers that begin at random beside those of ``init_from``.
+    """
     config = training.config
     if last.exists():
         logger.info(f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
     elif source := config.trainer.init_from:
         random_layers = begin_from(source, training.model, config, training.tokenizer)
         logger.info(f"beginning with {source}; at random: {', '.join(random_layers) or 'nothing'}")
+        return random_layers
     else:
         _set_statistics(training)
+    return []
+
+
+def _choose_what_trains(training: Training, at_random: list[str]) -> None:
+    """Freeze weights and add adapters, as ``trainer.freeze`` and ``trainer.lora`` say."""
+    model, options = training.model, training.config.trainer
+    total = parameter_count(model)
+    frozen = freeze(model, options.freeze, at_random)
+    adapters = add_adapters(model, options.lora) if options.lora else 0
+    must_train(model)
+    training.train()
+    if frozen or adapters:
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        of_adapters = f", {adapters / 1e6:.2f} M of them adapters'" if adapters else ""
+        logger.info(
+            f"training {trained / 1e6:.2f} M numbers{of_adapters}; of the model's {total / 1e6:.2f} M, "
+            f"{frozen / 1e6:.2f} M are frozen"
+        )
 
 
 @torch.no_grad()
@@ -225,6 +254,7 @@ def _fit(trainer: lightning.Trainer, training: Training, last: Path) -> None:
         warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
         warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # those that are frozen
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
         try:
             trainer.fit(training, ckpt_path=last if last.exists() else None)

@@ -45,7 +45,7 @@ def test_configs_written_before_there_were_kinds_load_as_they_did(tmp_path, writ
     [
         ("features: {bin: 40}\n", r"features\.bin: unknown key; accepted here: kind, sample_rate, bins"),
         ("features: {bins: many}\n", r"features\.bins: .*got 'many'"),
-        ("features: {kind: mfcc}\n", r"features\.kind: unknown kind 'mfcc'; it accepts log_mel"),
+        ("features: {kind: mfcc}\n", r"features\.kind: unknown kind 'mfcc'; it accepts log_mel, nemo"),
     ],
 )
 def test_a_fault_names_its_key(tmp_path, written, complaint):

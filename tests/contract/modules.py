@@ -1,18 +1,23 @@
 """Every module, chain and whole model that the laws are checked on. Registering one is one line: name: how to make it."""
 
+import torch
 from torch import nn
 
 from audiorec.audio.logmel import LogMel, LogMelConfig
+from audiorec.audio.nemo import NemoMel, NemoMelConfig
 from audiorec.config import parse
 from audiorec.encoders import build
 from audiorec.encoders.attention import Context, SelfAttention
 from audiorec.encoders.blstm import Bidirectional, Windows
+from audiorec.encoders.fastconformer import FastConformerConfig
 from audiorec.encoders.flash_rnn import FlashGru, FlashLstm
+from audiorec.encoders.icefall_lstm import UnpaddedConvs
 from audiorec.encoders.lmu import Lmu
 from audiorec.encoders.mamba import Mamba
 from audiorec.encoders.min_rnn import Block, MinGru, MinLstm, MinRnnOptions
+from audiorec.encoders.prompt import LanguagePrompt, PromptConfig
 from audiorec.encoders.rnn import Gru, Lstm
-from audiorec.encoders.subsampling import StridedConv, StridedConv2d, SubsampledConfig, subsampling
+from audiorec.encoders.subsampling import Lead, StridedConv, StridedConv2d, SubsampledConfig
 from audiorec.models import AsrModel, ModelConfig
 from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
@@ -27,14 +32,23 @@ def log_mel(rate: int = 8000, bins: int = 7) -> LogMel:
     return LogMel(LogMelConfig(sample_rate=rate, bins=bins))
 
 
+def nemo_mel(rate: int = 8000, bins: int = 7, mean: float = 0.0) -> NemoMel:
+    """``mean`` is about 3 for the laws' noise: attention compares frames, which a common offset drowns."""
+    module = NemoMel(NemoMelConfig(sample_rate=rate, bins=bins))
+    module.set_statistics(torch.full((bins,), mean), torch.ones(bins))
+    return module
+
+
 # Encoders small enough for many tests; what a module does not say itself is this.
 DEFAULTS = {"layers": 2, "dropout": 0.0}
 _ATTENTION = {"dim": 8, "heads": 2, "expansion": 2, "strides": [2], "kernel": 3}
 TINY = {
     "conformer": {**_ATTENTION, "conv_kernel": 3},
+    "fastconformer": {**_ATTENTION, "planes": 3, "conv_kernel": 3},
     "transformer": _ATTENTION,
     **{kind: {"dim": 6} for kind in ("lstm", "gru", "blstm", "min_gru", "min_lstm")},
     **{kind: {"dim": 6, "heads": 2} for kind in ("flash_lstm", "flash_gru")},
+    "icefall_lstm": {"dim": 6, "hidden": 13, "feed_forward": 8, "planes": 2},
     "mamba": {"dim": 6, "state_size": 3},
     "lmu": {"dim": 6, "channels": 3, "order": 4},
     "stack": {
@@ -62,12 +76,24 @@ def whole_model(at: str | None = None, **encoder) -> Sequential:
     return Sequential(features=model.features, encoder=model.encoder, head=Pointwise(model.head(), dim, 9))
 
 
-def attention(**context) -> SelfAttention:
-    return SelfAttention(8, 2, Context(**context))
+def attention(positions: str = "rotary", **context) -> SelfAttention:
+    return shaken(SelfAttention(8, 2, Context(**context), positions=positions))
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """The module with biases of relative positions, which begin at zero, drawn."""
+    for name, parameter in module.named_parameters():
+        if name.endswith(("bias_u", "bias_v")):
+            nn.init.normal_(parameter)
+    return module
 
 
 def conformer(*contexts: dict, **options) -> nn.Module:
     return encoder("conformer", contexts=list(contexts), **options)
+
+
+def fastconformer(*contexts: dict, **options) -> nn.Module:
+    return shaken(encoder("fastconformer", contexts=list(contexts), **options))
 
 
 def windows(chunk: int, look_ahead: int, layers: int | None = None) -> Windows:
@@ -84,12 +110,21 @@ MODULES = {
     "strided conv, separable": lambda: StridedConv(4, 5, stride=2, kernel=5, separable=True),
     "strided conv over frequency": lambda: StridedConv2d(2, 5, 3, stride=2, kernel=3),
     "strided conv over frequency, separable": lambda: StridedConv2d(2, 4, 3, stride=3, kernel=3, separable=True),
-    "subsampling 4 over frequency": lambda: subsampling(SubsampledConfig(planes=3), 7, 5),
-    "subsampling 8": lambda: subsampling(SubsampledConfig(strides=[2, 2, 2]), 4, 5),
-    "subsampling 6": lambda: subsampling(SubsampledConfig(strides=[3, 2], separable=False), 4, 5),
+    "subsampling 4 over frequency": lambda: SubsampledConfig(planes=3).subsampling(7, 5),
+    "subsampling 8": lambda: SubsampledConfig(strides=[2, 2, 2]).subsampling(4, 5),
+    "subsampling 6": lambda: SubsampledConfig(strides=[3, 2], separable=False).subsampling(4, 5),
+    "lead of 1": lambda: Lead(4, 1),
+    "lead and strided conv over frequency": lambda: Sequential(
+        Lead(8, 2), StridedConv2d(2, 4, 3, stride=3, kernel=4, separable=True, low=2)
+    ),
+    "leads of 1 before 8": lambda: FastConformerConfig(planes=3, scale_input=True).subsampling(7, 5),
+    "leads of 2 and 1 before 6": lambda: FastConformerConfig(planes=3, strides=[3, 2], kernel=4).subsampling(7, 5),
     "lstm": lambda: Lstm(4, 3),
+    "lstm, projected": lambda: Lstm(4, 3, cells=5),
     "log-mel 8 kHz": log_mel,
     "log-mel 16 kHz": lambda: log_mel(16000, 5),
+    "NeMo's mel 8 kHz": nemo_mel,
+    "NeMo's mel 16 kHz": lambda: nemo_mel(16000, 5),
     "chain with rests": lambda: Sequential(ChunkMean(4, 2), StridedConv(4, 4, 3, 4), ChunkMean(4, 2), linear()),
     "chain of look-aheads": lambda: Sequential(Ahead(4, 3), StridedConv(4, 4, 2, 3), Ahead(4, 1), Lstm(4, 4)),
     "chain in a chain": lambda: Sequential(linear(), Sequential(Ahead(4, 1), ChunkMean(4, 4)), StridedConv(4, 4, 2, 2)),
@@ -105,6 +140,7 @@ MODULES = {
         log_mel(), Residual(Ahead(7, 2)), StridedConv(7, 7, 3, 5), ChunkMean(7, 2)
     ),
     "whole model": whole_model,
+    "language prompt": lambda: LanguagePrompt(PromptConfig(classes=5, languages={"auto": 1}), 4).in_language("auto"),
     "running mean": lambda: RunningMean(4),
     # attention
     "attention, causal": lambda: attention(left=5),
@@ -112,6 +148,17 @@ MODULES = {
     "attention, regular, no left": lambda: attention(left=0, right=2),
     "attention, chunk": lambda: attention(left=5, chunk=3),
     "attention, chunk, no left": lambda: attention(left=0, chunk=4),
+    "attention, relative, causal": lambda: attention("relative", left=5),
+    "attention, relative, regular": lambda: attention("relative", left=4, right=3),
+    "attention, relative, chunk": lambda: attention("relative", left=5, chunk=3),
+    "attention, relative, chunk, no left": lambda: attention("relative", left=0, chunk=4),
+    "fastconformer causal": lambda: fastconformer({"left": 4}),
+    "fastconformer chunk 3": lambda: fastconformer({"left": 4, "chunk": 3}, strides=[2, 2], scale_input=True),
+    "fastconformer chunk 2, by 8": lambda: fastconformer({"left": 3, "chunk": 2}, strides=[2, 2, 2], layers=1),
+    "fastconformer view at a latency": lambda: fastconformer({"left": 4}, {"left": 5, "chunk": 3}).at_latency(80, 40),
+    "samples to fastconformer": lambda: Sequential(
+        features=nemo_mel(mean=3.0), encoder=fastconformer({"left": 4, "chunk": 2}, strides=[2, 2], layers=1)
+    ),
     "conformer causal": lambda: conformer({"left": 4}),
     "conformer regular": lambda: conformer({"left": 4, "right": 2}),
     "conformer chunk": lambda: conformer({"left": 4, "chunk": 3}),
@@ -147,6 +194,11 @@ MODULES = {
     "flash_gru encoder 8, projected": lambda: encoder("flash_gru", strides=[2, 2, 2], hidden=8, heads=1),
     "blstm encoder 4": lambda: encoder("blstm", chunk=2, look_ahead=1),
     "blstm encoder 8": lambda: encoder("blstm", layers=1, strides=[2, 2, 2], chunk=3, look_ahead=2),
+    "unpadded convs 4": lambda: UnpaddedConvs(11, [2, 3, 4], [1, 2, 2], 3, -2.5),
+    "unpadded convs 6": lambda: UnpaddedConvs(7, [2, 3], [3, 2], 4, 0.5),
+    "icefall_lstm encoder 4": lambda: encoder("icefall_lstm", 9),
+    "icefall_lstm encoder 3, unprojected": lambda: encoder("icefall_lstm", strides=[3], hidden=6, padding=-1.0),
+    "exit of an icefall_lstm": lambda: encoder("icefall_lstm").exit("layer0"),
     "min_gru encoder 4": lambda: encoder("min_gru"),
     "min_gru encoder 8, wide": lambda: encoder("min_gru", strides=[2, 2, 2], expansion=3, conv_kernel=1),
     "min_lstm encoder 4": lambda: encoder("min_lstm"),
@@ -209,10 +261,13 @@ LARGE = {
     **_full_size("mamba", "mamba both ways", bidirectional=True, layers=2, chunk=4, look_ahead=2),
     **_full_size("lmu"),
     **_full_size("lmu", "lmuformer", arrangement="lmuformer"),
+    # Of two layers: the gradient of a norm's one number is a sum over all channels and frames, which deeper ones round.
+    "icefall_lstm, full size": lambda: build({"kind": "icefall_lstm", "dropout": 0.0, "layers": 2}, 80),
     **_full_size("min_gru"),
     **_full_size("min_lstm"),
     **_full_size("transformer"),
     **_full_size("transformer", "transformer looking ahead", right=2),
+    **_full_size("fastconformer", layers=3, planes=64, contexts=[{"left": 30, "chunk": 7}]),
     **_full_size("conformer", "conformer regular", contexts=[{"left": 32, "right": 1}]),
 }
 for chunk in (1, 2, 7, 14):  # 0, 80, 480 and 1040 ms at 80 ms a frame

@@ -25,7 +25,7 @@ def test_these_are_all_kinds():
 STEPS = {
     "feature size": ("x must be", lambda e, s: e.step(x(channels=6), N, s)),
     "feature size offline": ("x must be", lambda e, s: e(x(channels=6), N)),
-    "no whole block": ("multiples of 2 frames, got 3; pad", lambda e, s: e.step(x(3), N.clamp(max=3), s)),
+    "no whole block": (r"multiples of \d frames, got 3; pad", lambda e, s: e.step(x(3), N.clamp(max=3), s)),
     "lengths beyond the end": ("lengths must lie in 0..4, got", lambda e, s: e.step(x(), N + 1, s)),
     "lengths beyond the end offline": ("lengths must lie in 0..3, got", lambda e, s: e(x(3), N)),
     "lengths below zero": ("lengths must lie in 0..4, got", lambda e, s: e.step(x(), -N, s)),
@@ -40,6 +40,8 @@ STEPS = {
 def test_a_step_that_cannot_be_is_one_clear_error(kind, wrong):
     message, call = STEPS[wrong]
     module = encoder(kind, strides=[2, 2], kernel=3)
+    if wrong == "no whole block" and module.block == 1:
+        pytest.skip("takes any number of frames")
     with pytest.raises(ValueError, match=message) as error:
         call(module, module.initial_state(2, ragged=True))
     assert "\n" not in str(error.value)
@@ -75,7 +77,8 @@ def test_a_bad_option_is_named_with_its_value(kind):
 
 def test_an_unknown_kind_is_named_with_those_there_are():
     with pytest.raises(
-        ConfigError, match=r"encoder\.kind: unknown kind 'lsmt'; it accepts blstm, conformer, flash_gru, .*transformer"
+        ConfigError,
+        match=r"encoder\.kind: unknown kind 'lsmt'; it accepts blstm, conformer, fastconformer, .*transformer",
     ):
         build({"kind": "lsmt"}, 80)
     with pytest.raises(ConfigError, match="encoder: needs a mapping with a key `kind`"):

@@ -21,10 +21,19 @@ from tests.models.test_heads import HEADS, make, sharpen
 for library in ("onnx", "onnxscript", "onnxruntime", "sherpa_onnx"):
     pytest.importorskip(library)
 
-# CTC with a look-ahead of chunks and without; a stateless predictor; that of an LSTM, one symbol a frame.
-KINDS = "ctc", "stateless", "modified", "jumps"
+# CTC with a look-ahead of chunks and without; a stateless predictor; that of an LSTM, one symbol a frame, and of two with
+# NeMo's joiner.
+KINDS = "ctc", "stateless", "modified", "zeros", "jumps"
 MINE = {
     "stateless": {"transducer": {"loss": {"kind": "pruned", "rnnt_type": "modified"}, "joiner_dim": 16}},
+    "zeros": {
+        "transducer": {
+            "loss": {"kind": "full", "rnnt_type": "modified"},
+            "joiner_dim": 16,
+            "joiner_activation": "relu",
+            "predictor": {"kind": "lstm", "dim": 8, "layers": 2, "start": "zero"},
+        }
+    },
     "jumps": {"transducer": {"loss": {"kind": "tdt", "durations": [1, 2, 3]}, "joiner_dim": 16}},
 }
 QUICK = {("transformer", "ctc"), ("lstm", "stateless"), ("transformer", "modified"), ("lstm", "jumps")}

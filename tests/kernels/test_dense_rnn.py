@@ -79,3 +79,37 @@ def test_two_calls_are_one_in_values_and_gradients(kind):
         strict=True,
     ):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("time", [1, 4, 17])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_projection_is_torchs_own(time, dtype):
+    """Of ``nn.LSTM(proj_size=…)``, each row alone: h has the projection's channels, c the cells'; no frames leave both."""
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(5, 6, proj_size=3, batch_first=True, dtype=dtype)
+    weights, projection = [getattr(layer, name) for name in NAMES], layer.weight_hr_l0
+    lengths = torch.tensor([time, time // 2, 0])
+    x = torch.randn(3, time, 5, dtype=dtype)
+    h0, c0 = torch.randn(3, 3, dtype=dtype), torch.randn(3, 6, dtype=dtype)
+    tolerance = {"rtol": 0, "atol": 1e-12 if dtype == torch.float64 else 1e-6}
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            poisoned = x.masked_fill((torch.arange(time) >= lengths[:, None])[..., None], torch.nan)
+            y, (h, c) = dense_lstm(poisoned, *weights, (h0, c0), lengths, projection)
+            whole, (last, cell) = dense_lstm(x, *weights, (h0, c0), projection=projection)
+            for row, length in enumerate(lengths.tolist()):
+                if length == 0:
+                    assert torch.equal(h[row], h0[row]) and torch.equal(c[row], c0[row]) and not y[row].any()
+                    continue
+                given = h0[None, row : row + 1], c0[None, row : row + 1]
+                expected, (h_last, c_last) = layer(x[row : row + 1, :length], given)
+                torch.testing.assert_close(y[row, :length], expected[0], **tolerance)
+                assert not y[row, length:].any()
+                torch.testing.assert_close(h[row], h_last[0, 0], **tolerance)
+                torch.testing.assert_close(c[row], c_last[0, 0], **tolerance)
+            full, (h_full, c_full) = layer(x, (h0[None], c0[None]))
+            for got, wanted in ((whole, full), (last, h_full[0]), (cell, c_full[0])):
+                torch.testing.assert_close(got, wanted, **tolerance)
+    used = [*weights, projection]
+    for got, wanted in zip(*(torch.autograd.grad(out.square().sum(), used) for out in (whole, full)), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=tolerance["atol"] * 100)

@@ -24,7 +24,9 @@ class Batch(NamedTuple):
 ENCODER, PREDICTOR, HIDDEN, VOCABULARY = 4, 5, 6, 7
 
 
-def draw(lengths=(9, 7, 5), symbol_lengths=(6, 0, 3), outputs: int = VOCABULARY) -> tuple[Joiner, Batch]:
+def draw(
+    lengths=(9, 7, 5), symbol_lengths=(6, 0, 3), outputs: int = VOCABULARY, activation: str = "tanh"
+) -> tuple[Joiner, Batch]:
     """A joiner and a batch, float64; past a row's end frames are 0, symbols −1."""
     torch.manual_seed(0)
     rows, frames, count = len(lengths), max(lengths), max(symbol_lengths)
@@ -34,7 +36,7 @@ def draw(lengths=(9, 7, 5), symbol_lengths=(6, 0, 3), outputs: int = VOCABULARY)
     for row, (n, s) in enumerate(zip(lengths, symbol_lengths, strict=True)):
         encoder[row, n:] = 0
         symbols[row, s:] = -1
-    joiner = Joiner(ENCODER, PREDICTOR, HIDDEN, outputs).double()
+    joiner = Joiner(ENCODER, PREDICTOR, HIDDEN, outputs, activation).double()
     sizes = torch.tensor(lengths), torch.tensor(symbol_lengths)
     return joiner, Batch(encoder.requires_grad_(), predictor.requires_grad_(), symbols, *sizes)
 

@@ -18,7 +18,7 @@ from audiorec.losses import (
 )
 from audiorec.losses.transducer import RNNT_TYPES
 
-from .joiner import VOCABULARY, draw, logits_of
+from .joiner import VOCABULARY, draw
 
 BLANK = 2  # any symbol may be the blank
 
@@ -157,10 +157,12 @@ def test_delay_penalty_and_fastemit_emit_earlier():
     assert late[0] > late[1] > late[2]
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
-def test_the_module_is_the_full_loss_of_its_joiner(recompute):
-    joiner, batch = draw()
-    logits = logits_of(joiner, batch.encoder[:, :, None], batch.predictor[:, None])
+def test_the_module_is_the_full_loss_of_its_joiner(recompute, activation):
+    joiner, batch = draw(activation=activation)
+    hidden = joiner.encoder_proj(batch.encoder)[:, :, None] + joiner.predictor_proj(batch.predictor)[:, None]
+    logits = joiner.output(getattr(torch, activation)(hidden))
     expected = rnnt_loss(logits, batch.symbols.clamp(min=0), 0, batch.boundary, reduction="none")
     losses = FullTransducerLoss(recompute=recompute)(batch.encoder, batch.predictor, joiner, *batch[2:])
     torch.testing.assert_close(losses, expected)

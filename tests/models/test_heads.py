@@ -19,6 +19,7 @@ SMALL = {
     "conformer": {"dim": 8, "heads": 2, "layers": 1, "contexts": [{"left": 8, "chunk": 3}]},
     "transformer": {"dim": 8, "heads": 2, "layers": 1, "left": 8, "right": 1},
     "blstm": {"dim": 8, "layers": 1, "chunk": 3, "look_ahead": 1},
+    "icefall_lstm": {"dim": 8, "layers": 1, "hidden": 12, "feed_forward": 16, "planes": 2},
     "lmu": {"dim": 8, "layers": 1, "channels": 3, "order": 4},
     "stack": {"dim": 8, "pattern": ["lstm", {"kind": "transformer", "heads": 2, "left": 8, "right": 1}]},
 }
@@ -28,6 +29,14 @@ HEADS = {
     "full": {"transducer": {"loss": {"kind": "full", "fastemit": 0.01}, "joiner_dim": 16}},
     "modified": {
         "transducer": {"loss": {"kind": "full", "rnnt_type": "modified"}, "joiner_dim": 16, "predictor": LSTM}
+    },
+    "nemo": {
+        "transducer": {
+            "loss": "full",
+            "joiner_dim": 16,
+            "joiner_activation": "relu",
+            "predictor": {**LSTM, "layers": 2, "start": "zero"},
+        }
     },
     "pruned": {"transducer": {"loss": {"kind": "pruned", "warmup": 3}, "joiner_dim": 16}},
     "tdt": {"transducer": {"loss": "tdt", "joiner_dim": 16, "predictor": LSTM}},
@@ -83,7 +92,7 @@ def sharpen(model: AsrModel, samples: np.ndarray) -> None:
         if hasattr(head, "joiner"):
             history = head.predictor.output(head.predictor.initial_state(1))
             last, hidden = head.joiner.output, head.joiner.encoder_proj(x) + head.joiner.predictor_proj(history)
-            hidden = hidden.tanh()
+            hidden = head.joiner.activation(hidden)
         else:
             last, hidden = head.linear, x
         last.weight.mul_(20)
@@ -172,7 +181,10 @@ def test_a_row_without_a_path_is_counted_and_left_out(speech):
         ({"loss": {"kind": "tdt", "durations": [0]}}, r"loss\.durations: takes .* at least 1"),
         ({"loss": {"kind": "full", "rnnt_type": "strict"}}, r"loss\.rnnt_type: .*'regular', 'modified'"),
         ({"predictor": {"dim": 4}}, r"predictor: needs a mapping with a key `kind`, one of lstm, stateless"),
-        ({"blank": 1}, r"heads\.blank: unknown key; accepted here: kind, weight, at, predictor, joiner_dim, loss"),
+        (
+            {"blank": 1},
+            r"heads\.blank: unknown key; accepted here: kind, weight, at, predictor, joiner_dim, joiner_activation, loss",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(head, message):

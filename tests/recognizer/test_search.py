@@ -52,6 +52,7 @@ def test_errors_are_one_clear_line(model_dir):
         "search.width: unknown key": {"kind": "beam", "width": 3},
         "hotwords: needs a beam": {"hotwords": ["one"]},
         "hotword 'eleven'": {"kind": "beam", "hotwords": ["eleven"]},
+        "max_symbols: a beam emits one symbol a frame": {"kind": "beam", "max_symbols": 3},
         "skip_blank: needs a transducer beside a ctc head": {"skip_blank": 0.9},
     }.items():
         with pytest.raises((ConfigError, UserError), match=message) as error:

@@ -18,16 +18,21 @@ DIM, VOCABULARY = 6, 5
 DURATIONS = (0, 1, 2, 4)
 
 
-def parts(predictor: str, outputs: int = VOCABULARY) -> tuple:
+def parts(predictor: str, outputs: int = VOCABULARY, activation: str = "tanh", **options) -> tuple:
     """A predictor and a joiner whose random weights give symbols and blanks in turn."""
     torch.manual_seed(5)
-    predictor = PREDICTORS.build({"kind": predictor, "dim": 8}, VOCABULARY).eval()
-    joiner = Joiner(DIM, 8, 16, outputs)
+    predictor = PREDICTORS.build({"kind": predictor, "dim": 8, **options}, VOCABULARY).eval()
+    joiner = Joiner(DIM, 8, 16, outputs, activation)
     with torch.no_grad():
         for parameter in [*predictor.parameters(), *joiner.parameters()]:
             parameter.mul_(3)
         joiner.output.bias.zero_()[0] = 3.0
     return predictor, joiner
+
+
+def nemo() -> tuple:
+    """The parts of NeMo's transducers."""
+    return parts("lstm", activation="relu", layers=2, start="zero")
 
 
 def ctc(x: torch.Tensor) -> torch.Tensor:
@@ -65,6 +70,7 @@ SEARCHES = {
     "greedy": lambda: TransducerGreedySearch(*parts("stateless")),
     "greedy, lstm predictor": lambda: TransducerGreedySearch(*parts("lstm"), max_symbols=3, block=3),
     "greedy, one symbol a frame": lambda: TransducerGreedySearch(*parts("lstm"), max_symbols=1),
+    "greedy, two lstm layers from zeros, relu": lambda: TransducerGreedySearch(*nemo()),
     "tdt greedy": lambda: TdtGreedySearch(*parts("stateless", VOCABULARY + len(DURATIONS)), DURATIONS),
     "tdt greedy, lstm predictor": lambda: TdtGreedySearch(*parts("lstm", VOCABULARY + len(DURATIONS)), DURATIONS),
     "greedy, blanks skipped": lambda: BlankSkip(TransducerGreedySearch(*parts("stateless")), ctc, 0.5),

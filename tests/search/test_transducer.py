@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from audiorec.search import TdtGreedySearch, Tokens, TransducerGreedySearch
-from tests.search.searches import DIM, DURATIONS, VOCABULARY, parts
+from tests.search.searches import DIM, DURATIONS, VOCABULARY, nemo, parts
 
 
 @torch.no_grad()
@@ -15,7 +15,8 @@ def plain(predictor, joiner, x: Tensor, cap: int, durations: tuple[int, ...] = (
     at = count = 0
     while at < len(x):
         y = predictor(torch.tensor([ids], dtype=torch.int64))[:, -1]
-        logits = joiner.output((joiner.encoder_proj(x[at]) + joiner.predictor_proj(y[0])).tanh())
+        hidden = joiner.encoder_proj(x[at]) + joiner.predictor_proj(y[0])
+        logits = joiner.output(hidden.relu() if joiner.kind == "relu" else hidden.tanh())
         asked += 1
         best = logits[:VOCABULARY].sort(descending=True)
         symbol = int(best.indices[0])
@@ -42,6 +43,10 @@ def plain(predictor, joiner, x: Tensor, cap: int, durations: tuple[int, ...] = (
 @pytest.mark.parametrize("cap, block", [(10, 8), (10, 1), (3, 4), (1, 5)])
 def test_greedy_is_the_plain_one(predictor, cap, block):
     check(*parts(predictor), cap, lambda *model: TransducerGreedySearch(*model, max_symbols=cap, block=block))
+
+
+def test_greedy_is_the_plain_one_with_the_parts_of_nemo():
+    check(*nemo(), 3, lambda *model: TransducerGreedySearch(*model, max_symbols=3))
 
 
 @pytest.mark.parametrize("predictor", ["stateless", "lstm"])

@@ -32,7 +32,7 @@ VIEWS |= {"alias", "split", "split_with_sizes", "as_strided", "squeeze", "detach
 # begun; a conformer has two feed-forwards and a convolution besides; a BLSTM runs each chunk in both directions, cell by cell
 # where its windows are short, which is faster; recurrences in heads are made for GPUs, and their reference on a CPU has an
 # operator for every gate.
-BASE = {"blstm": 24}
+BASE = {"blstm": 24, "fastconformer": 40}
 LAYER = {
     "lstm": 6,
     "gru": 5,
@@ -42,9 +42,11 @@ LAYER = {
     "min_lstm": 24,
     "transformer": 34,
     "conformer": 50,
+    "fastconformer": 56,
     "blstm": 43,
     "flash_lstm": 17,
     "flash_gru": 19,
+    "icefall_lstm": 20,
 }
 
 
@@ -97,6 +99,7 @@ FRAME = {
     "greedy": 17,
     "greedy, lstm predictor": 17,
     "greedy, one symbol a frame": 17,
+    "greedy, two lstm layers from zeros, relu": 17,
     "tdt greedy": 35,
     "tdt greedy, lstm predictor": 35,
     "greedy, blanks skipped": 54,

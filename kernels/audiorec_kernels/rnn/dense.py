@@ -1,5 +1,7 @@
 """torch's own LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,9 @@ from audiorec_kernels.backends import tracing_for_onnx
 from audiorec_kernels.product import linear, packed
 from audiorec_kernels.rnn import onnx
 from audiorec_kernels.rnn.cell import gru_cell, lstm_cell
+
+# Said of every LSTM with a projection, which torch computes in its own way.
+warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 
 # Gates saturate to exactly 0 and 1 in every dtype, bfloat16 included.
 _SHUT = 1e4
@@ -23,18 +28,22 @@ def dense_lstm(
     bias_hh: Tensor,
     initial_state: tuple[Tensor, Tensor] | None = None,
     lengths: Tensor | None = None,
+    projection: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """One LSTM layer: ``x`` (B, T, C), T ≥ 1; weights as in ``torch.nn.LSTM`` (gates i, f, g, o); states h, c (B, D).
+
+    With ``projection`` (P, D), torch's ``weight_hr``, y and h have P channels, which the recurrence reads (Sak et al. 2014).
 
     Returns y (B, T, D), zero past each row's length, and the state at each row's own length: a row of length 0 keeps its
     state bit for bit. An extra 0/1 input channel marks padding; its fixed weights shut the input gate and open the
     forget gate, which holds c exactly, and h is gathered. What ``x`` holds past a row's length reaches nothing.
     """
-    batch, dim = x.shape[0], weight_hh.shape[1]
+    batch, dim = x.shape[0], weight_ih.shape[0] // 4
     if initial_state is None:
-        initial_state = x.new_zeros(batch, dim), x.new_zeros(batch, dim)
+        initial_state = x.new_zeros(batch, weight_hh.shape[1]), x.new_zeros(batch, dim)
     h0, c0 = (s.to(x.dtype) for s in initial_state)
-    weights = weight_ih, weight_hh, bias_ih, bias_hh
+    last = () if projection is None else (projection,)
+    weights = weight_ih, weight_hh, bias_ih, bias_hh, *last
     if tracing_for_onnx():
         return onnx.dense_lstm(x, h0, c0, weights, lengths)
     padding = None if lengths is None else _padding(x, lengths)
@@ -47,7 +56,7 @@ def dense_lstm(
     shut = torch.cat([weight_ih.new_full((dim, 1), -_SHUT), weight_ih.new_full((dim, 1), _SHUT)])
     shut = torch.cat([shut, weight_ih.new_zeros(2 * dim, 1)])
     marked = torch.cat([x, padding.to(x.dtype)], 2)
-    y, _, c = _layer(marked, h0, c0, torch.cat([weight_ih, shut], 1), weight_hh, bias_ih, bias_hh)
+    y, _, c = _layer(marked, h0, c0, torch.cat([weight_ih, shut], 1), *weights[1:])
     y = y * ~padding
     return y, (_last(y, lengths, h0), c)
 
@@ -105,11 +114,8 @@ def _train(x: Tensor) -> bool:
     return x.is_cuda and torch.is_grad_enabled()
 
 
-def _layer(
-    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    weights = [w_ih, w_hh, b_ih, b_hh]
-    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), weights, True, 1, 0.0, _train(x), False, True)
+def _layer(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    y, h_last, c_last = torch.lstm(x, (h[None], c[None]), list(weights), True, 1, 0.0, _train(x), False, True)
     # By shape, not [0]: while torch.export traces, torch gives them an axis more than they have.
     return y, h_last.view_as(h), c_last.view_as(c)
 
@@ -120,11 +126,13 @@ def _layer(
 def _few_lstm(
     x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor, ...], padding: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    weight_ih, weight_hh, bias_ih, bias_hh, *projection = weights
     outputs = []
     weight_hh = weight_hh if x.shape[1] == 1 else packed(weight_hh, h)
     for t, gates in enumerate(linear(x, weight_ih, bias_ih).unbind(1)):
         h_next, c_next = lstm_cell(linear(h, weight_hh, gates), bias_hh, c)
+        if projection:
+            h_next = linear(h_next, projection[0])
         if padding is None:
             h, c = h_next, c_next
         else:

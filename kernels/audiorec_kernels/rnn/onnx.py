@@ -7,6 +7,7 @@ torch's translation of ``torch.lstm`` holds for the traced number of frames alon
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _LSTM = 0, 3, 1, 2  # torch's gates i, f, g, o in ONNX's order i, o, f, g
@@ -16,7 +17,9 @@ _GRU = 1, 0, 2  # torch's r, z, n in ONNX's order z, r, n
 def dense_lstm(
     x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """That of ``dense.py``, of x (B, T, C), the states and the four weights."""
+    """That of ``dense.py``, of x (B, T, C), the states and the four weights, or the five of one with a projection."""
+    if len(weights) == 5:
+        return _projected_lstm(x, h, c, weights, lengths)
     y, h_last, c_last = _layer("LSTM", x, (h, c), weights, _LSTM, lengths, {})
     return y, (_kept(h_last, h, lengths), _kept(c_last, c, lengths))
 
@@ -25,6 +28,23 @@ def dense_gru(x: Tensor, h: Tensor, weights: Sequence[Tensor], lengths: Tensor |
     """That of ``dense.py``, of x (B, T, C), the state and the four weights."""
     y, h_last = _layer("GRU", x, (h,), weights, _GRU, lengths, {"linear_before_reset": 1})
     return y, _kept(h_last, h, lengths)
+
+
+def _projected_lstm(
+    x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Frame by frame: ONNX's LSTM has no projection."""
+    w_ih, w_hh, b_ih, b_hh, w_hr = weights
+    outputs = []
+    for t, frame in enumerate(F.linear(x, w_ih, b_ih + b_hh).unbind(1)):
+        i, f, g, o = (frame + F.linear(h, w_hh)).chunk(4, 1)
+        c_next = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h_next = F.linear(o.sigmoid() * c_next.tanh(), w_hr)
+        within = None if lengths is None else (t < lengths)[:, None]
+        outputs.append(h_next if within is None else torch.where(within, h_next, 0))
+        h = h_next if within is None else torch.where(within, h_next, h)
+        c = c_next if within is None else torch.where(within, c_next, c)
+    return torch.stack(outputs, 1), (h, c)
 
 
 def _layer(

@@ -1,0 +1,180 @@
+"""How far a cache-aware FastConformer's live steps are from its own offline pass, by who computes them: at 112 lengths.
+
+    python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by nemo          # needs nemo_toolkit[asr]
+    python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by transformers  # needs transformers
+    python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by audiorec
+
+The lengths are a hop apart, so that every phase of the largest chunk, 112 hops, is there once. `features of the whole
+recording` is how NeMo's own script streams a file: mel frames of all samples first, then steps. `features of each piece` is how
+its microphone demo does: each piece's own mel frames, with the last frames of the one before. A row has the largest difference
+over the largest value of the frames that both have, and at how many lengths the steps gave fewer frames.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+HOP, LENGTHS = 160, 112
+LOOKAHEADS = [13, 6, 1, 0]
+Frames = torch.Tensor  # (T, dim)
+Pair = Callable[[torch.Tensor, int], tuple[Frames, Frames]]  # samples (N,), look-ahead → offline, streamed
+
+
+def nemo(path: Path, each_piece: bool) -> Pair:
+    import logging
+
+    from nemo.collections.asr.models import EncDecHybridRNNTCTCBPEModel
+    from nemo.collections.asr.parts.utils.streaming_utils import CacheAwareStreamingAudioBuffer
+
+    logging.disable(logging.WARNING)
+    model = EncDecHybridRNNTCTCBPEModel.restore_from(str(path), map_location="cpu").eval()
+    model.preprocessor.featurizer.dither = 0.0
+    encoder = model.encoder
+
+    def features(samples: torch.Tensor) -> torch.Tensor:
+        mel, count = model.preprocessor(input_signal=samples[None], length=torch.tensor([len(samples)]))
+        return mel[:, :, : int(count)]
+
+    def from_the_whole(mel: torch.Tensor) -> Iterator[tuple[torch.Tensor, bool]]:
+        buffer = CacheAwareStreamingAudioBuffer(model=model, online_normalization=False, pad_and_drop_preencoded=False)
+        buffer.append_processed_signal(mel, stream_id=-1)
+        for chunk, _ in iter(buffer):
+            yield chunk, buffer.is_buffer_empty()
+
+    def from_pieces(samples: torch.Tensor, right: int) -> Iterator[tuple[torch.Tensor, bool]]:
+        size = 1280 * (right + 1)
+        cache = torch.zeros(1, 80, encoder.streaming_cfg.pre_encode_cache_size[1])
+        for at in range(0, len(samples), size):
+            piece = samples[at : at + size]
+            if len(piece) < HOP:  # has no frame of its own
+                return
+            mel = torch.cat([cache, features(piece)], 2)
+            cache = mel[:, :, -cache.shape[2] :]
+            yield mel, at + size >= len(samples)
+
+    def pair(samples: torch.Tensor, right: int) -> tuple[Frames, Frames]:
+        encoder.set_default_att_context_size([70, right])
+        mel = features(samples)
+        offline, count = encoder(audio_signal=mel, length=torch.tensor([mel.shape[2]]))
+        offline = offline[0, :, : int(count)].T
+        encoder.setup_streaming_params(att_context_size=[70, right])
+        channel, time, length = encoder.get_initial_cache_state(batch_size=1, dtype=torch.float32)
+        parts = []
+        steps = from_pieces(samples, right) if each_piece else from_the_whole(mel)
+        for i, (chunk, last) in enumerate(steps):
+            y, n, channel, time, length = encoder.cache_aware_stream_step(
+                processed_signal=chunk,
+                processed_signal_length=torch.tensor([chunk.shape[2]]),
+                cache_last_channel=channel,
+                cache_last_time=time,
+                cache_last_channel_len=length,
+                keep_all_outputs=last,
+                drop_extra_pre_encoded=0 if i == 0 and not each_piece else encoder.streaming_cfg.drop_extra_pre_encoded,
+            )
+            parts.append(y[0, :, : int(n)].T)
+        return offline, torch.cat(parts)
+
+    return pair
+
+
+def transformers(path: Path) -> Pair:
+    sys.path[0] = str(
+        Path(__file__).parents[1] / "golden"
+    )  # in place of this folder, whose names transformers takes for others'
+    from nemotron import build, weights_of
+    from transformers import NemotronAsrStreamingFeatureExtractor
+
+    extract = NemotronAsrStreamingFeatureExtractor()
+    encoder = build(weights_of(path)).encoder
+
+    def features(samples: np.ndarray, **options) -> torch.Tensor:
+        found = extract(samples, sampling_rate=16000, return_tensors="pt", **options)
+        return found["input_features"][:, : int(found["attention_mask"].sum())]
+
+    def pair(samples: torch.Tensor, right: int) -> tuple[Frames, Frames]:
+        audio = samples.numpy()
+        mel = features(audio)
+        mask = torch.ones(mel.shape[:2], dtype=torch.bool)
+        output = encoder(mel, attention_mask=mask, num_lookahead_tokens=right)
+        offline = output.last_hidden_state[0, : int(output.attention_mask.sum())]
+        parts, cache, padding, at = [], None, None, 0
+        while at < mel.shape[1]:
+            # As the processor cuts: the first chunk has 1 + 8 · look-ahead frames, later ones 8 · (look-ahead + 1).
+            size = 1 + 8 * right if at == 0 else 8 * (right + 1)
+            chunk = mel[:, at : at + size]
+            if chunk.shape[1] < size:  # its class refuses a chunk of another size: it is filled up with silence
+                chunk = torch.nn.functional.pad(chunk, (0, 0, 0, size - chunk.shape[1]), value=float(np.log(2.0**-24)))
+            step = encoder(chunk, use_cache=True, cache=cache, padding_cache=padding, num_lookahead_tokens=right)
+            cache, padding = step.cache, step.padding_cache
+            parts.append(step.last_hidden_state[0])
+            at += size
+        streamed = torch.cat(parts)
+        return offline, streamed[: len(offline)]
+
+    return pair
+
+
+def audiorec(path: Path) -> Pair:
+    from tempfile import mkdtemp
+
+    from audiorec.importing import import_model
+
+    model = import_model(path, Path(mkdtemp()) / "model")
+    views = {right: model.at_latency(80.0 * right) for right in LOOKAHEADS}
+
+    def pair(samples: torch.Tensor, right: int) -> tuple[Frames, Frames]:
+        view, x = views[right], samples[None, :, None]
+        parts, state, at = [], None, 0
+        while at < x.shape[1]:
+            size = view.first_feed if at == 0 else view.period
+            y, _, state = view.step(x[:, at : at + size], None, state)
+            parts.append(y[0])
+            at += size
+        return view(samples[None])[0][0], torch.cat([*parts, view.flush(state)[0][0]])
+
+    return pair
+
+
+WAYS: dict[str, dict[str, Callable[[Path], Pair]]] = {
+    "nemo": {
+        "NeMo, features of the whole recording": lambda path: nemo(path, each_piece=False),
+        "NeMo, features of each piece": lambda path: nemo(path, each_piece=True),
+    },
+    "transformers": {"transformers, features of the whole recording": transformers},
+    "audiorec": {"audiorec, samples": audiorec},
+}
+
+
+@torch.no_grad()
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("model", type=Path)
+    arguments.add_argument("--by", choices=WAYS, required=True)
+    arguments.add_argument("--seconds", type=float, default=6.2, help="of the shortest recording")
+    arguments = arguments.parse_args()
+    speech = np.load(arguments.model.with_name("speech.npz"))["samples"].astype(np.float32) / 32768
+    shortest = int(arguments.seconds * 16000) // HOP * HOP + 77  # the end lies within a hop
+    print(
+        "| steps | look-ahead, ms | largest difference | mean over lengths | fewer frames at |\n|---|---:|---:|---:|---:|"
+    )
+    for name, make in WAYS[arguments.by].items():
+        pair = make(arguments.model)
+        for right in LOOKAHEADS:
+            errors, fewer = [], 0
+            for i in range(LENGTHS):
+                offline, streamed = pair(torch.from_numpy(speech[: shortest + HOP * i].copy()), right)
+                common = min(len(offline), len(streamed))
+                errors.append(float((offline[:common] - streamed[:common]).abs().max() / offline.abs().max()))
+                fewer += len(streamed) < len(offline)
+            print(
+                f"| {name} | {80 * right} | {max(errors):.1e} | {np.mean(errors):.1e} | {fewer} of {LENGTHS} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
