@@ -83,3 +83,26 @@ def test_greedy_words_are_nemos_offline_and_streamed(folders, name, left, right)
             assert [token.text for token in result.tokens] == expected
         if key == "tokens":
             assert offline.text == " ".join(str(values[f"70_{right}/text"]).replace(" ⁇ ", "<unk>").split())
+
+
+@pytest.mark.parametrize("name, left, right", CASES)
+@torch.no_grad()
+def test_streamed_frames_are_the_offline_ones_to_the_last(folders, name, left, right):
+    model = load_model(folders[name])[0].at_latency(80.0 * right)
+    for size in (
+        159,
+        160,
+        1281,
+        40 * 1280,
+        40 * 1280 + 33,
+        41 * 1280 - 1,
+    ):  # no frame, one, and ends at every place of a chunk
+        samples = speech()[:, :size, None]
+        offline, state, parts = model(samples)[0], None, []
+        for at in range(0, size, model.period):  # the first feed is shorter than a period
+            y, _, state = model.step(samples[:, at : at + model.period], None, state)
+            parts.append(y)
+        streamed = torch.cat([*parts, model.flush(state)[0]], 1)
+        assert streamed.shape == offline.shape and offline.shape[1] == model.total(size)
+        if size >= 160:
+            assert float((streamed - offline).abs().max() / offline.abs().max()) < 1e-5
