@@ -183,6 +183,8 @@ class IcefallLstmEncoder(Stack):
 
     Look-ahead: the convolutions' (``UnpaddedConvs``), 5 input frames past an output's own four. State, floats a stream: hidden +
     dim a layer, and 8 input frames.
+
+    By default, of 80 features 100 times a second: 83.14 M parameters, latency 90 ms, state 76.3 kB, 2100.3 M multiply-adds/s.
     """
 
     Config = IcefallLstmConfig

@@ -113,7 +113,7 @@ MODULES = {
     "subsampling 4 over frequency": lambda: SubsampledConfig(planes=3).subsampling(7, 5),
     "subsampling 8": lambda: SubsampledConfig(strides=[2, 2, 2]).subsampling(4, 5),
     "subsampling 6": lambda: SubsampledConfig(strides=[3, 2], separable=False).subsampling(4, 5),
-    "lead of 1": lambda: Lead(4, 1),
+    "lead and strided conv": lambda: Sequential(Lead(4, 1), StridedConv(4, 5, stride=2, kernel=3)),
     "lead and strided conv over frequency": lambda: Sequential(
         Lead(8, 2), StridedConv2d(2, 4, 3, stride=3, kernel=4, separable=True, low=2)
     ),
