@@ -30,7 +30,7 @@ KINDS = (
 @pytest.fixture(autouse=True)
 def few_graphs(monkeypatch):
     monkeypatch.setattr(onnx, "SIZES", (1, 2))
-    monkeypatch.setattr(int8, "_FEW", 8192)  # of these small models most products are of integers
+    monkeypatch.setattr(int8, "_FEW", 4096)  # the products of these small models are of integers
 
 
 def model_of(folder, kind="lstm", heads="ctc", **encoder):
@@ -210,6 +210,20 @@ def test_a_kept_node_stays_as_it_was():
     x = np.zeros((2, 80), np.float32)
     x[1, 3] = 1e-30
     assert not computed(model, x=x)[0][0].any()  # silence is no fault
+
+
+def test_a_small_product_is_of_floats_whose_weight_is_kept_as_bytes(monkeypatch):
+    from onnx import TensorProto
+
+    monkeypatch.setattr(int8, "_FEW", 1 << 16)
+    random = np.random.default_rng(0)
+    weight, x = (random.standard_normal(shape).astype(np.float32) for shape in ((80, 64), (3, 80)))
+    model = graph_of("MatMul", {"x": (TensorProto.FLOAT, ["b", 80])}, {"y": ["b", 64]}, {"w": weight}, order=["x", "w"])
+    quantise(model)
+    kept = [value.const_value.numpy() for value in model.graph.initializers.values() if value.shape == weight.shape]
+    assert [one.dtype for one in kept] == [np.int8] and "MatMulIntegerToFloat" not in {n.op_type for n in model.graph}
+    scales = np.abs(weight).max(0) / 127
+    np.testing.assert_allclose(computed(model, x=x)[0], x @ (np.rint(weight / scales) * scales), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("stride, kernel", [(1, 1), (2, 5), (3, 4)])
