@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,8 @@ from audiorec.serving.stream_protocol import StreamTalk
 from audiorec.serving.talk import NoTalk, Talk
 from audiorec.serving.vosk import VoskTalk
 from audiorec.serving.wyoming import LINE_BYTES, WyomingTalk
+
+SWITCH_SECONDS = 0.0005
 
 TALKS: dict[str, type[Talk]] = {
     "/v1/stream": StreamTalk,
@@ -200,6 +203,8 @@ def serve(
     if wyoming is not None:
         address += f", Wyoming at tcp://{name}:{wyoming.getsockname()[1]}"
     server = Server(config, service, grace, lambda: ready(address), wyoming)
+    # Engines and the event loop take turns at Python's lock. By default whoever wants it waits 5 ms, many times in a step.
+    sys.setswitchinterval(SWITCH_SECONDS)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server.serve(sockets=[listening]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
