@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 from audiorec.errors import UserError
 from audiorec.live import BaseRecognizer
 from audiorec.runtime.folder import is_export
-from audiorec.transcript import ENDPOINT, EndpointConfig
+from audiorec.transcript import ENDPOINT, Endpoint
 
 if TYPE_CHECKING:
     import torch
@@ -17,19 +17,26 @@ if TYPE_CHECKING:
     from audiorec.runtime import Recognizer as OnnxRecognizer
     from audiorec.search import SearchConfig
 
+    Device = str | torch.device
+    Search = SearchConfig | Mapping[str, Any] | None
+
 Runtime = Literal["auto", "onnx", "torch"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
-Endpoint = EndpointConfig | Mapping[str, Any] | None
 
 log = logging.getLogger("audiorec")
+
+
+def by_onnx(path: str | Path, runtime: str) -> bool:
+    """Whether onnxruntime computes what lies at ``path``, for this one of RUNTIMES."""
+    return runtime == "onnx" or (runtime == "auto" and is_export(path))
 
 
 @overload
 def load(
     path: str | Path,
-    device: "str | torch.device" = "cpu",
+    device: "Device" = "cpu",
     head: str | None = None,
-    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    search: "Search" = None,
     endpoint: Endpoint = ENDPOINT,
     *,
     runtime: Literal["torch"],
@@ -39,9 +46,9 @@ def load(
 @overload
 def load(
     path: str | Path,
-    device: "str | torch.device" = "cpu",
+    device: "Device" = "cpu",
     head: str | None = None,
-    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    search: "Search" = None,
     endpoint: Endpoint = ENDPOINT,
     *,
     runtime: Literal["onnx"],
@@ -51,9 +58,9 @@ def load(
 @overload
 def load(
     path: str | Path,
-    device: "str | torch.device" = "cpu",
+    device: "Device" = "cpu",
     head: str | None = None,
-    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    search: "Search" = None,
     endpoint: Endpoint = ENDPOINT,
     *,
     runtime: Runtime = "auto",
@@ -62,9 +69,9 @@ def load(
 ) -> BaseRecognizer: ...
 def load(
     path: str | Path,
-    device: "str | torch.device" = "cpu",
+    device: "Device" = "cpu",
     head: str | None = None,
-    search: "SearchConfig | Mapping[str, Any] | None" = None,
+    search: "Search" = None,
     endpoint: Endpoint = ENDPOINT,
     *,
     runtime: Runtime = "auto",
@@ -87,8 +94,7 @@ def load(
         raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(RUNTIMES)}")
     if str(path).startswith("hf:/"):
         path = _fetched(path)
-    exported = is_export(path)
-    if runtime == "onnx" or (runtime == "auto" and exported):
+    if by_onnx(path, runtime):
         from audiorec.runtime import load as load_onnx
 
         log.info("%s: computed by onnxruntime", path)

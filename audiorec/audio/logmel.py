@@ -10,16 +10,15 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.precision import full_precision
-from audiorec_kernels.product import linear
 from torch import Tensor
 
+from audiorec.audio.mel import MelFeatures
 from audiorec.config import Config
-from audiorec.streaming import State, StreamingModule, mask, window
+from audiorec.streaming import State, mask, window
 
 LOW_FREQ, HIGH_FREQ = 20.0, -400.0
 PREEMPHASIS = 0.97
 FLOOR = 1.1920928955078125e-07
-STD_FLOOR = 0.5  # a bin that is almost constant in training must not grow large on another microphone
 
 
 class LogMelConfig(Config):
@@ -28,7 +27,7 @@ class LogMelConfig(Config):
     bins: int = 80
 
 
-class LogMel(StreamingModule):
+class LogMel(MelFeatures):
     """Samples (B, T, 1) in [−1, 1] → (B, ceil(T / hop), bins), normalised by the mean and deviation kept in the model.
 
     Frame t sits where Kaldi's ``snip_edges=False`` puts it (at 16 kHz: samples 160t − 120 to 160t + 280), with zeros
@@ -37,24 +36,11 @@ class LogMel(StreamingModule):
     """
 
     Config = LogMelConfig
-    spectrum: Tensor
-    mel: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: LogMelConfig):
-        super().__init__(1, config.bins)
-        self.sample_rate = config.sample_rate
-        self.length = round(0.025 * config.sample_rate)
-        self.hop = round(0.010 * config.sample_rate)
+        super().__init__(config.sample_rate, _filters(config.sample_rate, config.bins))
         self.before = (self.length - self.hop) // 2  # samples of frame t that lie before t * hop
         self.keep = self.length - self.before
-        self.stride = self.block = self.hop
-        spectrum, mel = _filters(config.sample_rate, self.length, config.bins)
-        self.register_buffer("spectrum", spectrum, persistent=False)
-        self.register_buffer("mel", mel, persistent=False)
-        self.register_buffer("mean", torch.zeros(config.bins))
-        self.register_buffer("std", torch.ones(config.bins))
 
     def reach(self, t: int) -> int:
         return t * self.hop + self.keep - 1
@@ -95,43 +81,20 @@ class LogMel(StreamingModule):
         lengths = started.to(torch.int64)
         return mask(frame, lengths), lengths
 
-    def _whole_frames(self, samples: Tensor) -> Tensor:
-        """The features of all frames that lie within samples (B, N, 1)."""
-        if samples.shape[1] < self.length:
-            return samples.new_zeros(samples.shape[0], 0, self.output_dim)
-        return self.features(frames_of(samples[:, :, 0], self.length, self.hop))
-
     def features(self, frames: Tensor) -> Tensor:
         """Normalised log-mel of frames (…, length), always in the features' own precision."""
         with full_precision(frames):
             frames = (frames - frames.mean(-1, keepdim=True)).to(self.spectrum.dtype)
-            power = linear(frames, self.spectrum.t()).square().unflatten(-1, (2, -1)).sum(-2)
-            return (((power @ self.mel).clamp(min=FLOOR).log()) - self.mean) / self.std
-
-    @torch.no_grad()
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Global mean and deviation (bins,) of unnormalised features; the deviation is floored at 0.5."""
-        self.mean.copy_(mean)
-        self.std.copy_(std.clamp(min=STD_FLOOR))
+            return self._normalised(self._energies(frames).clamp(min=FLOOR))
 
 
-def frames_of(samples: Tensor, length: int, hop: int) -> Tensor:
-    """All frames (B, T, length), one every ``hop``, that lie within samples (B, N), of which there is one at least."""
-    if not torch.compiler.is_compiling():
-        return samples.unfold(1, length, hop)
-    # As hops side by side: an exported `unfold` would hold for one N alone.
-    count, wide = (samples.shape[1] - length) // hop + 1, -(-length // hop)
-    samples = F.pad(samples, (0, -length % hop))
-    hops = [samples[:, i * hop : (i + count) * hop].unflatten(1, (-1, hop)) for i in range(wide)]
-    return torch.cat(hops, -1)[..., :length]
-
-
-def _filters(sample_rate: int, length: int, bins: int) -> tuple[Tensor, Tensor]:
+def _filters(sample_rate: int, bins: int) -> tuple[Tensor, Tensor]:
     """The Fourier basis with window and pre-emphasis folded in (length, 2 · fft/2), and mel weights (fft/2, bins).
 
     A product with the basis replaces window, pre-emphasis and FFT: all are linear, 25 ms frames are short, and a matrix
     product runs the same under autocast, export and on any device.
     """
+    length = round(0.025 * sample_rate)
     size = 1 << (length - 1).bit_length()
     n = torch.arange(length, dtype=torch.float64)
     povey = (0.5 - 0.5 * torch.cos(2 * math.pi * n / (length - 1))).pow(0.85)

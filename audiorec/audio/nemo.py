@@ -6,13 +6,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.precision import full_precision
-from audiorec_kernels.product import linear
 from pydantic import Field
 from torch import Tensor
 
-from audiorec.audio.logmel import STD_FLOOR, frames_of
+from audiorec.audio.mel import MelFeatures
 from audiorec.config import Config
-from audiorec.streaming import State, StreamingModule, last_frames, mask, window
+from audiorec.streaming import State, last_frames, mask, window
 
 PREEMPHASIS = 0.97
 GUARD = 2.0**-24  # added to every energy before the logarithm
@@ -27,7 +26,7 @@ class NemoMelConfig(Config):
     )
 
 
-class NemoMel(StreamingModule):
+class NemoMel(MelFeatures):
     """Samples (B, T, 1) in [−1, 1] → (B, T // hop, bins), normalised by the mean and deviation kept in the model: 0 and 1 in an
     imported one, as NeMo's ``normalize: NA``.
 
@@ -44,24 +43,11 @@ class NemoMel(StreamingModule):
     """
 
     Config = NemoMelConfig
-    spectrum: Tensor
-    mel: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: NemoMelConfig):
-        super().__init__(1, config.bins)
-        self.sample_rate = config.sample_rate
-        self.length = round(0.025 * config.sample_rate)
-        self.hop = round(0.010 * config.sample_rate)
+        super().__init__(config.sample_rate, _filters(config))
         self.side = self.length // 2
         self.keep = self.side + self.hop  # samples of a frame's window that lie before the block in which it ends
-        self.stride = self.block = self.hop
-        spectrum, mel = _filters(config)
-        self.register_buffer("spectrum", spectrum, persistent=False)
-        self.register_buffer("mel", mel, persistent=False)
-        self.register_buffer("mean", torch.zeros(config.bins))
-        self.register_buffer("std", torch.ones(config.bins))
 
     def reach(self, t: int) -> int:
         return t * self.hop + self.side - 1
@@ -107,24 +93,10 @@ class NemoMel(StreamingModule):
         lengths = waits.to(torch.int64)
         return mask(frame, lengths), lengths
 
-    def _whole_frames(self, samples: Tensor) -> Tensor:
-        """The features of all frames that lie within samples (B, N, 1)."""
-        if samples.shape[1] < self.length:
-            return samples.new_zeros(samples.shape[0], 0, self.output_dim)
-        return self.features(frames_of(samples[:, :, 0], self.length, self.hop))
-
     def features(self, frames: Tensor) -> Tensor:
         """Normalised log-mel of frames (…, length) after pre-emphasis, always in the features' own precision."""
         with full_precision(frames):
-            frames = frames.to(self.spectrum.dtype)
-            power = linear(frames, self.spectrum.t()).square().unflatten(-1, (2, -1)).sum(-2)
-            return (((power @ self.mel) + GUARD).log() - self.mean) / self.std
-
-    @torch.no_grad()
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Global mean and deviation (bins,) of unnormalised features; the deviation is floored at 0.5."""
-        self.mean.copy_(mean)
-        self.std.copy_(std.clamp(min=STD_FLOOR))
+            return self._normalised(self._energies(frames.to(self.spectrum.dtype)) + GUARD)
 
 
 def window_and_filters(config: NemoMelConfig) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ PAST = 3  # the filter reaches this many times as far back as ahead; more would 
 TRANSITION = 1.2
 STOP_WEIGHT = 100.0  # an error in the stop band counts this many times one in the pass band
 MAX_PHASES = 1024  # of more phases each is interpolated between two of 256, with an error below −90 dB
+FEW_PHASES = 16  # so few are computed one after another
 _BLOCK = 1 << 17  # products at once: they stay in the processor's cache
 
 
@@ -74,21 +75,33 @@ class Resampler:
         if not count:
             return np.zeros(0, np.float32)
         windows = np.lib.stride_tricks.sliding_window_view(self._waiting, taps)
-        out, rows = np.empty(count, np.float32), max(1, _BLOCK // taps)
-        for first in range(0, count, rows):
-            start, phase = np.divmod(self._next + np.arange(first, min(count, first + rows)) * self._down, self._up)
-            # einsum adds up each row in one order, whatever the number of rows; a matrix product does not.
-            np.einsum("ij,ij->i", windows[start], self._phases(phase), out=out[first : first + rows])
+        out = np.empty(count, np.float32)
+        (self._by_phase if self._up <= FEW_PHASES else self._by_block)(windows, out)
         self._next += count * self._down
         done = min(self._next // self._up, len(self._waiting))
         self._next -= done * self._up
         self._waiting = self._waiting[done:].copy()
         return out
 
+    # einsum adds up each row in one order, whatever the number of rows; a matrix product does not.
+
+    def _by_phase(self, windows: np.ndarray, out: np.ndarray) -> None:
+        """Of each phase its windows, which stand at equal distances, so that none is copied."""
+        for first in range(min(self._up, len(out))):
+            start, phase = divmod(self._next + first * self._down, self._up)
+            said = out[first :: self._up]
+            np.einsum("ij,j->i", windows[start :: self._down][: len(said)], self._filters[phase], out=said)
+
+    def _by_block(self, windows: np.ndarray, out: np.ndarray) -> None:
+        """Copies of the windows and of their filters, as many at once as stay in the processor's cache."""
+        rows = max(1, _BLOCK // windows.shape[1])
+        for first in range(0, len(out), rows):
+            count = min(rows, len(out) - first)
+            start, phase = np.divmod(self._next + np.arange(first, first + count) * self._down, self._up)
+            np.einsum("ij,ij->i", windows[start], self._phases(phase), out=out[first : first + rows])
+
     def _phases(self, phase: np.ndarray) -> np.ndarray:
-        """The filters of output samples that lie phase / up after an input sample, (M,) → (M, taps), or (1, taps) for all."""
-        if self._up == 1:
-            return self._filters
+        """The filters of output samples that lie phase / up after an input sample, (M,) → (M, taps)."""
         if self._up <= MAX_PHASES:
             return self._filters[phase]
         index, part = np.divmod(phase * 256, self._up)

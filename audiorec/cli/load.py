@@ -19,13 +19,12 @@ def load_recognizer(
     language: str | None = None,
 ) -> Any:
     """As ``audiorec.load``; ``threads`` are those of either runtime, ``endpoint`` None is the default."""
-    from audiorec.loading import RUNTIMES, load
-    from audiorec.runtime.folder import is_export
+    from audiorec.loading import RUNTIMES, by_onnx, load
     from audiorec.transcript import ENDPOINT
 
     if runtime not in RUNTIMES:
         raise ConfigError(f"--runtime {runtime}: must be {', '.join(RUNTIMES)}")
-    onnx = runtime == "onnx" or (runtime == "auto" and is_export(model))
+    onnx = by_onnx(model, runtime)
     if threads and not onnx:
         import torch
 

@@ -147,7 +147,8 @@ def _measure_delays(model: Path, data: Path, device: str = "cpu") -> bool:
                 delays[name] = delay
                 begin, end = delay.begin[1], delay.end[1]
                 print(
-                    f"{name}: words begin {begin:+.2f} s from their first token, end {end:+.2f} s from their last one"
+                    f"{name}: words begin {begin:+.2f} s from their first token, end {end:+.2f} s from their last one; "
+                    f"{delay.tail:.2f} s of silence bring every last word"
                 )
             else:
                 print(f"{name}: words have the times of their tokens: in {data} too few begin or end at a silence")

@@ -196,7 +196,11 @@ class SelfAttention(StreamingModule):
             allowed = torch.where(allowed, added, -math.inf)
         else:
             q, k = rotate(q, self.rotary[:, left : left + span]), rotate(k, self.rotary[:, :width])
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        if self.relative is not None and torch.compiler.is_compiling():
+            # Written out: of a mask of numbers the fused kernel gives another layout than what the exporter puts in its place.
+            y = (q @ k.transpose(2, 3) / math.sqrt(q.shape[3]) + allowed).softmax(-1) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         y = y.transpose(1, 2).reshape(kept.shape[0], -1, self.input_dim)
         return self.out(y[:, :count] if short else y)
 

@@ -14,6 +14,7 @@ from audiorec.evaluation.ctm import TimedWord
 from audiorec.evaluation.decode import batches
 from audiorec.text import Normalizer
 from audiorec.transcript import Delay
+from audiorec.transcript.times import TAIL
 
 if TYPE_CHECKING:
     from audiorec.recognizer import Recognizer
@@ -27,15 +28,17 @@ OUTLIERS = 5  # per cent on either side that the lowest and the highest leave ou
 def measure_delay(recognizer: "Recognizer", data: Path | str, normalize: Normalizer) -> Delay | None:
     """How late the model emits words, by the first and the last word of utterances of ``data``.
 
-    Before the first word and after the last there is silence, so that the level of the audio tells where the one begins and
-    the other ends, whatever the corpus. None where too few utterances begin or end with silence and the right word.
+    Before the first word and after the last there is silence, so that the level of the audio tells where the one begins and the
+    other ends, whatever the corpus. After the last sample the model hears silence, in which late words come. None where too few
+    utterances begin or end with silence and the right word.
     """
     utterances = [u for u in read_data_dir(data) if u.text]
     chosen = utterances[:: max(1, len(utterances) // UTTERANCES)][:UTTERANCES]
     texts = {u.id: normalize(u.text).split() for u in chosen}
-    begins, ends = [], []
+    begins, ends, silence = [], [], np.zeros(round(TAIL * recognizer.sample_rate), np.float32)
     for names, samples in batches(chosen, Recordings(), recognizer.sample_rate):
-        for name, audio, result in zip(names, samples, recognizer.transcribe_batch(samples), strict=True):
+        results = recognizer.transcribe_batch([np.concatenate([audio, silence]) for audio in samples])
+        for name, audio, result in zip(names, samples, results, strict=True):
             levels, said = Levels(recognizer.sample_rate, audio), result.text.split()
             begin, end = levels.sound()
             if begin >= EDGE and said[:1] == texts[name][:1]:
@@ -46,7 +49,8 @@ def measure_delay(recognizer: "Recognizer", data: Path | str, normalize: Normali
         return None
     cuts = [OUTLIERS, 50, 100 - OUTLIERS]
     begin, end = ([round(float(x), 3) for x in np.percentile(row, cuts)] for row in (begins, ends))
-    return Delay(begin=begin, end=end, words=min(len(begins), len(ends)))
+    tail = min(max(0.0, -round(min(ends), 3)), TAIL)
+    return Delay(begin=begin, end=end, tail=tail, words=min(len(begins), len(ends)))
 
 
 class TimeErrors(NamedTuple):

@@ -14,19 +14,21 @@ from audiorec.models import AsrModel
 TOLERANCE = 1e-4  # of the largest value
 
 
+def open_session(path: Path, threads: int = 1) -> Any:
+    """The graph in onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class Exported:
     """The graphs of an export in onnxruntime. Samples are (B, T) float32, a state is a list of arrays."""
 
     def __init__(self, folder: Path | str, threads: int = 1):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
         self.settings: dict[str, Any] = read_yaml(Path(folder) / "export.yaml")
-        self.sessions = {
-            path.stem: onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            for path in sorted(Path(folder).glob("*.onnx"))
-        }
+        self.sessions = {path.stem: open_session(path, threads) for path in sorted(Path(folder).glob("*.onnx"))}
         self.inputs = {name: [x.name for x in session.get_inputs()] for name, session in self.sessions.items()}
 
     def run(self, graph: str, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -82,6 +84,20 @@ class Programs(Exported):
         return [tensor.numpy() for tensor in given]
 
 
+def noise(random: np.random.Generator, lengths: np.ndarray, loudness: Any) -> np.ndarray:
+    """(B, T) float32: rows of these lengths (B,) and loudnesses, one or (B, 1), zeros past their ends."""
+    samples = random.standard_normal((len(lengths), lengths.max())).astype(np.float32) * loudness
+    samples[np.arange(lengths.max()) >= lengths[:, None]] = 0
+    return samples
+
+
+def relative_error(given: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference over the largest value expected. Raises UserError where the shapes differ."""
+    if given.shape != expected.shape:
+        raise UserError(f"export: gives {given.shape} in place of {expected.shape}; not exported")
+    return float(np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-3))
+
+
 @torch.no_grad()
 def largest_error(
     exported: Exported, model: AsrModel, name: str, rows: int, periods: list[int], seed: int = 0
@@ -95,20 +111,22 @@ def largest_error(
     sure = first + sum(periods) * period
     worst = 0.0
     for lengths in (sure + random.integers(0, period + 1, rows), random.integers(1, first, rows)):
-        samples = 0.1 * random.standard_normal((rows, lengths.max())).astype(np.float32)
-        samples[np.arange(lengths.max()) >= lengths[:, None]] = 0
+        samples = noise(random, lengths, 0.1)
         y, counts = model(torch.from_numpy(samples), torch.from_numpy(lengths))
         expected = scores(model.head(name), y).numpy()
         for row, n, given in zip(expected, counts.tolist(), exported.stream(samples, lengths, periods), strict=True):
-            if given.shape != row[:n].shape:
-                raise UserError(f"export: the exported graphs give frames {given.shape}, torch {row[:n].shape}")
-            worst = max(worst, float(np.abs(given - row[:n]).max() / max(np.abs(row[:n]).max(), 1e-3)))
+            worst = max(worst, relative_error(given, row[:n]))
     return worst
+
+
+def short_stream_error(exported: Exported, model: AsrModel, name: str) -> float:
+    """The largest error of a short stream, alone and among others."""
+    return max(largest_error(exported, model, name, rows, [1, 3]) for rows in (1, 3))
 
 
 def check(exported: Exported, model: AsrModel, name: str) -> float:
     """The largest error of a short stream. Raises UserError where it breaks law 7: exported = streamed = offline."""
-    error = max(largest_error(exported, model, name, rows, [1, 3]) for rows in (1, 3))
+    error = short_stream_error(exported, model, name)
     if not error <= TOLERANCE:
         raise UserError(
             f"export: the exported frames differ from torch's by {error:.1e} of the largest value; not exported"

@@ -14,6 +14,8 @@ from audiorec.export.rewriting import FLOAT, LAYER, MICROSOFT, UINT8, Op, Rewrit
 
 KINDS = "MatMul", "Gemm", "Conv", "LSTM", "GRU"
 _SMALLEST = 4096  # numbers in a weight that is worth it
+# Below this a product is faster in floats: turning its rows into bytes costs more than the product. Its weight is kept as bytes.
+_FEW = 1 << 16
 _TINY = 1e-20  # taken for the largest value of a row of zeros
 _ZERO = 128  # the unsigned byte that stands for 0 in a row
 _LARGEST = 127  # of a row's bytes, from their zero
@@ -47,9 +49,9 @@ def within(layer: str, name: str) -> bool:
     return f"{layer}.".startswith(f"{name}.")
 
 
-def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``weight`` (…, K, N) as signed bytes, and what one of them stands for in each column (…, 1, N)."""
-    scales = np.maximum(np.abs(weight).max(-2, keepdims=True) / _WEIGHT, _TINY).astype(np.float32)
+def quantised(weight: np.ndarray, largest: int = _WEIGHT) -> tuple[np.ndarray, np.ndarray]:
+    """``weight`` (…, K, N) as signed bytes up to ``largest``, and what one of them stands for in each column (…, 1, N)."""
+    scales = np.maximum(np.abs(weight).max(-2, keepdims=True) / largest, _TINY).astype(np.float32)
     return np.rint(weight / scales).astype(np.int8), scales
 
 
@@ -139,6 +141,8 @@ class _Quantising(Rewriting):
 
     def _product(self, x: Any, name: str, weight: np.ndarray) -> Any:
         """x (…, K) times ``weight`` (K, N), or of as many matrices as x has."""
+        if weight.ndim == 2 and weight.size < _FEW:
+            return self.op("MatMul", [x, self._kept_as_bytes(name, weight)])
         taken, scale = self._bytes(x)
         if weight.ndim == 2:
             return self.op("Mul", [self._integers(self.op, taken, self.number(1), name, weight), scale])
@@ -146,6 +150,12 @@ class _Quantising(Rewriting):
         sums = self.op("MatMulInteger", [taken, self.constant(f"{name}.bytes", small), self._zero()])
         scales = self.op("Mul", [scale, self.constant(f"{name}.scales", scales)])
         return self.op("Mul", [self.op("Cast", [sums], to=FLOAT), scales])
+
+    def _kept_as_bytes(self, name: str, weight: np.ndarray) -> Any:
+        """``weight`` (K, N) near enough, as floats, which onnxruntime makes of the bytes when it opens the graph."""
+        small, scales = quantised(weight, _LARGEST)
+        floats = self.op("Cast", [self.constant(f"{name}.bytes", small)], to=FLOAT)
+        return self.op("Mul", [floats, self.constant(f"{name}.scales", scales)])
 
     def _recurrent(self, op: Op, h: Any, name: str, weight: np.ndarray) -> Any:
         """h (B, K), between −1 and 1, times ``weight`` (K, N)."""

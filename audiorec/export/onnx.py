@@ -1,5 +1,6 @@
 """``export_onnx``: a model as a folder of ONNX graphs that a live stream calls: begin, step, end, short, and a head's parts."""
 
+import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from audiorec import __version__
 from audiorec.audio.logmel import LogMel
@@ -19,7 +20,8 @@ from audiorec.encoders.stack import PreNorm
 from audiorec.encoders.subsampling import Strided
 from audiorec.errors import UserError
 from audiorec.export.check import Exported, check
-from audiorec.export.graphs import Begin, End, JoinerPart, Layout, PredictorPart, Short, Step, layout_of
+from audiorec.export.examples import StreamParts, TransducerParts, stream_parts, transducer_parts
+from audiorec.export.graphs import Layout
 from audiorec.export.readme import readme
 from audiorec.export.trace import holds, trace
 from audiorec.export.weights import save_graphs, save_sharing
@@ -38,7 +40,6 @@ FORMAT, SETTINGS = 1, "export.yaml"
 SIZES = 1, 2, 4, 8
 # Modules that compute the same whatever the number of frames. A loop over frames, or attention's windows, do not.
 _ANY_NUMBER = LogMel, NemoMel, Sequential, Strided, Pointwise, PreNorm, Lstm, Gru, LanguagePrompt
-_ROWS = 3  # of the examples that are traced
 
 
 def export_onnx(
@@ -53,15 +54,9 @@ def export_onnx(
     Before it takes its place the export is streamed by onnxruntime and held to law 7. Raises UserError for a model that cannot
     stream, a head that no runtime has, and a folder that exists and is no export.
     """
-    model, name, tokenizer, config = open_model(path, out, head, latency_ms, language)
-    out, source = Path(out), find_model(path)
-    times = (source / TIMES).read_bytes() if (source / TIMES).is_file() else None
+    opened = open_model(path, out, head, latency_ms, language)
     with replacing_folder(out) as aside:
-        settings = write_export(aside, model.eval(), name, tokenizer, config)
-        if times:
-            (aside / TIMES).write_bytes(times)
-        settings["error"] = check(Exported(aside), model, name)
-    return settings
+        return write_checked(aside, path, *opened)
 
 
 def open_model(
@@ -89,10 +84,22 @@ def open_model(
     return model, name, tokenizer, config
 
 
+def write_checked(
+    folder: Path, path: Path | str, model: AsrModel, name: str, tokenizer: Tokenizer, config: ModelConfig
+) -> dict[str, Any]:
+    """As ``write_export``, with the delays measured of the model at ``path``, and held to law 7."""
+    settings = write_export(folder, model.eval(), name, tokenizer, config)
+    if (times := find_model(path) / TIMES).is_file():
+        shutil.copyfile(times, folder / TIMES)
+    settings["error"] = check(Exported(folder), model, name)
+    return settings
+
+
 def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer, config: ModelConfig) -> dict[str, Any]:
     """Write all files of the export of this head of ``model``, which is in evaluation mode and ends where the head reads."""
     head = model.head(name)
-    graphs, layout = encoder_graphs(model, head)
+    parts = stream_parts(model, head)
+    graphs = dict(_encoder_graphs(model, parts))
     settings: dict[str, Any] = {
         "format": FORMAT,
         "kind": "onnx",
@@ -100,14 +107,16 @@ def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer,
         "opset": graphs["begin"].opset_imports[""],
         "int8": False,
         "steps": None if "step" in graphs else list(SIZES),
-        **facts_of(model, name, layout, tokenizer, config),
+        **facts_of(model, name, parts.layout, tokenizer, config),
     }
     for graph in (graph for name, graph in graphs.items() if name.startswith("step")):
         scalars = {key: value for key, value in settings.items() if isinstance(value, (str, int, float))}
         graph.metadata_props.update({key: str(value) for key, value in scalars.items()})
     save_sharing(folder, graphs)
     if isinstance(head, TransducerHead):
-        settings |= _write_transducer(folder, head, settings["head"])
+        own = transducer_parts(head)
+        save_graphs(folder, {"predictor": trace(*own.predictor), "joiner": trace(*own.joiner)})
+        settings |= write_first_history(folder, head, own, settings["head"])
     write_text(folder / SETTINGS, dump_yaml(settings))
     write_text(folder / "README.md", readme(settings))
     tokenizer.save(folder)
@@ -126,81 +135,50 @@ def facts_of(model: AsrModel, name: str, layout: Layout, tokenizer: Tokenizer, c
         "look_ahead_ms": model.look_ahead_ms,
         "language": model.language,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": "classify" if isinstance(model.head(name), ClassifyHead) else "ctc"},
+        "head": {"name": name, "kind": kind_of(model.head(name))},
         "normalize": config.tokenizer.normalize.model_dump(),
         "state": _listed(layout),
     }
 
 
-def encoder_graphs(model: AsrModel, head: nn.Module) -> tuple[dict[str, Any], Layout]:
-    """The graphs of ``model``, in evaluation mode and as far as ``head`` reads it, by their names, and the state's layout."""
-    layout, batch = layout_of(model), {0: torch.export.Dim("batch")}
-    parts = model, head, layout
-    first, period = model.first_feed, model.period
-
-    def samples(count: int) -> Tensor:
-        return torch.randn(_ROWS, count) / 10
-
-    begin = Begin(*parts)
-    with torch.no_grad():
-        _, *state = begin(samples(first))
-    states = [batch] * len(state)
-    graphs = {"begin": trace(begin, [samples(first)], [batch])}
-    graphs.update(_steps(Step(*parts), period, lambda k: [samples(k * period), *state], [batch, *states]))
-    lengths = torch.arange(_ROWS) * period // _ROWS
-    graphs["end"] = trace(End(*parts), [samples(period), lengths, *state], [batch, batch, *states])
-    graphs["short"] = trace(Short(*parts), [samples(first), lengths], [batch, batch])
-    return graphs, layout
+def kind_of(head: nn.Module) -> str:
+    """What ``export.yaml`` calls a head: ctc, classify, rnnt or tdt."""
+    if isinstance(head, TransducerHead):
+        return "tdt" if head.topology.durations else "rnnt"
+    return "classify" if isinstance(head, ClassifyHead) else "ctc"
 
 
-def _steps(part: Step, period: int, example: Any, dynamic: list[dict[int, Any]]) -> Iterator[tuple[str, Any]]:
+def _encoder_graphs(model: AsrModel, parts: StreamParts) -> Iterator[tuple[str, Any]]:
+    yield "begin", trace(*parts.begin)
+    yield from _steps(model, parts)
+    yield "end", trace(*parts.end)
+    yield "short", trace(*parts.short)
+
+
+def _steps(model: AsrModel, parts: StreamParts) -> Iterator[tuple[str, Any]]:
     """``step`` for any number of periods, or where the encoder's arithmetic depends on that number one of each of SIZES."""
-    if all(isinstance(one, _ANY_NUMBER) for one in part.model.modules() if isinstance(one, StreamingModule)):
-        batch, *states = dynamic
-        graph = trace(part, example(8), [{**batch, 1: period * torch.export.Dim("periods")}, *states])
-        if all(holds(part, graph, example(k)) for k in (1, 3, 40)):
+    if all(isinstance(one, _ANY_NUMBER) for one in model.modules() if isinstance(one, StreamingModule)):
+        part, arguments, (batch, *states) = parts.step(8)
+        graph = trace(part, arguments, [{**batch, 1: model.period * torch.export.Dim("periods")}, *states])
+        if all(holds(part, graph, parts.step(k)[1]) for k in (1, 3, 40)):
             yield "step", graph
             return
     for k in SIZES:
-        yield f"step_{k}", trace(part, example(k), dynamic)
-
-
-def _write_transducer(folder: Path, head: TransducerHead, settings: dict[str, Any]) -> dict[str, Any]:
-    """The predictor's and the joiner's graphs and the predictor's first state; what export.yaml says of them."""
-    parts, begin = transducer_parts(head)
-    save_graphs(folder, {name: trace(*given) for name, given in parts.items()})
-    return write_first_history(folder, head, parts["predictor"][0], begin, settings)
-
-
-def transducer_parts(head: TransducerHead) -> tuple[dict[str, tuple[Any, list[Tensor], list[Any]]], dict[str, Tensor]]:
-    """The predictor and the joiner with what they are traced with, and ``read`` and the state before any symbol."""
-    predictor, joiner = PredictorPart(head), JoinerPart(head)
-    rows, time = {0: torch.export.Dim("rows")}, torch.export.Dim("time")
-    with torch.no_grad():
-        begin = predictor.begin()
-    state = [begin[f"state.{name}"].expand(_ROWS, *begin[f"state.{name}"].shape[1:]) for name in predictor.layout.names]
-    arguments = [torch.ones(_ROWS, dtype=torch.int64), *(leaf.contiguous() for leaf in state)]
-    read = begin["read"].expand(_ROWS, -1).contiguous()
-    frames = torch.randn(_ROWS, 5, read.shape[1])
-    parts = {
-        "predictor": (predictor, arguments, [rows] * len(arguments)),
-        "joiner": (joiner, [frames, read], [{**rows, 1: time}, rows]),
-    }
-    return parts, begin
+        yield f"step_{k}", trace(*parts.step(k))
 
 
 def write_first_history(
-    folder: Path, head: TransducerHead, predictor: PredictorPart, begin: dict[str, Tensor], settings: dict[str, Any]
+    folder: Path, head: TransducerHead, parts: TransducerParts, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """Write predictor.npz and add to the head's ``settings``; what export.yaml says besides."""
-    arrays: dict[str, Any] = {name: leaf.numpy() for name, leaf in begin.items()}
+    arrays: dict[str, Any] = {name: leaf.numpy() for name, leaf in parts.begin.items()}
     np.savez(folder / "predictor.npz", **arrays)
     durations, search = list(head.topology.durations), head.search()
     assert isinstance(search, TransducerGreedySearch)
-    settings |= {"kind": "tdt" if durations else "rnnt", "max_symbols": search.max_symbols}
+    settings["max_symbols"] = search.max_symbols
     if durations:
         settings["durations"] = durations
-    return {"predictor_state": _listed(predictor.layout)}
+    return {"predictor_state": _listed(parts.predictor[0].layout)}
 
 
 def _listed(layout: Layout) -> list[dict[str, Any]]:
@@ -225,6 +203,3 @@ def refuse(model: AsrModel, name: str) -> None:
             f"export: no runtime has the search of head {name!r}; choose a ctc, transducer or classify head by --head, if the "
             "model has one"
         )
-
-
-__all__ = ["FORMAT", "SETTINGS", "SIZES", "encoder_graphs", "export_onnx", "facts_of", "open_model", "write_export"]

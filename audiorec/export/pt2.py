@@ -8,13 +8,12 @@ import torch
 from audiorec import __version__
 from audiorec.config import dump_yaml
 from audiorec.export.check import Programs, check
-from audiorec.export.graphs import Begin, End, Short, Step, layout_of
-from audiorec.export.onnx import FORMAT, SETTINGS, facts_of, open_model, transducer_parts, write_first_history
+from audiorec.export.examples import stream_parts, transducer_parts
+from audiorec.export.onnx import FORMAT, SETTINGS, facts_of, open_model, write_first_history
 from audiorec.files import replacing_folder, write_text
 from audiorec.models.transducer import TransducerHead
 
 SIZES = 1, 4  # periods of a step that have a program each
-_ROWS = 3  # of the examples that are traced
 
 _README = """# A streaming recogniser as programs of torch.export
 
@@ -36,16 +35,13 @@ def export_pt2(
     """As ``export_onnx``, which raises the same: ``NAME.pt2`` in place of graphs, loaded again and held to law 7."""
     model, name, tokenizer, config = open_model(path, out, head, latency_ms, language)
     model = model.eval().requires_grad_(False)
-    parts, layout = (model, model.head(name), layout_of(model)), layout_of(model)
-    begin, batch = Begin(*parts), {0: torch.export.Dim("batch")}
-    first, period = torch.randn(_ROWS, model.first_feed) / 10, torch.randn(_ROWS, model.period) / 10
-    _, *state = begin(first)
-    lengths = torch.arange(_ROWS) * model.period // _ROWS
-    given: dict[str, tuple[Any, list[Any], list[Any]]] = {
-        "begin": (begin, [first], [batch]),
-        **{f"step_{k}": (Step(*parts), [period.repeat(1, k), *state], [batch] * (1 + len(state))) for k in SIZES},
-        "end": (End(*parts), [period, lengths, *state], [batch] * (2 + len(state))),
-        "short": (Short(*parts), [first, lengths], [batch, batch]),
+    head_ = model.head(name)
+    parts = stream_parts(model, head_)
+    given = {
+        "begin": parts.begin,
+        **{f"step_{k}": parts.step(k) for k in SIZES},
+        "end": parts.end,
+        "short": parts.short,
     }
     settings: dict[str, Any] = {
         "format": FORMAT,
@@ -54,13 +50,13 @@ def export_pt2(
         "torch": str(torch.__version__),
         "int8": False,
         "steps": list(SIZES),
-        **facts_of(model, name, layout, tokenizer, config),
+        **facts_of(model, name, parts.layout, tokenizer, config),
     }
     with replacing_folder(out) as aside:
-        if isinstance(head_ := model.head(name), TransducerHead):
-            own, first_history = transducer_parts(head_)
-            given |= own
-            settings |= write_first_history(aside, head_, own["predictor"][0], first_history, settings["head"])
+        if isinstance(head_, TransducerHead):
+            own = transducer_parts(head_)
+            given |= {"predictor": own.predictor, "joiner": own.joiner}
+            settings |= write_first_history(aside, head_, own, settings["head"])
         for graph, (part, arguments, dynamic) in given.items():
             with torch.no_grad():
                 program = torch.export.export(

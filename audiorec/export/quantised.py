@@ -10,9 +10,9 @@ import numpy as np
 
 from audiorec.config import dump_yaml, read_yaml
 from audiorec.errors import ConfigError, UserError
-from audiorec.export.check import Exported, largest_error
+from audiorec.export.check import Exported, noise, relative_error, short_stream_error
 from audiorec.export.int8 import layers_of, quantise, within
-from audiorec.export.onnx import SETTINGS, export_onnx, open_model
+from audiorec.export.onnx import SETTINGS, open_model, write_checked
 from audiorec.export.readme import readme
 from audiorec.export.report import Measured, measure
 from audiorec.export.weights import WEIGHTS, save_graphs, save_sharing
@@ -38,12 +38,11 @@ def export_int8(
 
     Raises ConfigError for a name in ``keep`` that no layer has, and what ``export_onnx`` raises.
     """
-    model, name, _, _ = open_model(path, out, head, latency_ms, language)
+    opened = model, name, _, _ = open_model(path, out, head, latency_ms, language)
     with TemporaryDirectory() as temporary, replacing_folder(out) as aside:
-        floats = Path(temporary) / "float32"
-        export_onnx(path, floats, head, latency_ms, language)
+        write_checked(floats := Path(temporary), path, *opened)
         settings = quantise_folder(floats, aside, keep)
-        settings["error"] = check(aside, model.eval(), name)
+        settings["error"] = check(aside, model, name)
         measured = measure({"float32": floats, "int8": aside}, data)
         if data is not None:
             text = "\n".join(f"* {one}" for one in measured)
@@ -77,7 +76,7 @@ def quantise_folder(source: Path, folder: Path, keep: Sequence[str] = ()) -> dic
 def check(folder: Path, model: Any, name: str) -> float:
     """The largest error of a short stream. Raises UserError where it is no rounding, or where a row depends on its neighbours."""
     exported = Exported(folder)
-    error = max(largest_error(exported, model, name, rows, [1, 3]) for rows in (1, 3))
+    error = short_stream_error(exported, model, name)
     if not error <= TOLERANCE:
         raise UserError(f"export: int8's frames differ from torch's by {error:.1e} of the largest value; not exported")
     if not (apart := neighbours(exported, 7, [1, 3])) <= NEIGHBOURS:
@@ -92,13 +91,9 @@ def neighbours(exported: Exported, rows: int, periods: list[int], seed: int = 0)
     random = np.random.default_rng(seed)
     sure = exported.settings["first_feed"] + sum(periods) * exported.settings["period"]
     lengths = sure + random.integers(0, exported.settings["period"] + 1, rows)
-    samples = (
-        random.standard_normal((rows, lengths.max())).astype(np.float32)
-        * np.geomspace(1e-3, 0.3, rows, dtype="f4")[:, None]
-    )
-    samples[np.arange(lengths.max()) >= lengths[:, None]] = 0
+    samples = noise(random, lengths, np.geomspace(1e-3, 0.3, rows, dtype="f4")[:, None])
     worst = 0.0
     for i, together in enumerate(exported.stream(samples, lengths, periods)):
         (alone,) = exported.stream(samples[i : i + 1, : lengths[i]], lengths[i : i + 1], periods)
-        worst = max(worst, float(np.abs(together - alone).max() / max(np.abs(alone).max(), 1e-3)))
+        worst = max(worst, relative_error(together, alone))
     return worst

@@ -1,6 +1,7 @@
 """A graph whose nodes are replaced one after another by others: new nodes, constants that stand once, and ONNX's Scan."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,8 @@ class Rewriting:
 
     def op(self, kind: str, inputs: Sequence[Any], outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """The output of a new node, or the list of several."""
-        node = self._node(kind, inputs, outputs, domain, attributes)
-        self.graph.insert_before(self.at, node)
-        return node.outputs[0] if outputs == 1 else list(node.outputs)
+        place = partial(self.graph.insert_before, self.at)
+        return self._made(place, kind, inputs, outputs, domain, **attributes)
 
     def constant(self, name: str, array: Any) -> Any:
         """An initializer of the graph; the same name means the same numbers."""
@@ -70,11 +70,7 @@ class Rewriting:
         name, nodes = f"{PREFIX}.scan{self._count}", list[Any]()
         states_in = [ir.Value(name=f"{name}.state{i}", type=value.type or _float()) for i, value in enumerate(states)]
         frame_in = [ir.Value(name=f"{name}.frame{i}", type=value.type or _float()) for i, value in enumerate(frames)]
-
-        def op(kind: str, inputs: Sequence[Any], outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
-            nodes.append(self._node(kind, inputs, outputs, domain, attributes))
-            return nodes[-1].outputs[0] if outputs == 1 else list(nodes[-1].outputs)
-
+        op = partial(self._made, nodes.append)
         after, said = body(op, states_in, frame_in)
         if any(said is value for value in after):  # an output of a graph has a place of its own
             said = op("Identity", [said])
@@ -102,7 +98,16 @@ class Rewriting:
             if not value.uses() and not value.is_graph_output():
                 del self.graph.initializers[name]
 
-    def _node(self, kind: str, inputs: Sequence[Any], outputs: int, domain: str, attributes: dict[str, Any]) -> Any:
+    def _made(
+        self,
+        place: Callable[[Any], Any],
+        kind: str,
+        inputs: Sequence[Any],
+        outputs: int = 1,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Any:
+        """As ``op``, of a node that ``place`` puts where it belongs."""
         import onnx_ir as ir
 
         layer = self.at.metadata_props.get(LAYER)
@@ -111,7 +116,8 @@ class Rewriting:
         for value in node.outputs:
             self._count += 1
             value.name = f"{PREFIX}{self._count}"
-        return node
+        place(node)
+        return node.outputs[0] if outputs == 1 else list(node.outputs)
 
 
 def constant_of(value: Any) -> np.ndarray | None:

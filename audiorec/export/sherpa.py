@@ -12,7 +12,8 @@ from audiorec.config import dump_yaml
 from audiorec.decoders.lstm import LstmPredictor
 from audiorec.decoders.stateless import StatelessPredictor
 from audiorec.errors import UserError
-from audiorec.export.onnx import FORMAT, SETTINGS, open_model
+from audiorec.export.examples import ROWS
+from audiorec.export.onnx import FORMAT, SETTINGS, kind_of, open_model
 from audiorec.export.sherpa_check import EMBED, check, must_fit
 from audiorec.export.sherpa_parts import Joined, LstmDecoder, LstmEncoder, StatelessDecoder, ZipformerCtc
 from audiorec.export.sherpa_readme import readme
@@ -20,7 +21,7 @@ from audiorec.export.sherpa_tdt import ZipformerTdt
 from audiorec.export.trace import trace
 from audiorec.export.weights import save_graphs
 from audiorec.files import replacing_folder, write_text
-from audiorec.models import AsrModel
+from audiorec.models import AsrModel, delay_name, read_delays
 from audiorec.models.classify import ClassifyHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.search import TransducerGreedySearch
@@ -30,7 +31,6 @@ from audiorec.text.tokenizer import MARK
 CHUNK = 16  # feature frames, 160 ms, of which the least multiple of an encoder's period is taken
 HISTORY = 128  # symbols that an LSTM predictor reads
 ITS_FRAME = 0.04  # seconds: what sherpa-onnx takes a frame for
-_ROWS = 3  # of the examples that are traced
 
 
 def export_sherpa(
@@ -49,8 +49,9 @@ def export_sherpa(
     model, name, tokenizer, _ = open_model(path, out, head, latency_ms, language)
     refuse(model, name)
     tokens = tokens_text(tokenizer)
+    delay = read_delays(path).get(delay_name(name, model.look_ahead_ms))
     with replacing_folder(out) as aside:
-        settings = write_sherpa(aside, model.eval(), name, tokenizer)
+        settings = write_sherpa(aside, model.eval(), name, tokenizer, delay.tail if delay else 0.0)
         write_text(aside / "tokens.txt", tokens)
         settings["error"] = check(aside, settings, model, name)
     return settings
@@ -99,8 +100,11 @@ def tokens_text(tokenizer: Tokenizer) -> str:
     return "".join(f"{piece} {index}\n" for piece, index in seen.items())
 
 
-def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Write the graphs, ``export.yaml`` and README.md of this head of ``model``, which is in evaluation mode."""
+def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer, tail: float = 0.0) -> dict[str, Any]:
+    """Write the graphs, ``export.yaml`` and README.md of this head of ``model``, which is in evaluation mode.
+
+    ``tail``: seconds of silence that it needs after the last word, as measured.
+    """
     encoder: Any = model.body
     head: Any = model.head(name)
     features: Any = model.features
@@ -118,23 +122,17 @@ def write_sherpa(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer)
         # A chunk is computed when the feature after it is there, which needs 17.5 ms from its place on.
         "latency_ms": 10.0 * (chunk + encoder.lookahead) + 17.5,
         "late_frames": late_frames(encoder, chunk),
-        "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10) / 10,
+        "tail_seconds": math.ceil((chunk + encoder.lookahead + 3) / 10 + 10 * tail) / 10,
         "look_ahead_ms": model.look_ahead_ms,
         "language": model.language,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": _kind(head)},
+        "head": {"name": name, "kind": kind_of(head)},
     }
     settings |= write(folder, model, head, chunk, tokenizer.size)
     settings["time_scale"] = model.frame_seconds / settings["slots"] / ITS_FRAME
     write_text(folder / SETTINGS, dump_yaml(settings))
     write_text(folder / "README.md", readme(settings))
     return settings
-
-
-def _kind(head: Any) -> str:
-    if isinstance(head, TransducerHead):
-        return "tdt" if head.topology.durations else "rnnt"
-    return "ctc"
 
 
 def late_frames(encoder: Any, chunk: int) -> int:
@@ -147,9 +145,9 @@ def _write_ctc(folder: Path, model: AsrModel, head: Any, chunk: int, vocabulary:
     part = ZipformerTdt(model, head, chunk) if isinstance(head, TransducerHead) else ZipformerCtc(model, head, chunk)
     batch = torch.export.Dim("batch")
     first, second = {0: batch}, {1: batch}
-    sizes = (1, _ROWS, part.state.size), (1, _ROWS, 1, 1), (1, _ROWS, 1), (1, _ROWS, 1), (_ROWS, 2, 1), (_ROWS, 2, 1)
-    states = [torch.zeros(size) for size in (*sizes, (_ROWS, *EMBED))] + [torch.zeros(_ROWS, dtype=torch.int64)]
-    x = torch.randn(_ROWS, chunk, part.bins)
+    sizes = (1, ROWS, part.state.size), (1, ROWS, 1, 1), (1, ROWS, 1), (1, ROWS, 1), (ROWS, 2, 1), (ROWS, 2, 1)
+    states = [torch.zeros(size) for size in (*sizes, (ROWS, *EMBED))] + [torch.zeros(ROWS, dtype=torch.int64)]
+    x = torch.randn(ROWS, chunk, part.bins)
     graph = trace(part, [x, *states], [first, *[second] * 4, *[first] * 4])
     metadata = {
         "T": chunk,
@@ -169,14 +167,14 @@ def _write_transducer(
     decoder = StatelessDecoder(head) if isinstance(head.predictor, StatelessPredictor) else LstmDecoder(head, HISTORY)
     batch = torch.export.Dim("batch")
     rows, second = {0: batch}, {1: batch}
-    h, c = torch.zeros(1, _ROWS, part.state.size), torch.zeros(1, _ROWS, 1)
-    x = torch.randn(_ROWS, chunk, part.bins)
-    y = torch.tensor([[-1] * (decoder.context - 1) + [i] for i in range(_ROWS)])
+    h, c = torch.zeros(1, ROWS, part.state.size), torch.zeros(1, ROWS, 1)
+    x = torch.randn(ROWS, chunk, part.bins)
+    y = torch.tensor([[-1] * (decoder.context - 1) + [i] for i in range(ROWS)])
     width = head.joiner.encoder_proj.out_features
     graphs = {
         "encoder": trace(part, [x, h, c], [rows, second, second]),
         "decoder": trace(decoder, [y], [rows]),
-        "joiner": trace(Joined(head), [torch.randn(_ROWS, width + 1), torch.randn(_ROWS, width)], [rows, rows]),
+        "joiner": trace(Joined(head), [torch.randn(ROWS, width + 1), torch.randn(ROWS, width)], [rows, rows]),
     }
     metadata: dict[str, dict[str, Any]] = {
         "encoder": {

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from audiorec.errors import UserError
-from audiorec.export.check import TOLERANCE
+from audiorec.export.check import TOLERANCE, open_session, relative_error
 from audiorec.export.graphs import scores
 from audiorec.models import AsrModel
 from audiorec.models.transducer import TransducerHead
@@ -82,15 +82,8 @@ class Caller:
     """The graphs as sherpa-onnx calls them: inputs by position, states that begin as zeros of the metadata's sizes."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
         self.settings = settings
-        self.sessions = {
-            name: onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
-            for name in KEYS[settings["interface"]]
-        }
+        self.sessions = {name: open_session(folder / f"{name}.onnx") for name in KEYS[settings["interface"]]}
 
     def run(self, name: str, *arrays: np.ndarray) -> list[np.ndarray]:
         session = self.sessions[name]
@@ -135,7 +128,7 @@ def check(
     expected = scores(head, y).numpy()
     given = caller.frames(features.numpy())
     known = given.shape[1] - late
-    error = _error(given[:, late:, : expected.shape[2]], expected[:, :known])
+    error = relative_error(given[:, late:, : expected.shape[2]], expected[:, :known])
     if isinstance(head, TransducerHead):
         if given[:, :late, -1].min(initial=1) != 1 or given[:, late:, -1].max() != 0:
             raise UserError("export: frames that are missing do not stand before the others; not exported")
@@ -176,14 +169,8 @@ def _transducer_error(caller: Caller, head: TransducerHead, frames: np.ndarray) 
         frame = frames[:, i % frames.shape[1]]
         (logits,) = caller.run("joiner", np.concatenate([frame, np.zeros((rows, 1), np.float32)], 1), read)
         joined = head.joiner(torch.from_numpy(frame), expected)
-        worst = max(worst, _error(read, expected.numpy()), _error(logits, joined.numpy()))
+        worst = max(worst, relative_error(read, expected.numpy()), relative_error(logits, joined.numpy()))
         symbols = torch.randint(1, vocabulary, (rows,))
         state = head.predictor.step(symbols, state)
         history.append(symbols[:, None].numpy())
     return worst
-
-
-def _error(given: np.ndarray, expected: np.ndarray) -> float:
-    if given.shape != expected.shape:
-        raise UserError(f"export: onnxruntime gives {given.shape}, torch {expected.shape}; not exported")
-    return float(np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-3))

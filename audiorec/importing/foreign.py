@@ -10,7 +10,7 @@ from torch import Tensor
 from audiorec import __version__
 from audiorec.config import parse
 from audiorec.errors import UserError
-from audiorec.models import AsrModel, ModelConfig, heads_text, latency, parameter_count, save_model
+from audiorec.models import AsrModel, ModelConfig, heads_text, model_card, save_model
 from audiorec.text import Tokenizer
 
 
@@ -47,25 +47,7 @@ def check_shapes(source: str, expected: Mapping[str, Tensor], given: Mapping[str
 
 
 def _card(name: str, source: str, model: AsrModel, config: ModelConfig) -> str:
+    lead = f"""Imported by audiorec {__version__} from {source}: encoder {config.encoder.kind}, heads {heads_text(config)}.
+The weights are that model's, and so is their licence."""
     looks = ", ".join(f"{ms:g}" for ms in model.latencies)
-    return f"""# {name}
-
-Imported by audiorec {__version__} from {source}: encoder {config.encoder.kind}, heads {heads_text(config)}.
-The weights are that model's, and so is their licence.
-
-| | |
-|---|---|
-| parameters | {parameter_count(model):,} |
-| sample rate | {model.sample_rate} Hz |
-| tokens | {config.tokenizer.kind} |
-| output frame | {1000 * model.frame_seconds:.0f} ms |
-| latency | {latency(model)} |
-| look-aheads to choose from, ms | {looks} |
-
-Offline and streamed use give the same words.
-
-```python
-import audiorec
-print(audiorec.load("{name}").transcribe("hello.wav").text)
-```
-"""
+    return model_card(name, lead, model, config, {"look-aheads to choose from, ms": looks})

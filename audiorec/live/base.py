@@ -7,16 +7,15 @@ from typing import Any, overload
 
 import numpy as np
 
-from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live.engine import Engine
 from audiorec.live.inputs import Audio, is_pair, pieces, whole
 from audiorec.live.recognizer import LiveRunner
-from audiorec.live.session import Endpoint, Session
+from audiorec.live.session import Session
 from audiorec.live.stream import Stream
 from audiorec.live.together import in_order
 from audiorec.text import Tokenizer
-from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Result
+from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, Result, parse_endpoint
 
 AT_ONCE = 16  # recordings of a list that share a step
 
@@ -74,9 +73,20 @@ class BaseRecognizer(ABC):
         """Whether the model can stream; what cannot has ``_whole``."""
         return True
 
+    @property
+    def tail(self) -> int:
+        """Samples of silence at the model's rate that it hears after the last one, for words that are emitted late."""
+        return round(self.delay.tail * self.sample_rate) if self.delay and self.segments else 0
+
     def _whole(self, samples: np.ndarray) -> Result:
         """The words of a whole utterance (T,) at the model's rate, of a model that cannot stream."""
         raise NotImplementedError
+
+    def _set_endpoint(self, segments: bool, endpoint: Endpoint) -> None:
+        """``segments`` are its search's; ``endpoint`` is for streams that ask for nothing. Raises as ``usable_endpoint``."""
+        self.segments = segments
+        default = ENDPOINT if segments else None
+        self.endpoint = default if endpoint is ENDPOINT else self.usable_endpoint(endpoint)
 
     def usable_endpoint(self, endpoint: Endpoint) -> EndpointConfig | None:
         """The rules of a stream that asked for ``endpoint``, an EndpointConfig or its keys; ENDPOINT itself asks for nothing.
@@ -87,7 +97,7 @@ class BaseRecognizer(ABC):
             return self.endpoint
         if endpoint is not None and not self.segments:
             raise ConfigError("endpoint: this head names a whole recording, which has one segment; leave it out")
-        return None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
+        return parse_endpoint(endpoint)
 
     def stream(
         self,

@@ -11,9 +11,8 @@ import numpy as np
 from audiorec.errors import UserError
 from audiorec.live.engine_session import EngineSession
 from audiorec.live.recognizer import LiveRecognizer
-from audiorec.live.session import Endpoint
 from audiorec.live.stats import EngineStats, Meter
-from audiorec.transcript import ENDPOINT, Ending, Hypothesis
+from audiorec.transcript import ENDPOINT, Ending, Endpoint, Hypothesis
 
 TICK_SECONDS = 1.0  # of audio that a stream is stepped by at most, so that one that floods delays nobody for long
 

@@ -12,8 +12,8 @@ import numpy as np
 from audiorec.errors import UserError
 from audiorec.live.inputs import Samples, to_packet
 from audiorec.live.queue import Queue
-from audiorec.live.session import Boundary, Endpoint, Session
-from audiorec.transcript import Ending, Hypothesis, Result, Segment
+from audiorec.live.session import Boundary, Session
+from audiorec.transcript import Ending, Endpoint, Hypothesis, Result, Segment
 
 if TYPE_CHECKING:
     from audiorec.live.engine import Engine
@@ -177,9 +177,10 @@ class EngineSession(Session):
         try:
             self._why_ended = f"got no samples for {self._idle_seconds:g} s, so the engine finished it"
             self._finished = True
-            rest = self._resampler.flush()  # a few milliseconds, for which there is room
+            rest, tail = self._rest()  # less than a second, which the queue takes without waiting
             self._levels.push(rest)
             self._queue.push(rest)
+            self._queue.push(tail)
             self._request = "end"
         finally:
             self._in_use.release()
@@ -188,7 +189,7 @@ class EngineSession(Session):
 
     def _end(self) -> Result:
         self._finished = True
-        self._pass(self._resampler.flush())
+        self._pass_rest()
         self._engine._ask(self, "end")
         return self._receive()
 

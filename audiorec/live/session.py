@@ -18,7 +18,7 @@ from audiorec.live.recognizer import LiveRecognizer
 from audiorec.transcript import (
     ENDPOINT,
     Ending,
-    EndpointConfig,
+    Endpoint,
     Endpointer,
     Hypothesis,
     Part,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Boundary = Literal["reset", "carry", "soft"]
-Endpoint = EndpointConfig | Mapping[str, Any] | None
 
 
 class News(NamedTuple):
@@ -121,7 +120,7 @@ class Session(ABC):
         """Words of all samples so far, without ending the stream: the segments that ended since the last call, this one too.
 
         ``soft`` gives the words that are decided, and touches nothing: the words of the whole stream are what they are without.
-        ``carry`` gives all words: silence is put in until look-ahead holds no more back, so the words of the whole stream are
+        ``carry`` gives all words: silence is put in until the model holds no more back, so the words of the whole stream are
         those of the audio with this silence in it (a beam's hypotheses are decided there); ``silence`` counts it. ``reset``
         gives all words and forgets: what follows has the words that it has alone. In mid-sentence the last two may cut a word.
         Raises UserError for another boundary.
@@ -187,10 +186,21 @@ class Session(ABC):
         self._levels.push(samples)
         self._feed(samples)
 
+    def _rest(self) -> tuple[np.ndarray, np.ndarray]:
+        """The last samples at the model's rate, and the silence after them: no audio, so levels and times know nothing of it."""
+        tail = self.recognizer.tail if self._span_given else 0
+        return self._resampler.flush(), np.zeros(tail, np.float32)
+
+    def _pass_rest(self) -> None:
+        samples, tail = self._rest()
+        self._pass(samples)
+        self._feed(tail)
+
     def _carry(self) -> None:
         rates = self.sample_rate, self.recognizer.sample_rate
         end = self._span_given / self.sample_rate
-        target, silence = self._feed_for(-(-self._span_given * rates[1] // rates[0])), 0
+        target = self._feed_for(-(-self._span_given * rates[1] // rates[0]) + self.recognizer.tail)
+        silence = 0
         while (missing := target - self._span_passed) > 0:
             zeros = np.zeros(max(1, missing * rates[0] // rates[1]), np.float32)
             silence += len(zeros)
@@ -209,12 +219,12 @@ class Session(ABC):
 
     def _close(self) -> Result:
         """End what began at ``_begin``; all words so far."""
-        self._pass(self._resampler.flush())
+        self._pass_rest()
         return self._conclude(self._finish())
 
     def _conclude(self, ending: Ending) -> Result:
         with self._words:
-            self._drain()
+            self._drain(self._levels.seconds)
             nbest = self._transcript.alternatives(join(self._segments), ending.nbest)
             self._add(self._transcript.close(ending.best))
             self._margin = min(self._margin, ending.margin)

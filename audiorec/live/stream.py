@@ -7,8 +7,8 @@ import numpy as np
 
 from audiorec.live.queue import Queue
 from audiorec.live.recognizer import LiveRecognizer
-from audiorec.live.session import Endpoint, Session
-from audiorec.transcript import ENDPOINT, Ending, Hypothesis
+from audiorec.live.session import Session
+from audiorec.transcript import ENDPOINT, Ending, Endpoint, Hypothesis
 
 # One step takes at most this much audio, so that memory stays the same however much is given at once.
 LONGEST_STEP_SECONDS = 30.0

@@ -2,6 +2,7 @@
 
 from audiorec.models import classify, transducer  # noqa: F401 (they register their heads)
 from audiorec.models.asr import AsrModel, parameter_count
+from audiorec.models.card import model_card
 from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config
 from audiorec.models.delays import read_delays, write_delays
 from audiorec.models.describe import Table, describe, heads_text, latency, vocabulary
@@ -22,6 +23,7 @@ __all__ = [
     "latency",
     "load_model",
     "load_model_config",
+    "model_card",
     "parameter_count",
     "read_delays",
     "save_model",

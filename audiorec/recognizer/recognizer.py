@@ -29,7 +29,16 @@ from audiorec.search import (
     session_automata,
 )
 from audiorec.text import Normalizer, Tokenizer
-from audiorec.transcript import ENDPOINT, Delay, EndpointConfig, Endpointer, Result, Transcript
+from audiorec.transcript import (
+    ENDPOINT,
+    Delay,
+    Endpoint,
+    EndpointConfig,
+    Endpointer,
+    Result,
+    Transcript,
+    parse_endpoint,
+)
 from audiorec.transcript.result import join
 
 NORMALIZER = Normalizer()
@@ -65,9 +74,7 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
-        self.segments = self.search().segments  # what the head does not offer is an error here already
-        self.endpoint = ENDPOINT if self.segments else None
-        self.endpoint = self.usable_endpoint(endpoint)
+        self._set_endpoint(self.search().segments, endpoint)  # what the head does not offer is an error here already
 
     @property
     def streams(self) -> bool:
@@ -148,7 +155,8 @@ class Recognizer(BaseRecognizer):
     @torch.inference_mode()
     def transcribe_batch(self, utterances: Sequence[np.ndarray]) -> list[Result]:
         """Offline: whole utterances (T,) at the model's rate in one forward pass."""
-        lengths = torch.tensor([len(samples) for samples in utterances], device=self.device)
+        sizes = [len(samples) and len(samples) + self.tail for samples in utterances]
+        lengths = torch.tensor(sizes, device=self.device)
         samples = torch.zeros(len(utterances), int(lengths.max()), device=self.device)
         search, levels = self.search(), []
         for row, utterance in zip(samples, utterances, strict=True):
@@ -165,7 +173,7 @@ class Recognizer(BaseRecognizer):
         results = []
         for one, said, ending in zip(levels, parts, endings, strict=True):
             transcript = Transcript(self.tokenizer, self.frame_seconds, one, self.delay)
-            segments = transcript.hear(said)
+            segments = transcript.hear(said, one.seconds)
             nbest = transcript.alternatives(join(segments), ending.nbest)
             results.append(Result(segments + transcript.close(ending.best), ending.margin, nbest, one.seconds))
         return results
@@ -176,7 +184,7 @@ def load(
     device: str | torch.device = "cpu",
     head: str | None = None,
     search: SearchConfig | Mapping[str, Any] = GREEDY,
-    endpoint: EndpointConfig | Mapping[str, Any] | None = ENDPOINT,
+    endpoint: Endpoint = ENDPOINT,
 ) -> Recognizer:
     """The recogniser of a model directory or of a run (``exp/…``). Raises UserError naming what is wrong with it.
 
@@ -185,7 +193,7 @@ def load(
     speech end, or None for no segments.
     """
     search = parse(SearchConfig, search, prefix="search")
-    endpoint = None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
+    endpoint = parse_endpoint(endpoint)
     device = find_device(device)
     model, tokenizer, config = load_model(path)
     if head is not None and head not in config.heads:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live import BaseRecognizer
 from audiorec.runtime.folder import EXPORT, Export, is_export, read_export
@@ -18,7 +17,7 @@ from audiorec.runtime.search import (
     TransducerGreedySearch,
 )
 from audiorec.text import Tokenizer, load_tokenizer
-from audiorec.transcript import ENDPOINT, Delay, EndpointConfig
+from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, parse_endpoint
 from audiorec.transcript.delays import delay_name, load_delays
 
 BEAM = "load the model that was exported, with torch: audiorec.load(MODEL, search={'kind': 'beam', …})"
@@ -46,9 +45,7 @@ class Recognizer(BaseRecognizer):
         self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
         self.normalize = export.normalize
         self._search = _search_of(export, graphs)
-        self.segments = self._search.segments
-        self.endpoint = ENDPOINT if self.segments else None
-        self.endpoint = self.usable_endpoint(endpoint)
+        self._set_endpoint(self._search.segments, endpoint)
 
     @property
     def sample_rate(self) -> int:
@@ -105,7 +102,7 @@ def load(
     device: str = "cpu",
     head: str | None = None,
     search: Any = None,
-    endpoint: EndpointConfig | Mapping[str, Any] | None = ENDPOINT,
+    endpoint: Endpoint = ENDPOINT,
     threads: int = 1,
 ) -> Recognizer:
     """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
@@ -124,7 +121,7 @@ def load(
         raise UserError(f"device {device}: the onnx runtime computes on the CPU; leave device out, or load with torch")
     if head not in (None, export.head.name):
         raise UserError(f"{folder}: has no head {head!r}; the one that was exported is {export.head.name}")
-    endpoint = None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
+    endpoint = parse_endpoint(endpoint)
     tokenizer = load_tokenizer(folder)
     if tokenizer.size != export.vocabulary:
         raise UserError(

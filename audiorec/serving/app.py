@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from uuid import uuid4
 
 import uvicorn
 from starlette.applications import Starlette
@@ -27,8 +26,7 @@ from audiorec.serving.deepgram import DeepgramTalk
 from audiorec.serving.http import Http
 from audiorec.serving.log import Lines
 from audiorec.serving.page_files import page_routes
-from audiorec.serving.realtime_dialects import AnyRealtimeTalk, to_beta
-from audiorec.serving.realtime_session import Session
+from audiorec.serving.realtime_dialects import AnyRealtimeTalk, transcription_sessions
 from audiorec.serving.refusal import Refused
 from audiorec.serving.service import Service
 from audiorec.serving.sherpa import RootTalk, SherpaTalk
@@ -98,12 +96,6 @@ async def metrics(request: Request) -> Response:
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def transcription_sessions(request: Request) -> Response:
-    """What clients of the beta ask for before they connect. There are no keys but the server's token, so it gives none."""
-    must_be_allowed(request, request.app.state.service.access)
-    return JSONResponse({**to_beta(Session(), uuid4().hex), "client_secret": None})
-
-
 async def _refused(request: Request, refused: Refused) -> Response:
     request.app.state.service.count(refused, path=request.url.path)
     body = {"error": {"message": str(refused), "type": "invalid_request_error", "param": None, "code": refused.reason}}
@@ -158,9 +150,13 @@ class Server(uvicorn.Server):
 
 def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise UserError(f"--host {host} {option} {port}: cannot listen there: {error.strerror or error}") from None
+    # Clients' sockets inherit it. Without it last words wait 40 ms for the acknowledgement of the message before them:
+    # asyncio sets it only on sockets whose protocol is named, which create_server's is not.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def serve(

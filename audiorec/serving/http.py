@@ -12,7 +12,6 @@ HEAD_SECONDS = 10.0
 class Http(H11Protocol):
     """Without this a client that sends a byte now and then would hold its connection for ever ("slow loris")."""
 
-    head_seconds = HEAD_SECONDS
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -33,7 +32,7 @@ class Http(H11Protocol):
         if upgraded or self.conn.their_state is not h11.IDLE:
             self._stop_timing()
         elif self._late is None:
-            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def _stop_timing(self) -> None:
         if self._late is not None:

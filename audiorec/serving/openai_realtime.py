@@ -128,12 +128,16 @@ class RealtimeTalk(Talk):
 
     async def _clear(self, event: dict[str, Any]) -> None:
         await self._stop_reporter()
+        self._close_stream()
+        self.item = Item(self._now(), self.item.previous)
+        await self._event("input_audio_buffer.cleared")
+
+    def _close_stream(self) -> None:
+        """The next audio opens another, whose times go on from here."""
         stream, self.stream = self.stream, None
         if stream is not None:
             self.before += stream.seconds
             stream.close()
-        self.item = Item(self._now(), self.item.previous)
-        await self._event("input_audio_buffer.cleared")
 
     async def tell(self, news: News) -> None:
         by_turns = self.session.by_turns

@@ -2,8 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from audiorec.live import News
+from audiorec.serving.access import must_be_allowed
 from audiorec.serving.openai_realtime import RealtimeTalk
 from audiorec.serving.realtime_session import Session
 from audiorec.serving.refusal import Refused
@@ -18,8 +23,8 @@ class AnyRealtimeTalk(RealtimeTalk):
 
     async def prepare(self) -> None:
         dialect = self.query.get("dialect")
-        if dialect not in (None, "openai", "beta", "nim", "vllm"):
-            raise Refused("bad_request", f"dialect: {dialect!r} is not known; choose from openai, beta, nim, vllm")
+        if dialect is not None and dialect not in DIALECTS:
+            raise Refused("bad_request", f"dialect: {dialect!r} is not known; choose from {', '.join(DIALECTS)}")
         await super().prepare()
 
     async def begin(self) -> None:
@@ -29,8 +34,7 @@ class AnyRealtimeTalk(RealtimeTalk):
         else:
             await super().begin()
         if dialect is not None:
-            kinds = {"openai": RealtimeTalk, "beta": BetaTalk, "nim": BetaTalk, "vllm": VllmTalk}
-            self.__class__ = kinds[dialect]  # type: ignore[assignment]
+            self.__class__ = DIALECTS[dialect]  # type: ignore[assignment]
 
     async def handle(self, message: str | bytes) -> bool:
         kind: type[RealtimeTalk] = RealtimeTalk
@@ -61,7 +65,7 @@ class BetaTalk(RealtimeTalk):
         await super()._update({"session": _from_beta(event.get("session"))})
 
     async def _session_updated(self) -> None:
-        await self._event("transcription_session.updated", session=to_beta(self.session, self.id))
+        await self._event("transcription_session.updated", session=_to_beta(self.session, self.id))
 
 
 def _from_beta(session: Any) -> Any:
@@ -82,7 +86,7 @@ def _from_beta(session: Any) -> Any:
     return {"audio": {"input": input}, **include}
 
 
-def to_beta(session: Session, id: str) -> dict[str, Any]:
+def _to_beta(session: Session, id: str) -> dict[str, Any]:
     """The session in the beta's form."""
     input = session.model_dump(mode="json")["audio"]["input"]
     format = {new: old for old, new in BETA_FORMATS.items()}[session.format.type]
@@ -94,6 +98,12 @@ def to_beta(session: Session, id: str) -> dict[str, Any]:
         "turn_detection": input["turn_detection"],
         "include": session.include,
     }
+
+
+async def transcription_sessions(request: Request) -> Response:
+    """What clients of the beta ask for before they connect. There are no keys but the server's token, so it gives none."""
+    must_be_allowed(request, request.app.state.service.access)
+    return JSONResponse({**_to_beta(Session(), uuid4().hex), "client_secret": None})
 
 
 class VllmTalk(RealtimeTalk):
@@ -116,10 +126,7 @@ class VllmTalk(RealtimeTalk):
         if not event.get("final"):
             return
         await self.last_words()
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            self.before += stream.seconds
-            stream.close()
+        self._close_stream()
         tokens = len(self.item.tokens)
         usage = {"prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens}
         await self._event("transcription.done", text=self.item.deltas.text, usage=usage)
@@ -132,3 +139,6 @@ class VllmTalk(RealtimeTalk):
 
     async def _error(self, refused: Refused, event_id: str | None) -> None:
         await self._event("error", error=str(refused), code=refused.reason)
+
+
+DIALECTS = {"openai": RealtimeTalk, "beta": BetaTalk, "nim": BetaTalk, "vllm": VllmTalk}

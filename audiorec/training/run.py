@@ -19,11 +19,10 @@ from audiorec.data.batches import SpeechData
 from audiorec.data.kaldi import read_data_dir
 from audiorec.errors import ConfigError, UserError
 from audiorec.files import write_text
-from audiorec.models import AsrModel, parameter_count, save_model
+from audiorec.models import AsrModel, heads_text, model_card, parameter_count, save_model
 from audiorec.text import Tokenizer, describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.training.begin import begin_from
 from audiorec.training.callbacks import Reporter, StopAfter
-from audiorec.training.card import model_card
 from audiorec.training.checkpoints import (
     LAST,
     AtomicCheckpointIO,
@@ -118,7 +117,13 @@ def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) 
     tokenizer = load_tokenizer(out / "tokenizer")
     model = AsrModel(config, tokenizer.size)
     model.load_state_dict(average_weights(checkpoints))
-    card = model_card(model, config, [path.stem for path in checkpoints], out, data)
+    heads = heads_text(config)
+    lead = (
+        f"A streaming speech recogniser made by audiorec {__version__}: encoder {config.encoder.kind}, heads {heads}."
+    )
+    rows = {"trained on": f"{data[0]}, validated on {data[1]}"} if data else {}
+    rows["checkpoints averaged"] = ", ".join(path.stem for path in checkpoints)
+    card = model_card(out.name, lead, model, config, rows)
     save_model(out / "model", model, config.model_config_only(), tokenizer, card)
     return out / "model"
 

@@ -1,6 +1,6 @@
 """What was said: hypotheses, words with times, segments, results. No torch: any runtime's tokens become words here."""
 
-from audiorec.transcript.endpoint import ENDPOINT, EndpointConfig, Endpointer, Part
+from audiorec.transcript.endpoint import ENDPOINT, Endpoint, EndpointConfig, Endpointer, Part, parse_endpoint
 from audiorec.transcript.hypothesis import Ending, Hypothesis
 from audiorec.transcript.result import Alternative, Piece, Result, Segment
 from audiorec.transcript.split import Searched, split
@@ -12,6 +12,7 @@ __all__ = [
     "Alternative",
     "Delay",
     "Ending",
+    "Endpoint",
     "EndpointConfig",
     "Endpointer",
     "Hypothesis",
@@ -22,5 +23,6 @@ __all__ = [
     "Segment",
     "Transcript",
     "WordTimes",
+    "parse_endpoint",
     "split",
 ]

@@ -1,13 +1,13 @@
 """Where a segment of speech ends: three rules, decided at a frame of the model, so that any pieces give the same segments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from audiorec.audio.levels import Levels
-from audiorec.config import Config
+from audiorec.config import Config, parse
 from audiorec.transcript.hypothesis import Hypothesis
 
 
@@ -21,6 +21,12 @@ class EndpointConfig(Config):
 
 
 ENDPOINT = EndpointConfig()
+Endpoint = EndpointConfig | Mapping[str, Any] | None  # the rules, or their keys; None: no segments
+
+
+def parse_endpoint(endpoint: Endpoint) -> EndpointConfig | None:
+    """The rules. Raises ConfigError naming the key that is wrong."""
+    return None if endpoint is None else parse(EndpointConfig, endpoint, prefix="endpoint")
 
 
 class Part(NamedTuple):

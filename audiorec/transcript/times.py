@@ -13,18 +13,26 @@ from audiorec.config import Config
 
 PAUSE = b"\1" * 8  # silent frames of 10 ms that part words; the closure of a stop inside a word is shorter
 SHORTEST = 0.01  # seconds: no word is shorter
+TAIL = 0.5  # seconds: the longest silence that a recogniser listens to after the end
 
 Span = tuple[float, float]  # begin and end in seconds
 
 
 class Delay(Config):
-    """How far begins and ends of words lie from the emission of their tokens: lowest, median and highest, in seconds."""
+    """How far begins and ends of words lie from the emission of their tokens: lowest, median and highest, in seconds.
+
+    A word may be emitted after its end. So a recogniser hears ``tail`` seconds of silence after the last sample, in recordings
+    as in streams: else who stops right after the last word may lose it.
+    """
 
     begin: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = Field(
         description="from the start of the frame of a word's first token to the word's begin"
     )
     end: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = Field(
         description="from the end of the frame of a word's last token to the word's end"
+    )
+    tail: float = Field(
+        0.0, ge=0, le=TAIL, description="seconds of silence after the last sound until no recording lacks its last word"
     )
     words: NonNegativeInt = Field(0, description="words that were measured")
 

@@ -6,27 +6,13 @@ import sys
 import pytest
 import yaml
 
-from audiorec.config import parse
 from audiorec.errors import UserError
+from audiorec.export.check import Exported
 from audiorec.export.onnx import refuse
-from audiorec.models import AsrModel, ModelConfig, load_model, save_model
+from audiorec.models import load_model
 from audiorec.models.heads import Head
-from audiorec.text import train_tokenizer
-from tests.conftest import TINY, WORDS, make_model
-
-
-def export(*arguments, absent: str = "") -> subprocess.CompletedProcess:
-    code = f"import sys; sys.modules.update(dict.fromkeys({absent.split()!r})); from audiorec.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, "export", *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-
-
-def model_of(folder, **config):
-    config = parse(ModelConfig, {**TINY, **config})
-    tokenizer = train_tokenizer("word", [WORDS])
-    save_model(folder, AsrModel(config, tokenizer.size), config, tokenizer, "")
-    return folder
+from tests.export.command import export, export_here, model_of
+from tests.export.laws import hold_streams
 
 
 def refused(result: subprocess.CompletedProcess, code: int, *words: str) -> None:
@@ -34,14 +20,10 @@ def refused(result: subprocess.CompletedProcess, code: int, *words: str) -> None
     assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_an_export_appears_whole_beside_the_model(tmp_path):
-    for library in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(library)
-    model = make_model(tmp_path / "run" / "model", kind="lstm", dim=8, layers=1, strides=[3])
-    (model / "times.yaml").write_text("{}\n")
-    result = export(tmp_path / "run", "--format", "onnx")
+def test_an_export_appears_whole_beside_the_model(run):
+    folder, result = run
     assert result.returncode == 0 and "of torch" in result.stdout, result.stderr
-    out = tmp_path / "run" / "onnx"
+    out = folder / "onnx"
     names = {path.name for path in out.iterdir()}
     assert names == {
         *("begin.onnx", "step.onnx", "end.onnx", "short.onnx", "weights.bin"),
@@ -59,25 +41,25 @@ def test_an_export_appears_whole_beside_the_model(tmp_path):
         entry.value for tensor in step.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
     assert sizes == {"weights.bin"}
+    hold_streams(Exported(out), load_model(folder)[0], "ctc")
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     full = model_of(tmp_path / "full", encoder={"kind": "blstm", "dim": 8, "layers": 1, "chunk": None})
-    refused(export(full), 1, "whole utterances", "encoder.chunk")
+    refused(export_here(full), 1, "whole utterances", "encoder.chunk")
     word = model_of(tmp_path / "word", encoder={"kind": "lstm", "dim": 8, "layers": 1})
-    refused(export(word, "--head", "other"), 1, "head 'other'", "ctc")
+    refused(export_here(word, "--head", "other"), 1, "head 'other'", "ctc")
     contexts = [{"chunk": None}, {"left": 4, "chunk": 2}]
     many = model_of(
         tmp_path / "many", encoder={"kind": "conformer", "dim": 8, "heads": 2, "layers": 1, "contexts": contexts}
     )
-    refused(export(many), 1, "whole utterances", "--latency-ms 40")
-    wrong = export(word, "--format", "tflite")
+    refused(export_here(many), 1, "whole utterances", "--latency-ms 40")
+    wrong = export_here(word, "--format", "tflite")
     assert wrong.returncode == 2 and "'tflite' is not one of" in " ".join(wrong.stderr.split()), wrong.stderr
     for format in ("sherpa-onnx", "pt2"):
-        refused(export(word, "--format", format, "--int8"), 2, f"--format {format}", "--format onnx takes it")
-    refused(export(word, "--int8-keep", "head"), 2, "--int8-keep", "without --int8")
-    refused(export(word, "--data", "data"), 2, "--data", "without --int8")
-    refused(export(word, "--int8", "--int8-keep", "nose"), 2, "--int8-keep nose", "encoder.layer0.mixer")
+        refused(export_here(word, "--format", format, "--int8"), 2, f"--format {format}", "--format onnx takes it")
+    refused(export_here(word, "--int8-keep", "head"), 2, "--int8-keep", "without --int8")
+    refused(export_here(word, "--data", "data"), 2, "--data", "without --int8")
     assert not list(tmp_path.glob("*onnx*"))
 
 
@@ -97,9 +79,10 @@ def test_a_folder_that_is_no_export_stays(tmp_path):
 
 
 @pytest.mark.parametrize("library", ["onnxscript", "onnxruntime"])
-def test_without_its_libraries_it_names_the_extra(library, tmp_path):
+def test_without_its_libraries_it_names_the_extra(library, tmp_path, monkeypatch):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     model = model_of(tmp_path / "model", encoder={"kind": "lstm", "dim": 8, "layers": 1})
-    refused(export(model, absent=library), 1, library, "audiorec-speech[export]")
+    monkeypatch.setitem(sys.modules, library, None)
+    refused(export_here(model), 1, library, "audiorec-speech[export]")
     assert not list(tmp_path.glob("*onnx*"))

@@ -1,5 +1,7 @@
 """Weights of 8 bits: near to float32, and still a batch is a stack: no row depends on its neighbours."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,10 @@ import yaml
 import audiorec
 from audiorec.config import parse
 from audiorec.errors import ConfigError
-from audiorec.export import export_int8, onnx
+from audiorec.export import export_int8, int8, onnx
 from audiorec.export.check import Exported, largest_error
 from audiorec.export.int8 import quantise, quantised, within
-from audiorec.export.quantised import NEIGHBOURS, TOLERANCE, neighbours
+from audiorec.export.quantised import NEIGHBOURS, TOLERANCE, neighbours, quantise_folder
 from audiorec.export.rewriting import LAYER
 from audiorec.models import AsrModel, ModelConfig, load_model, save_model
 from audiorec.text import train_tokenizer
@@ -28,6 +30,7 @@ KINDS = (
 @pytest.fixture(autouse=True)
 def few_graphs(monkeypatch):
     monkeypatch.setattr(onnx, "SIZES", (1, 2))
+    monkeypatch.setattr(int8, "_FEW", 4096)  # the products of these small models are of integers
 
 
 def model_of(folder, kind="lstm", heads="ctc", **encoder):
@@ -39,8 +42,14 @@ def model_of(folder, kind="lstm", heads="ctc", **encoder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_never_depends_on_its_neighbours(kind, tmp_path):
-    source = model_of(tmp_path / "model", kind)
+def test_a_row_never_depends_on_its_neighbours(kind, tmp_path, monkeypatch, request):
+    if kind == "lstm":  # whose graphs are there; the slow ones are traced here
+        source, _ = request.getfixturevalue("run")
+        graphs = source / "onnx"
+        traced = "audiorec.export.quantised.write_checked"
+        monkeypatch.setattr(traced, lambda folder, *_: shutil.copytree(graphs, folder, dirs_exist_ok=True))
+    else:
+        source = model_of(tmp_path / "model", kind)
     settings, (floats, bytes_) = export_int8(source, tmp_path / "out")
     assert settings["int8"] and yaml.safe_load((tmp_path / "out" / "export.yaml").read_text())["int8"] is True
     assert floats.ratio == 1 and bytes_.size < floats.size
@@ -91,6 +100,17 @@ def test_a_layer_can_stay_float32(tmp_path):
     ):
         export_int8(source, tmp_path / "c", keep=["encoder.layer9"])
     assert not (tmp_path / "c").exists()
+
+
+def test_a_layer_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    import onnx_ir
+
+    (tmp_path / "export.yaml").write_text("format: 1\n")
+    value = 1, ["b", 80]
+    model = graph_of("MatMul", {"x": value}, {"y": ["b", 64]}, {"w": np.zeros((80, 64), "f4")}, order=["x", "w"])
+    onnx_ir.save(model, tmp_path / "step.onnx")
+    with pytest.raises(ConfigError, match="--int8-keep nose: no such layer; there are one"):
+        quantise_folder(tmp_path, tmp_path / "out", ["nose"])
 
 
 def test_a_name_is_a_layer_or_what_it_is_part_of():
@@ -190,6 +210,20 @@ def test_a_kept_node_stays_as_it_was():
     x = np.zeros((2, 80), np.float32)
     x[1, 3] = 1e-30
     assert not computed(model, x=x)[0][0].any()  # silence is no fault
+
+
+def test_a_small_product_is_of_floats_whose_weight_is_kept_as_bytes(monkeypatch):
+    from onnx import TensorProto
+
+    monkeypatch.setattr(int8, "_FEW", 1 << 16)
+    random = np.random.default_rng(0)
+    weight, x = (random.standard_normal(shape).astype(np.float32) for shape in ((80, 64), (3, 80)))
+    model = graph_of("MatMul", {"x": (TensorProto.FLOAT, ["b", 80])}, {"y": ["b", 64]}, {"w": weight}, order=["x", "w"])
+    quantise(model)
+    kept = [value.const_value.numpy() for value in model.graph.initializers.values() if value.shape == weight.shape]
+    assert [one.dtype for one in kept] == [np.int8] and "MatMulIntegerToFloat" not in {n.op_type for n in model.graph}
+    scales = np.abs(weight).max(0) / 127
+    np.testing.assert_allclose(computed(model, x=x)[0], x @ (np.rint(weight / scales) * scales), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("stride, kernel", [(1, 1), (2, 5), (3, 4)])

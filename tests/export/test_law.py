@@ -4,23 +4,29 @@ import numpy as np
 import pytest
 import torch
 
-from audiorec.config import parse
+from audiorec.config import dump_yaml, parse
 from audiorec.encoders import ENCODERS
 from audiorec.export import export_onnx, onnx
 from audiorec.export.check import TOLERANCE, Exported, largest_error
+from audiorec.export.examples import transducer_parts
+from audiorec.export.onnx import write_first_history
+from audiorec.export.trace import trace
+from audiorec.export.weights import save_graphs
+from audiorec.files import write_text
 from audiorec.models import AsrModel, ModelConfig, load_model, save_model
 from audiorec.streaming import State, leaves
 from audiorec.text import load_tokenizer, train_tokenizer
 from tests.conftest import WORDS
+from tests.export.laws import hold_streams
 from tests.models.test_heads import HEADS, make
 
 for library in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(library)
 
-# An encoder's graphs know nothing of the head but its projection, so not every pair has to be tried.
-QUICK = {("lstm", "ctc"), ("mamba", "ctc"), ("lstm", "tdt")}
+# An encoder's graphs know nothing of the head but its projection, so not every pair has to be tried. Quick are an encoder with a
+# graph for each number of periods here, and one with a graph for any, in test_command.py.
 PAIRS = [
-    pytest.param(encoder, head, marks=() if (encoder, head) in QUICK else pytest.mark.slow)
+    pytest.param(encoder, head, marks=() if (encoder, head) == ("mamba", "ctc") else pytest.mark.slow)
     for encoder in sorted(ENCODERS.kinds)
     for head in HEADS
     if head == "ctc" or encoder == "lstm" or (encoder, head) in {("conformer", "pruned"), ("blstm", "hybrid")}
@@ -42,11 +48,18 @@ def test_exported_is_streamed_is_offline(encoder, head, tmp_path):
     exported, name = Exported(tmp_path / "onnx"), next(iter(model.heads))
     assert load_tokenizer(tmp_path / "onnx").pieces == tokenizer.pieces
     assert settings["head"]["name"] == name and settings["vocabulary"] == tokenizer.size
-    for rows in (1, 7):
-        for periods in ([], [1], [1, 2, 1, 3], [5, 1, 8]):
-            assert largest_error(exported, model, name, rows, periods, seed=len(periods)) <= TOLERANCE
+    hold_streams(exported, model, name)
     if "transducer" in name:
         hold_transducer(exported, model.head(name), tmp_path / "onnx")
+
+
+def test_a_transducers_parts_are_torchs(tmp_path):
+    model, _ = make("lstm", "tdt")
+    head = model.eval().head()
+    parts = transducer_parts(head)
+    save_graphs(tmp_path, {"predictor": trace(*parts.predictor), "joiner": trace(*parts.joiner)})
+    write_text(tmp_path / "export.yaml", dump_yaml(write_first_history(tmp_path, head, parts, {})))
+    hold_transducer(Exported(tmp_path), head, tmp_path)
 
 
 @pytest.mark.slow

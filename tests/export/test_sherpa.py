@@ -45,8 +45,7 @@ PAIRS = [
 
 
 def stock(folder: Path, audio: Path, method: str = "greedy_search", batch: int = 1) -> list[dict]:
-    script = Path(__file__).with_name("stock.py")
-    command = [sys.executable, str(script), str(folder), str(audio), method, str(batch)]
+    command = [sys.executable, str(ROOT / "tools" / "bench" / "stock.py"), str(folder), str(audio), method, str(batch)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)

@@ -9,7 +9,7 @@ from audiorec.export.sherpa import tokens_text
 from audiorec.export.sherpa_check import KEYS, must_fit
 from audiorec.text import Tokenizer, train_tokenizer
 from tests.conftest import WORDS, make_model
-from tests.export.test_command import export, model_of
+from tests.export.command import export, model_of
 
 for library in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(library)

@@ -2,14 +2,14 @@
 
 import audiorec
 from audiorec.config import parse
-from audiorec.models import AsrModel, ModelConfig
+from audiorec.models import AsrModel, ModelConfig, delay_name
 from audiorec.search import SearchConfig, build_automata
 from audiorec.text import Normalizer, train_tokenizer
 from audiorec.transcript import Delay
 from tests.conftest import TINY, WORDS
 from tests.models.test_heads import make, sharpen
 
-DELAY = Delay(begin=(-0.5, -0.3, -0.1), end=(-0.1, 0.0, 0.2))
+DELAY = Delay(begin=(-0.5, -0.3, -0.1), end=(-0.1, 0.0, 0.2), tail=0.23)
 HOTWORDS = {"kind": "beam", "hotwords": ("seven nine", "one"), "hotwords_score": 2.0}
 # encoder, head, search
 SETUPS = {
@@ -39,4 +39,6 @@ def build(name: str, speech, endpoint=None) -> audiorec.Recognizer:
 
     automata = build_automata(config, tokenizer, Normalizer())
     kind = next(iter(model.heads))
-    return audiorec.Recognizer(model, tokenizer, None, config, automata, {kind: DELAY}, endpoint)
+    return audiorec.Recognizer(
+        model, tokenizer, None, config, automata, {delay_name(kind, model.look_ahead_ms): DELAY}, endpoint
+    )

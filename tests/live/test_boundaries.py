@@ -74,7 +74,8 @@ def test_reset_gives_each_piece_the_words_that_it_has_alone(recognizer, speech, 
 def offline(recognizer, samples: np.ndarray, rate: int, frames: list[int]) -> list[str]:
     """The tokens of a whole recording, whose hypotheses are decided after these frames; a greedy search's always are."""
     resampler, search = Resampler(rate, recognizer.sample_rate), recognizer.search()
-    samples = np.concatenate([resampler.push(samples), resampler.flush()])
+    tail = np.zeros(recognizer.tail, np.float32)
+    samples = np.concatenate([resampler.push(samples), resampler.flush(), tail])
     x, _ = recognizer.model(torch.from_numpy(samples)[None])
     state, said = search.initial_state(1), []
     for start, end in zip([0, *frames], [*frames, x.shape[1]], strict=True):
@@ -102,7 +103,7 @@ def test_carry_gives_the_words_of_the_audio_with_silence_in_it(recognizer, speec
             words = [word for segment in ended for word in segment.words]
             assert all(word.end <= given / rate + 1e-6 for word in words)
             heard += ended
-        assert 0 < session.silence < rate
+        assert 0 < session.silence < rate * len(pieces(speech, rate))
         result = session.finish()
     whole = np.concatenate(audio)
     said = [token.text for token in result.tokens]

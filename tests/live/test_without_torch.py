@@ -57,7 +57,7 @@ class LoudPeriods:
 
 
 class Recognizer:
-    sample_rate, frame_seconds, delay, endpoint = 8000, 0.01, None, ENDPOINT
+    sample_rate, frame_seconds, delay, endpoint, tail = 8000, 0.01, None, ENDPOINT, 0
     tokenizer = train_tokenizer("word", ["beep"])
     runner = staticmethod(LoudPeriods)
     usable_endpoint = staticmethod(lambda endpoint: endpoint)

@@ -12,7 +12,7 @@ from audiorec.transcript import Delay
 from tests.conftest import WORDS, make_model
 from tests.models.test_heads import make, sharpen
 
-DELAY = Delay(begin=(-0.5, -0.3, -0.1), end=(-0.1, 0.0, 0.2))
+DELAY = Delay(begin=(-0.5, -0.3, -0.1), end=(-0.1, 0.0, 0.2), tail=0.23)
 
 
 @pytest.fixture(scope="module", params=["ctc", "ctc beam", "full", "modified", "modified beam", "tdt"])

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 import audiorec
+from audiorec.audio.read import write
+from tests.serving.browser import browser, browser_driver
 from tests.serving.servers import HEADS, Running, save_models
+from tests.serving.visits import LEAD
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +47,26 @@ def offline(recognizers, clip):
     for result in results.values():
         assert len(result.segments) > 1 and len(result.words) > 5
     return results
+
+
+@pytest.fixture(scope="module")
+def said(clip, tmp_path_factory):
+    """The clip as the microphone plays it, a file."""
+    path = tmp_path_factory.mktemp("microphone") / "said.wav"
+    write(path, np.concatenate([np.zeros(int(8000 * LEAD), np.int16), clip, np.zeros(4000, np.int16)]), 8000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with browser_driver() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(driver, said):
+    with browser(driver, said) as started:
+        yield started
 
 
 def cut(data, seed: int, longest: int = 8000) -> list:

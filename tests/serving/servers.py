@@ -9,13 +9,15 @@ import sys
 import threading
 from pathlib import Path
 
-from audiorec.models import save_model
+from audiorec.models import save_model, write_delays
 from audiorec.text import train_tokenizer
+from audiorec.transcript import Delay
 from tests.conftest import WORDS
 from tests.models.test_heads import make, sharpen
 
 # name → head, and what makes its blank likelier, so that a pause is one
 HEADS = {"ctc": ("ctc", 0.0), "rnnt": ("modified", 12.0)}
+DELAY = Delay(begin=(0, 0, 0), end=(0, 0, 0), tail=0.3)  # silence that each stream hears at its end
 
 
 def save_models(folder: Path, speech) -> dict[str, Path]:
@@ -28,6 +30,7 @@ def save_models(folder: Path, speech) -> dict[str, Path]:
         (head.joiner.output if hasattr(head, "joiner") else head.linear).bias.data[0] += blank
         paths[name] = folder / name
         save_model(paths[name], model, config, train_tokenizer("word", [WORDS]), f"# {name}\n")
+        write_delays(paths[name], {next(iter(model.heads)): DELAY})
     return paths
 
 

@@ -2,9 +2,9 @@
 
 import threading
 
-import httpx
 import pytest
 
+httpx = pytest.importorskip("httpx")
 deepgram = pytest.importorskip("deepgram")
 from deepgram.environment import DeepgramClientEnvironment  # noqa: E402
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402

@@ -3,12 +3,13 @@
     python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by nemo          # needs nemo_toolkit[asr]
     python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by transformers  # needs transformers
     python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by audiorec
+    python tools/bench/nemo_steps.py tests/golden/nemo/hybrid.nemo --by features      # needs transformers
 
-The lengths are a hop apart, so that every phase of the largest chunk, 112 hops, is there once. `features of the whole
-recording` is how NeMo's own script streams a file: mel frames of all samples first, then steps. `features of each piece` is how
-its microphone demo does: each piece's own mel frames, with the last frames of the one before. transformers takes whole chunks
-alone, and asks to fill the last one up. A row has the largest difference over the largest value of the frames that both have,
-and at how many lengths the steps gave fewer frames.
+The lengths are a hop apart, so that every phase of the largest chunk, 112 hops, is there once. NeMo and transformers get the mel
+frames of the whole recording, cut in chunks, as NeMo's own script streams a file. transformers takes whole chunks alone, and
+asks to fill the last one up. A row has the largest difference over the largest value of the frames that both have, and at how
+many lengths the steps gave fewer frames. `--by features` prints how far NeMo's mel frames of pieces of a chunk's length, each
+alone, are from those of the whole.
 """
 
 import argparse
@@ -25,7 +26,7 @@ Frames = torch.Tensor  # (T, dim)
 Pair = Callable[[torch.Tensor, int], tuple[Frames, Frames]]  # samples (N,), look-ahead → offline, streamed
 
 
-def nemo(path: Path, each_piece: bool) -> Pair:
+def nemo(path: Path) -> Pair:
     import logging
 
     from nemo.collections.asr.models import EncDecHybridRNNTCTCBPEModel
@@ -40,22 +41,11 @@ def nemo(path: Path, each_piece: bool) -> Pair:
         mel, count = model.preprocessor(input_signal=samples[None], length=torch.tensor([len(samples)]))
         return mel[:, :, : int(count)]
 
-    def from_the_whole(mel: torch.Tensor) -> Iterator[tuple[torch.Tensor, bool]]:
+    def steps(mel: torch.Tensor) -> Iterator[tuple[torch.Tensor, bool]]:
         buffer = CacheAwareStreamingAudioBuffer(model=model, online_normalization=False, pad_and_drop_preencoded=False)
         buffer.append_processed_signal(mel, stream_id=-1)
         for chunk, _ in iter(buffer):
             yield chunk, buffer.is_buffer_empty()
-
-    def from_pieces(samples: torch.Tensor, right: int) -> Iterator[tuple[torch.Tensor, bool]]:
-        size = 1280 * (right + 1)
-        cache = torch.zeros(1, 80, encoder.streaming_cfg.pre_encode_cache_size[1])
-        for at in range(0, len(samples), size):
-            piece = samples[at : at + size]
-            if len(piece) < HOP:  # has no frame of its own
-                return
-            mel = torch.cat([cache, features(piece)], 2)
-            cache = mel[:, :, -cache.shape[2] :]
-            yield mel, at + size >= len(samples)
 
     def pair(samples: torch.Tensor, right: int) -> tuple[Frames, Frames]:
         encoder.set_default_att_context_size([70, right])
@@ -65,8 +55,7 @@ def nemo(path: Path, each_piece: bool) -> Pair:
         encoder.setup_streaming_params(att_context_size=[70, right])
         channel, time, length = encoder.get_initial_cache_state(batch_size=1, dtype=torch.float32)
         parts = []
-        steps = from_pieces(samples, right) if each_piece else from_the_whole(mel)
-        for i, (chunk, last) in enumerate(steps):
+        for i, (chunk, last) in enumerate(steps(mel)):
             y, n, channel, time, length = encoder.cache_aware_stream_step(
                 processed_signal=chunk,
                 processed_signal_length=torch.tensor([chunk.shape[2]]),
@@ -74,7 +63,7 @@ def nemo(path: Path, each_piece: bool) -> Pair:
                 cache_last_time=time,
                 cache_last_channel_len=length,
                 keep_all_outputs=last,
-                drop_extra_pre_encoded=0 if i == 0 and not each_piece else encoder.streaming_cfg.drop_extra_pre_encoded,
+                drop_extra_pre_encoded=0 if i == 0 else encoder.streaming_cfg.drop_extra_pre_encoded,
             )
             parts.append(y[0, :, : int(n)].T)
         return offline, torch.cat(parts)
@@ -119,6 +108,25 @@ def transformers(path: Path) -> Pair:
     return pair
 
 
+def features_of_pieces(samples: np.ndarray) -> None:
+    """Prints, for pieces of each chunk's length, the largest and the mean difference over the largest value."""
+    from transformers import NemotronAsrStreamingFeatureExtractor
+
+    extract = NemotronAsrStreamingFeatureExtractor()
+
+    def features(x: np.ndarray) -> np.ndarray:
+        found = extract(x, sampling_rate=16000, return_tensors="np")["input_features"][0]
+        return found[: len(x) // HOP]
+
+    whole = features(samples)
+    print("| pieces of, ms | largest difference | mean | frames that differ |\n|---:|---:|---:|---:|")
+    for right in LOOKAHEADS:
+        size = 8 * HOP * (right + 1)
+        pieces = np.concatenate([features(samples[at : at + size]) for at in range(0, len(samples) - HOP, size)])
+        errors = np.abs(pieces - whole).max(1) / np.abs(whole).max()
+        print(f"| {80 * (right + 1)} | {errors.max():.2f} | {errors.mean():.3f} | {np.mean(errors > 1e-4):.0%} |")
+
+
 def audiorec(path: Path) -> Pair:
     from tempfile import mkdtemp
 
@@ -141,10 +149,7 @@ def audiorec(path: Path) -> Pair:
 
 
 WAYS: dict[str, dict[str, Callable[[Path], Pair]]] = {
-    "nemo": {
-        "NeMo, features of the whole recording": lambda path: nemo(path, each_piece=False),
-        "NeMo, features of each piece": lambda path: nemo(path, each_piece=True),
-    },
+    "nemo": {"NeMo, features of the whole recording": nemo},
     "transformers": {"transformers, features of the whole recording": transformers},
     "audiorec": {"audiorec, samples": audiorec},
 }
@@ -154,10 +159,12 @@ WAYS: dict[str, dict[str, Callable[[Path], Pair]]] = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("model", type=Path)
-    arguments.add_argument("--by", choices=WAYS, required=True)
+    arguments.add_argument("--by", choices=[*WAYS, "features"], required=True)
     arguments.add_argument("--seconds", type=float, default=6.2, help="of the shortest recording")
     arguments = arguments.parse_args()
     speech = np.load(arguments.model.with_name("speech.npz"))["samples"].astype(np.float32) / 32768
+    if arguments.by == "features":
+        return features_of_pieces(speech)
     shortest = int(arguments.seconds * 16000) // HOP * HOP + 77  # the end lies within a hop
     print(
         "| steps | look-ahead, ms | before the last chunk | in the last chunk | fewer frames at |\n|---|---:|---:|---:|---:|"

@@ -8,11 +8,12 @@ that completes a period of the model is due until its words are there. An engine
 of how late `accept` returned. A trial that fails is repeated once, against hiccups of the machine.
 
 Models are folders, and of the `--kinds` random ones of ten million parameters with a CTC head; with `--runtime onnx` they are
-exported first. The engine computes with `--threads`, its peer with one a stream; the process keeps to as many cores, or to
-`--cores`. The words of every stream of the trials that pass are compared with those of its samples alone. Streams where two
-scores lie within 1e-4, so that rounding may decide, are counted as ties. *Busy* is the engine's seconds of computing a second.
-Torch's threads wait for one another by spinning, which stalls them where other work runs on their cores:
-`OMP_WAIT_POLICY=passive` helps.
+exported first, with `--int8` with weights of 8 bits. `--sherpa` adds the stock sherpa-onnx package on the same model in
+float32: one thread feeds the pieces that are due and decodes all streams that are ready as one batch. The engine computes
+with `--threads`, its peer with one a stream; the process keeps to as many cores, or to `--cores`. The words of every stream
+of the trials that pass are compared with those of its samples alone. Streams where two scores lie within 1e-4, so that
+rounding may decide, are counted as ties. *Busy* is the engine's seconds of computing a second. Torch's threads wait for one
+another by spinning, which stalls them where other work runs on their cores: `OMP_WAIT_POLICY=passive` helps.
 
 `--most 4 --seconds 2 --kinds lstm` shows quickly that it works.
 """
@@ -42,6 +43,7 @@ from audiorec.audio.resample import Resampler
 from audiorec.config import parse
 from audiorec.encoders import ENCODERS
 from audiorec.evaluation.decode import TIE
+from audiorec.export import export_int8, export_onnx, export_sherpa
 from audiorec.live import BaseRecognizer
 from audiorec.models import ModelConfig, save_model
 from audiorec.runtime.folder import is_export
@@ -78,8 +80,16 @@ def speech() -> tuple[np.ndarray, int]:
 class Load:
     """What the streams of a recogniser send: clips (pieces, samples of a piece), each piece at its time."""
 
-    def __init__(self, make: Callable[[int], BaseRecognizer], seconds: float, piece_ms: float, threads: int):
+    def __init__(
+        self,
+        make: Callable[[int], BaseRecognizer],
+        seconds: float,
+        piece_ms: float,
+        threads: int,
+        sherpa: Path | None = None,
+    ):
         samples, self.rate = speech()
+        self.sherpa = sherpa  # a folder of the same model for sherpa-onnx
         self.threads = threads  # of the engine
         self.recognizer, self.piece = make(threads), piece_ms / 1000
         self.single = self.recognizer if threads == 1 else make(1)
@@ -126,6 +136,12 @@ class Load:
         """Different texts among those compared with."""
         return len({result.text for result in self._alone.values() if result.text})
 
+    def calls(self, streams: int) -> list[tuple[float, int, int]]:
+        """When each piece of each stream is due, the piece and the stream, in order of time."""
+        return sorted(
+            (self.due(p, stream, streams), p, stream) for p in range(self.pieces) for stream in range(streams)
+        )
+
 
 def sleep_until(when: float) -> None:
     if (left := when - time.perf_counter()) > 0:
@@ -137,9 +153,7 @@ def engine(load: Load, streams: int, limit: float) -> Trial:
     with audiorec.Engine(load.recognizer, slots=streams, queue_seconds=60) as served:
         sessions = [served.session(load.rate) for _ in range(streams)]
         late: list[float] = []
-        calls = sorted(
-            (load.due(p, stream, streams), p, stream) for p in range(load.pieces) for stream in range(streams)
-        )
+        calls = load.calls(streams)
         begin = time.perf_counter()
         for due, piece, stream in calls:
             sleep_until(begin + due)
@@ -192,6 +206,32 @@ def thread_a_stream(load: Load, streams: int, limit: float) -> Trial:
     return Trial(streams, p95, words=load.compare([live.finish() for live in lives]) if p95 <= limit else Words())
 
 
+def sherpa_onnx(load: Load, streams: int, limit: float) -> Trial:
+    import stock
+
+    assert load.sherpa is not None
+    served = stock.recognizer(load.sherpa, "greedy_search", load.threads)
+    lives = [served.create_stream() for _ in range(streams)]
+    calls, latencies, at, busy = load.calls(streams), list[float](), 0, 0.0
+    begin = time.perf_counter()
+    while at < len(calls):
+        sleep_until(begin + calls[at][0])
+        start, fed = time.perf_counter(), dict[int, float]()
+        while at < len(calls) and calls[at][0] <= time.perf_counter() - begin:
+            due, piece, stream = calls[at]
+            lives[stream].accept_waveform(load.rate, load.clip(stream)[piece])
+            fed.setdefault(stream, due)
+            at += 1
+        while ready := [stream for stream in range(streams) if served.is_ready(lives[stream])]:
+            served.decode_streams([lives[stream] for stream in ready])
+            now = time.perf_counter() - begin
+            latencies += [now - fed.pop(stream) for stream in ready if stream in fed]
+        busy += time.perf_counter() - start
+        if latencies and latencies[-1] > GIVE_UP:
+            return Trial(streams, float("inf"))
+    return Trial(streams, 1000 * float(np.percentile(latencies, 95)), busy / (time.perf_counter() - begin))
+
+
 def most(name: str, run: Callable[[Load, int, float], Trial], load: Load, limit: float, cap: int) -> list[Trial]:
     """The trials that pass, fewest streams first: doubled as long as they do, then bisected to a twentieth."""
     passed: list[Trial] = []
@@ -216,13 +256,16 @@ def measure(name: str, load: Load, limit: float, cap: int) -> tuple[str, Words]:
     """A line of the table, and all the words compared for it."""
     thread_a_stream(load, 1, limit)  # warm-up
     served, alone = (most(name, run, load, limit, cap) for run in (engine, thread_a_stream))
+    stock = most(name, sherpa_onnx, load, limit, cap)[-1] if load.sherpa else None
     words = Words(*map(sum, zip(*(trial.words for trial in [*served, *alone]), strict=True)))
     if load.texts < 2:
         print(f"{name}: all clips have one text, so the words compared tell little", file=sys.stderr)
     best, peer = served[-1], alone[-1]
     ratio = f"{best.streams / peer.streams:.1f}" if peer.streams else "–"
     cells = (name, best.streams, f"{best.p95:.0f}", f"{best.busy:.2f}")
-    cells += (peer.streams, f"{peer.p95:.0f}", ratio, words.different)
+    cells += (peer.streams, f"{peer.p95:.0f}", ratio)
+    cells += (stock.streams, f"{stock.p95:.0f}") if stock else ("", "")
+    cells += (words.different,)
     return f"| {' | '.join(map(str, cells))} |", words
 
 
@@ -269,6 +312,9 @@ def main() -> None:
         "--kinds", default="lstm,mamba,conformer", help="encoders of random models, by commas; '' for none"
     )
     parser.add_argument("--runtime", choices=("torch", "onnx"), default="torch")
+    parser.add_argument("--int8", action="store_true", help="weights of 8 bits, with --runtime onnx")
+    parser.add_argument("--sherpa", action="store_true", help="beside the stock sherpa-onnx package")
+    parser.add_argument("--folders", type=Path, help="where models and exports are kept, and taken where they are")
     parser.add_argument("--threads", type=int, default=1, help="that the engine computes with")
     parser.add_argument("--cores", type=int, help="that the process keeps to; as many as --threads unless given")
     parser.add_argument("--seconds", type=float, default=8.0, help="of audio a stream, so of each trial")
@@ -276,24 +322,32 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=300.0, help="ms that p95 may be")
     parser.add_argument("--most", type=int, default=4096, help="streams to try at most")
     options = parser.parse_args()
-    if options.runtime == "onnx":
-        from audiorec.export import export_onnx
+    if options.int8 and options.runtime != "onnx":
+        parser.error("--int8 needs --runtime onnx")
     options.cores = options.cores or options.threads
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.cores :])
     given = f"pieces of {options.piece:g} ms, p95 at most {options.limit:g} ms, {options.seconds:g} s a trial"
     print(f"{machine(options.cores, options.threads)}; {given}\n")
     columns = "model", "streams, engine", "p95, ms", "busy", "streams, a thread each", "p95, ms", "ratio"
+    columns += "streams, sherpa-onnx", "p95, ms"
     print(f"| {' | '.join([*columns, 'words that differ'])} |\n|---|{'---:|' * len(columns)}", flush=True)
     compared = Words()
     with tempfile.TemporaryDirectory() as folder:
         for name in [*filter(None, options.kinds.split(",")), *options.models]:
-            path = random_model(name, Path(folder) / name) if name in ENCODERS.kinds else Path(name)
+            kept = options.folders or Path(folder)
+            path = Path(name)
+            if name in ENCODERS.kinds and not (path := kept / name).exists():
+                random_model(name, path)
+            stock = kept / "sherpa" / path.name if options.sherpa else None
+            if stock and not stock.exists():
+                export_sherpa(path, stock)
             if options.runtime == "onnx" and not is_export(path):
-                path, source = Path(folder) / "onnx" / path.name, path
-                export_onnx(source, path)
+                path, source = kept / ("int8" if options.int8 else "float32") / path.name, path
+                if not path.exists():
+                    (export_int8 if options.int8 else export_onnx)(source, path)
             make = partial(recognizer, path, options.runtime)
-            load = Load(make, options.seconds, options.piece, options.threads)
+            load = Load(make, options.seconds, options.piece, options.threads, stock)
             line, words = measure(name, load, options.limit, options.most)
             print(line, flush=True)
             compared = Words(*map(sum, zip(compared, words, strict=True)))

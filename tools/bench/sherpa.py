@@ -10,36 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sherpa_onnx
 import torch
+from stock import recognizer, results
 
 import audiorec
 from audiorec.config import read_yaml
 from audiorec.data.kaldi import Recordings, read_data_dir
-
-
-def package(folder: Path, settings: dict[str, Any], method: str) -> sherpa_onnx.OnlineRecognizer:
-    ctc, make = settings["interface"] == "zipformer2_ctc", sherpa_onnx.OnlineRecognizer
-    names = ["model"] if ctc else ["encoder", "decoder", "joiner"]
-    return (make.from_zipformer2_ctc if ctc else make.from_transducer)(
-        **{name: str(folder / f"{name}.onnx") for name in names},
-        **({} if ctc else {"model_type": "lstm"}),
-        tokens=str(folder / "tokens.txt"),
-        num_threads=1,
-        sample_rate=settings["sample_rate"],
-        feature_dim=settings["feature_dim"],
-        decoding_method=method,
-    )
-
-
-def its_words(recognizer: sherpa_onnx.OnlineRecognizer, rate: int, recordings: list[np.ndarray]) -> list[str]:
-    streams = []
-    for samples in recordings:
-        streams.append(recognizer.create_stream())
-        streams[-1].accept_waveform(rate, samples)
-    while ready := [stream for stream in streams if recognizer.is_ready(stream)]:
-        recognizer.decode_streams(ready)
-    return [recognizer.get_result(stream) for stream in streams]
 
 
 def our_words(recognizer: Any, samples: np.ndarray, piece: int) -> str:
@@ -63,12 +39,11 @@ def main() -> None:
     tail = np.zeros(round(settings["tail_seconds"] * rate), np.float32)
     audio, utterances = Recordings(), read_data_dir(options.data)
     recordings = [np.concatenate([audio.samples(utterance, rate), tail]) for utterance in utterances]
-    its = package(options.export, settings, "modified_beam_search" if options.beam else "greedy_search")
+    its = recognizer(options.export, "modified_beam_search" if options.beam else "greedy_search")
     ours = audiorec.load(options.model, search={"kind": "beam", "beam": 4} if options.beam else None)
 
-    start, said = time.perf_counter(), []
-    for first in range(0, len(recordings), options.batch):
-        said += its_words(its, rate, recordings[first : first + options.batch])
+    start = time.perf_counter()
+    said = [result.text.strip() for result in results(its, recordings, options.batch)]
     middle = time.perf_counter()
     expected = [our_words(ours, samples, rate * 160 // 1000) for samples in recordings]
     end, seconds = time.perf_counter(), sum(map(len, recordings)) / rate

@@ -115,6 +115,10 @@ def _train(x: Tensor) -> bool:
 
 
 def _layer(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    if x.is_cpu and torch.is_autocast_enabled("cpu") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Autocast would ask oneDNN for an LSTM of bfloat16, which it refuses on a processor without such instructions.
+        with torch.autocast("cpu", enabled=False):
+            return _layer(*(tensor.float() for tensor in (x, h, c, *weights)))
     y, h_last, c_last = torch.lstm(x, (h[None], c[None]), list(weights), True, 1, 0.0, _train(x), False, True)
     # By shape, not [0]: while torch.export traces, torch gives them an axis more than they have.
     return y, h_last.view_as(h), c_last.view_as(c)
