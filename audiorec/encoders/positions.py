@@ -72,7 +72,8 @@ class Relative(nn.Module):
     def _projected(self) -> Tensor:
         """(heads, head_dim, distances): W s(r)."""
         weight = self.projection.weight
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_inference():
+        wanted = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if wanted or weight.is_inference() or not isinstance(weight, nn.Parameter):  # one with an adapter is made anew
             return self._project()
         version = weight.data_ptr(), weight._version
         if self.kept is None or self.kept[0] != version:
