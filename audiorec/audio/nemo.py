@@ -80,7 +80,8 @@ class NemoMel(MelFeatures):
         fresh = (~state["waits"] & (lengths > 0)).to(lengths.dtype)
         y = mask(window(features, fresh, features.shape[1]), blocks - fresh)
         new["tail"] = window(samples, self.hop * (lengths // self.hop), self.keep)
-        new["waits"] = torch.where(lengths > 0, lengths % self.hop == 0, state["waits"])
+        more = lengths > 0  # onnxruntime has no `where` of bool
+        new["waits"] = (more & (lengths % self.hop == 0)) | (~more & state["waits"])
         return y, blocks - fresh, new
 
     def flush(self, state: State) -> tuple[Tensor, Tensor | None]:

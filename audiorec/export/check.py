@@ -95,7 +95,7 @@ def relative_error(given: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference over the largest value expected. Raises UserError where the shapes differ."""
     if given.shape != expected.shape:
         raise UserError(f"export: gives {given.shape} in place of {expected.shape}; not exported")
-    return float(np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-3))
+    return float(np.abs(given - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-3))
 
 
 @torch.no_grad()
