@@ -1,7 +1,8 @@
 """``load``: the recogniser of a model folder, by torch, or of an exported one, by onnxruntime."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
@@ -100,15 +101,12 @@ def load(
         log.info("%s: computed by onnxruntime", path)
         onnx = load_onnx(path, str(device), head, search, endpoint, 1 if threads is None else threads)
         return _told(onnx, language)
-    try:
+    without = (
+        "has no export.yaml, so it takes torch, which is not installed; pip install audiorec-speech, or run "
+        "`audiorec export` where torch is"
+    )
+    with _or_say(f"{path}: {without}"):
         from audiorec.recognizer import load as load_torch
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in ("torch", "audiorec", "audiorec_kernels"):
-            raise
-        raise UserError(
-            f"{path}: has no export.yaml, so it takes torch, which is not installed; pip install audiorec-speech, or run "
-            "`audiorec export` where torch is"
-        ) from None
     if threads is not None:
         raise UserError("threads: are torch's for the whole process here: torch.set_num_threads(n)")
     log.info("%s: computed by torch", path)
@@ -120,12 +118,17 @@ def _told(recognizer: BaseRecognizer, language: str | None) -> BaseRecognizer:
 
 
 def _fetched(address: str | Path) -> Path:
-    try:
+    with _or_say(f"{address}: an import takes torch, which is not installed; pip install audiorec-speech"):
         from audiorec.importing.hub import fetched
+    return fetched(address)
+
+
+@contextmanager
+def _or_say(without: str) -> Iterator[None]:
+    """Around an import that takes torch: a UserError ``without`` it, or without the packages that come with it."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in ("torch", "audiorec", "audiorec_kernels"):
             raise
-        raise UserError(
-            f"{address}: an import takes torch, which is not installed; pip install audiorec-speech"
-        ) from None
-    return fetched(address)
+        raise UserError(without) from None
