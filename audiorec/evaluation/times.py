@@ -34,7 +34,8 @@ def measure_delay(recognizer: "Recognizer", data: Path | str, normalize: Normali
     """
     utterances = [u for u in read_data_dir(data) if u.text]
     chosen = utterances[:: max(1, len(utterances) // UTTERANCES)][:UTTERANCES]
-    texts = {u.id: normalize(u.text).split() for u in chosen}
+    expected = recognizer.tokenizer.expected
+    texts = {u.id: expected(normalize(u.text)).split() for u in chosen}
     begins, ends, silence = [], [], np.zeros(round(TAIL * recognizer.sample_rate), np.float32)
     for names, samples in batches(chosen, Recordings(), recognizer.sample_rate):
         results = recognizer.transcribe_batch([np.concatenate([audio, silence]) for audio in samples])

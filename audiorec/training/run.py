@@ -46,6 +46,7 @@ MAY_CHANGE = {
     "trainer.init_from_recipe",
     "trainer.accelerator",
     "data.workers",
+    "data.cache_gb",
 }
 
 
