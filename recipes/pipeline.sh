@@ -4,7 +4,8 @@
 #   recipe        the recipe that is trained where --recipe names none
 #   splits        its ways to divide the data, each with a training of its own; the first is the main one
 #   options       settings of the recipe that the corpus needs, key=value
-#   options_of    a function, if there is one: options_of RECIPE prints the settings that one recipe needs besides
+#   options_of    a function, if there is one: options_of RECIPE prints the settings that one recipe needs besides; $tokens is
+#                 the kind of tokenizer that --tokens names
 #   demo_options  settings for --demo
 #   notes         lines for the end of the results
 #   prepare       a function: prepare DIR writes DIR/<split>/{train,dev,test}
@@ -17,10 +18,11 @@
 #
 # Bash 3.2, as on a Mac, calls an empty array unbound: write ${name[@]+"${name[@]}"} (tests/recipes/test_shell.py).
 
-usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--splits \"NAME ...\"] [--demo] [key=value ...]
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [key=value ...]
               [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
               --hotwords, --hotwords-score, --skip-blank, --head, --device]
        Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
+       --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
        --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4"
 wrong_use() {
   echo "${1:-$(echo "$usage" | head -n 1)}" >&2
@@ -29,7 +31,7 @@ wrong_use() {
 absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
 quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
 
-stage=0 stop_stage=6 demo=false wanted_splits='' seed=''
+stage=0 stop_stage=6 demo=false wanted_splits='' seed='' tokens=''
 data=data exp=exp chunks="40 160 640" best=5
 settings=() decode_options=() decode_name='' shown=''
 while [ $# -gt 0 ]; do
@@ -40,6 +42,7 @@ while [ $# -gt 0 ]; do
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
     --recipe:*) recipe=$2 && shift ;;
+    --tokens:*) tokens=$2 settings+=("tokenizer.kind=$2") shown+=" --tokens $2" && shift ;;
     --splits:*) wanted_splits=$2 && shift ;;
     --decode-name:*) decode_name=$2 shown+=" $1 $2" && shift ;;
     --lm:* | --hotwords:*) decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift ;;
@@ -91,16 +94,18 @@ once() {
 setting() { audiorec config get "$recipe_file" "$@" ${all_settings[@]+"${all_settings[@]}"}; }
 
 run_of() { # run_of SPLIT [RECIPE]
-  local name=${2:-$recipe}${seed:+_seed$seed}
+  local name=${2:-$recipe}${tokens:+_$tokens}${seed:+_seed$seed}
   if [ "$1" = "$main_split" ]; then echo "$exp/$name"; else echo "$exp/${name}_$1"; fi
 }
+
+pieces_of() { echo "$data/$1/tokenizer${tokens:+_$tokens}"; }
 
 prepare_clean() { rm -rf "$data" && prepare "$data"; }
 
 check() { for part in train dev test; do audiorec data validate "$data/$1/$part"; done; }
 
 tokenizer() { # tokenizer SPLIT
-  audiorec tokenizer "$data/$1/train" --recipe "$recipe_file" --out "$data/$1/tokenizer" \
+  audiorec tokenizer "$data/$1/train" --recipe "$recipe_file" --out "$(pieces_of "$1")" \
     ${all_settings[@]+"${all_settings[@]}"}
 }
 
@@ -116,7 +121,7 @@ train() { # train SPLIT
     fi
   fi
   audiorec train "$recipe_file" ${all_settings[@]+"${all_settings[@]}"} ${before:+trainer.init_from="$before"} \
-    --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$data/$1/tokenizer" --out "$(run_of "$1")"
+    --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$(pieces_of "$1")" --out "$(run_of "$1")"
 }
 
 average() { # average RUN: of its best checkpoints; a short run has fewer of them
@@ -136,7 +141,7 @@ score() { # score SPLIT NAME [SAME]: SAME is the decoding whose words should be 
   local prefix=${decode_name:+$decode_name-} folder && folder=$(run_of "$1")/decode
   echo -n "$recipe on $1, $prefix$2: "
   audiorec score "$data/$1/test" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
-    ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe" --label "split=$1" \
+    ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 
@@ -146,7 +151,7 @@ for split in $wanted_splits; do
   if wanted 1; then once "$data/$split/.checked" "$data/.done" "" check "$split"; fi
   if wanted 2; then
     chosen=$(setting tokenizer)
-    once "$data/$split/tokenizer/.done" "$data/.done" "$chosen" tokenizer "$split"
+    once "$(pieces_of "$split")/.done" "$data/.done" "$chosen" tokenizer "$split"
   fi
   if wanted 3; then train "$split"; fi
   if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" "" average "$run"; fi
