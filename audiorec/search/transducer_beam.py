@@ -9,6 +9,7 @@ from audiorec.decoders import Joiner, Predictor
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
 from audiorec.search.transducer import histories
+from audiorec.search.words import Words
 from audiorec.streaming import State, map_state, take
 from audiorec.text import BLANK
 
@@ -27,8 +28,9 @@ class TransducerBeamSearch(BeamSearch):
         window: int = 64,
         automata: Sequence[Automaton] = (),
         columns: int = 0,
+        words: Words | None = None,
     ):
-        super().__init__(beam, window, automata, columns, joiner.output.out_features)
+        super().__init__(beam, window, automata, columns, joiner.output.out_features, words)
         self.predictor = predictor
         self.joiner = joiner
 
