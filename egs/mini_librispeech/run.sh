@@ -41,6 +41,16 @@ notes=(
   "A model of phones says phones until a search with the lexicon makes words of them: without it all its words are wrong."
 )
 
+# The words that phones and letters are searched for; the weights are dev's.
+searches_of() {
+  local words="--search beam --beam 16 --lexicon $data/$1/lexicon.txt"
+  case $tokens in phone | char) ;; *) return ;; esac
+  [ -f "$data/$1/lexicon.txt" ] || return
+  if [ "$tokens" = char ]; then words="--search beam --beam 16 --lexicon $data/$1/words.txt"; fi
+  echo "lexicon $words"
+  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1.0"
+}
+
 prepare() {
   local found lexicon='' books='' cache=$root/.cache && found=$(audiorec data find mini_librispeech --cache "$cache")
   echo "mini_librispeech from $found"
@@ -49,6 +59,10 @@ prepare() {
   lexicon=$(audiorec data find lexicon --cache "$cache") || true
   books=$(audiorec data find books --cache "$cache") || true
   python local/words.py "$1/unseen" "$lexicon" "$books"
+  if [ -n "$lexicon" ] && [ -n "$books" ] && ! $demo; then
+    audiorec lm "$1/unseen/lm/books.txt" "$1/unseen/lm/transcripts.txt" --vocabulary "$1/unseen/lexicon.txt" \
+      --weights 0.75,0.25 --prune 0,0,1 --out "$1/unseen/lm/words.arpa"
+  fi
 }
 
 demo() {

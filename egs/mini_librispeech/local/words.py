@@ -38,6 +38,7 @@ def main(data: Path, lexicon: Path | None = None, books: Path | None = None) -> 
         words = read_cmudict(lexicon / "cmudict.dict")
         words |= possessives({word for text in texts for line in text for word in line.split()}, words)
         write_text(data / "lexicon.txt", write_pronunciations(dict(sorted(words.items()))).decode())
+        write_text(data / "words.txt", "".join(f"{word}\n" for word in sorted(words)))
 
 
 def read_cmudict(path: Path) -> Pronunciations:
