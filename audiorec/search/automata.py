@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import torch
+from audiorec_kernels import beam as kernel
 from torch import Tensor
 
 from audiorec.errors import UserError
@@ -18,6 +19,7 @@ class Shared:
     def __init__(self, automata: Sequence[Automaton] = (), symbols: int | None = None):
         self.automata = tuple(automata)
         self.symbols = common_symbols(self.automata, symbols)
+        self._kernel: kernel.Automata | None = None
 
     def __bool__(self) -> bool:
         return bool(self.automata)
@@ -46,6 +48,12 @@ class Shared:
     def final(self, state: State) -> Tensor:
         """(B, K): what the end adds to each hypothesis."""
         return reduce(torch.add, [one.final[state["automata"][..., f]] for f, one in enumerate(self.automata)])
+
+    def kernel(self) -> kernel.Automata:
+        """These as the native kernel reads them."""
+        if self._kernel is None:
+            self._kernel = kernel.Automata([kernel.Automaton.of(one) for one in self.automata])
+        return self._kernel
 
 
 @dataclass
@@ -141,6 +149,12 @@ class Pool:
         assert self._all is not None
         return self._all.final[self._here(state)].sum(-1)
 
+    def kernel(self) -> kernel.Automata:
+        """As of ``Shared``."""
+        if self._kernel is None:
+            self._kernel = kernel.Automata([kernel.Automaton.of(self._all)] * self.columns, self._table)
+        return self._kernel
+
     def _here(self, state: State) -> Tensor:
         """The rows' states (B, K, F) as the pool numbers them; for a set that is gone that of the null automaton."""
         first, last, _ = self._table[state["owner"]].unbind(1)
@@ -178,7 +192,8 @@ class Pool:
             found = [self._members[id(automaton)] for automaton in self._sets.get(owner, ())]
             places = [(one.first, one.automaton.state_count - 1, one.automaton.start) for one in found]
             rows.append([*places, *[(0, 0, 0)] * (self.columns - len(found))])
-        self._table = torch.tensor(rows, device=self._device).transpose(1, 2)
+        self._table = torch.tensor(rows, device=self._device).transpose(1, 2).contiguous()
+        self._kernel: kernel.Automata | None = None
 
 
 def common_symbols(automata: Sequence[Automaton], symbols: int | None) -> int | None:

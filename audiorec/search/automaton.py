@@ -35,6 +35,7 @@ class Automaton:
         self.weights = torch.tensor([*weights, 0.0], dtype=torch.float32)
         self.targets = torch.tensor([*targets, 0])
         self.failure = torch.tensor([state for _, state in failure])
+        self.begins = torch.searchsorted(self.keys, symbols * torch.arange(len(failure) + 1))  # each state's first arc
         self.failure_weights = torch.tensor([weight for weight, _ in failure], dtype=torch.float32)
         self.final = torch.tensor(final, dtype=torch.float32)
 
@@ -49,6 +50,7 @@ class Automaton:
         self.keys = torch.full((arcs + 1,), NO_KEY, device=device)
         self.keys[:symbols] = torch.arange(symbols, device=device)
         self.targets = torch.zeros_like(self.keys)
+        self.begins = torch.full((states + 1,), symbols, device=device).index_fill_(0, self.targets[:1], 0)
         self.weights = torch.zeros_like(self.keys, dtype=torch.float32)
         self.failure = torch.zeros(states, dtype=torch.int64, device=device)
         self.final = torch.zeros_like(self.failure, dtype=torch.float32)
@@ -59,6 +61,7 @@ class Automaton:
         """Another automaton, its first arc and state here. Its arcs still lead to states as it numbers them itself."""
         arcs, states = slice(arc, arc + other.arc_count), slice(state, state + other.state_count)
         self.keys[arcs] = other.keys[:-1].to(self.keys.device) + state * self.symbols
+        self.begins[state : states.stop + 1] = other.begins.to(self.keys.device) + arc
         self.failure[states] = other.failure.to(self.keys.device) + state
         self.weights[arcs], self.targets[arcs] = other.weights[:-1], other.targets[:-1]
         self.failure_weights[states], self.final[states] = other.failure_weights, other.final

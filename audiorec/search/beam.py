@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audiorec.search import native
 from audiorec.search.automata import Pool, Shared, must_fit
 from audiorec.search.automaton import Automaton
 from audiorec.search.history import Growth, History
@@ -93,6 +94,10 @@ class BeamSearch(ABC):
     def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
         """The subclass's part of the state after the choice."""
 
+    @abstractmethod
+    def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """``step`` by the native kernel, of frames that are prepared."""
+
     def alone(self, own: State, score: Tensor) -> State:
         """The subclass's part of the one hypothesis that is left, whose ``score`` (B, 1) counts as 0 from now on."""
         return own
@@ -138,12 +143,14 @@ class BeamSearch(ABC):
     def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
         """The tokens that these frames commit: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         batch, time = x.shape[:2]
-        longest = shortest = time
+        longest = shortest = time if batch else 0
         if lengths is not None:
             longest, shortest = (int(lengths.max()), int(lengths.min())) if batch and time else (0, 0)
         if longest == 0:
             return Tokens.none(batch, x.device), state
         frames = self.prepare(x)
+        if native.serves(frames):
+            return self.native(frames[:, :longest], lengths, state)
         live, committed = None if lengths is None else valid(lengths, longest), []
         for t in range(longest):
             after, out = self._advance(frames[:, t], state)

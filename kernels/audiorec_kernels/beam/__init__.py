@@ -1,0 +1,140 @@
+"""The inner loop of beam searches (csrc/beam.cpp), on plain arrays: torch's on a CPU or numpy's. Knows no torch."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from audiorec_kernels.library import ABSENT, LIBRARY, function
+
+__all__ = ["ABSENT", "LIBRARY", "Automata", "Automaton", "Beam", "Said"]
+
+_INTEGER, _POINTER = ctypes.c_int64, ctypes.c_void_p
+
+# The leaves of a search's state that it changes, and the names that csrc/beam.h has for them.
+LEAVES = {
+    "score": "score",
+    "bonus": "bonus",
+    "automata": "states",
+    "last": "last",
+    "hash": "hash",
+    "parent": "parent",
+    "history.ids": "ids",
+    "history.frames": "frames",
+    "history.log_probs": "log_probs",
+    "history.length": "length",
+    "own.blank": "blank",
+    "own.symbol": "symbol",
+    "frame": "frame",
+    "margin": "margin",
+}
+
+
+class Automaton(ctypes.Structure):
+    """An automaton's arrays, contiguous: int64, but the weights float32."""
+
+    _fields_ = (
+        *[(name, _POINTER) for name in ("keys", "weights", "targets", "begins", "failure", "failure_weights", "final")],
+        ("symbols", _INTEGER),
+    )
+
+    @classmethod
+    def of(cls, automaton: Any) -> "Automaton":
+        """Of anything that has these arrays by these names; it must outlive this."""
+        *arrays, _ = (name for name, _ in cls._fields_)
+        return cls(*(address(getattr(automaton, name)) for name in arrays), automaton.symbols)
+
+
+class Automata:
+    """The F automata of all rows; with a ``table`` (owners, 3, F) those of each row's owner lie within them: of each the first
+    state, the last one less the first, the start."""
+
+    def __init__(self, automata: Sequence[Automaton], table: Any = None):
+        self.array = (Automaton * len(automata))(*automata)
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+
+class _Call(ctypes.Structure):
+    _fields_ = (
+        *[(name, _INTEGER) for name in ("bytes", "batch", "time", "symbols", "beam", "tried", "window", "columns", "at")],
+        *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "machines", "owner", "table")],
+        *[(name, _POINTER) for name in ("said_ids", "said_frames", "said_log_probs", "said", "source", "token")],
+    )
+
+
+class Said(NamedTuple):
+    """What rows commit: (B, T), of which ``lengths`` (B,) are there."""
+
+    ids: np.ndarray
+    frames: np.ndarray
+    log_probs: np.ndarray
+    lengths: np.ndarray
+
+
+class Beam:
+    """The hypotheses of B rows, of which up to T frames are searched.
+
+    ``state`` holds the leaves of a search's state by their dotted names: contiguous arrays, which are written to. ``tried``
+    tokens are tried after each hypothesis; ``lengths`` (B,) int64, or None: all of T.
+    """
+
+    def __init__(self, state: Mapping[str, Any], time: int, lengths: Any, tried: int, automata: Automata | None = None):
+        batch, beam, window = state["history.ids"].shape
+        self._kept = state, lengths, automata  # their memory is used
+        self.said = Said(
+            np.zeros((batch, time), np.int64),
+            np.zeros((batch, time), np.int64),
+            np.zeros((batch, time), np.float32),
+            np.zeros(batch, np.int64),
+        )
+        call = self._call = _Call(ctypes.sizeof(_Call), batch, time, 0, beam, tried, window)
+        call.lengths = address(lengths)
+        for leaf, name in LEAVES.items():
+            setattr(call, name, address(state.get(leaf)))
+        call.dropped = address(state["dropped"])
+        if automata is not None:
+            call.columns = len(automata)
+            call.machines = ctypes.addressof(automata.array)
+            if automata.table is not None:
+                call.owner, call.table = address(state["owner"]), address(automata.table)
+        call.said_ids, call.said_frames, call.said_log_probs, call.said = map(address, self.said)
+
+    def ctc(self, scores: Any, threads: int = 1) -> Said:
+        """What log-probabilities (B, T, V) commit; ``state`` is that after them."""
+        self._run("ctc_beam", scores, threads)
+        return self.said
+
+    def transducer(self, at: int, scores: Any, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Frame ``at``, of log-probabilities (B, K, V) after each hypothesis: where each new one comes from, and its new token,
+        0 where it has none (B, K). What is committed is in ``said``."""
+        if not self._call.source:
+            shape = scores.shape[:2]
+            self._moves = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+            self._call.source, self._call.token = map(address, self._moves)
+        self._call.at = at
+        self._run("transducer_beam", scores, threads)
+        return self._moves
+
+    def _run(self, name: str, scores: Any, threads: int) -> None:
+        self._call.symbols, self._call.scores = scores.shape[-1], address(scores)
+        if name not in _functions:
+            _functions[name] = function(name, (_POINTER, _INTEGER), _INTEGER)
+        failed = _functions[name](ctypes.addressof(self._call), threads)
+        if failed == 1:
+            raise MemoryError("beam search: no memory for the hypotheses of a row")
+        if failed:
+            raise RuntimeError("beam search: the native library is of another version than the package; install again")
+
+
+_functions: dict[str, Any] = {}
+
+
+def address(array: Any) -> int | None:
+    """Where an array lies: numpy's, or torch's on a CPU; None for None."""
+    if array is None:
+        return None
+    return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data_ptr()
