@@ -38,6 +38,7 @@ class Automaton:
         self.begins = torch.searchsorted(self.keys, symbols * torch.arange(len(failure) + 1))  # each state's first arc
         self.failure_weights = torch.tensor([weight for weight, _ in failure], dtype=torch.float32)
         self.final = torch.tensor(final, dtype=torch.float32)
+        self.most = self._most()
 
     @classmethod
     def room(cls, symbols: int, arcs: int, states: int, device: torch.device | str) -> "Automaton":
@@ -55,6 +56,7 @@ class Automaton:
         self.failure = torch.zeros(states, dtype=torch.int64, device=device)
         self.final = torch.zeros_like(self.failure, dtype=torch.float32)
         self.failure_weights = torch.zeros_like(self.final)
+        self.most = 0.0
         return self
 
     def write(self, other: "Automaton", arc: int, state: int) -> None:
@@ -65,6 +67,19 @@ class Automaton:
         self.failure[states] = other.failure.to(self.keys.device) + state
         self.weights[arcs], self.targets[arcs] = other.weights[:-1], other.targets[:-1]
         self.failure_weights[states], self.final[states] = other.failure_weights, other.final
+        self.most = max(self.most, other.most)
+
+    def _most(self) -> float:
+        """The highest weight that any symbol has in any state."""
+        states = torch.repeat_interleave(torch.arange(self.state_count), self.begins.diff())
+        own = self.failure_weights.new_full((self.state_count,), -torch.inf)
+        highest = own = own.scatter_reduce(0, states, self.weights[:-1], "amax")
+        while True:  # once for each failure in a row
+            after = torch.maximum(own, self.failure_weights + highest[self.failure])
+            after[0] = own[0]
+            if torch.equal(after, highest):
+                return float(highest.max())
+            highest = after
 
     @property
     def arc_count(self) -> int:

@@ -150,7 +150,7 @@ class BeamSearch(ABC):
             return Tokens.none(batch, x.device), state
         frames = self.prepare(x)
         if native.serves(frames):
-            return self.native(frames[:, :longest], lengths, state)
+            return self.native(frames if longest == time else frames[:, :longest], lengths, state)
         live, committed = None if lengths is None else valid(lengths, longest), []
         for t in range(longest):
             after, out = self._advance(frames[:, t], state)

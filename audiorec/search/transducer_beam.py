@@ -43,8 +43,8 @@ class TransducerBeamSearch(BeamSearch):
         return self._by_row(histories(self.predictor, self.joiner, empty))
 
     def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
-        after, outputs = native.copied(state), self.joiner.output.out_features
-        beam = native.beam_of(after, frames.shape[1], lengths, min(self.tried, outputs - 1), self.automata)
+        outputs = self.joiner.output.out_features
+        beam, after = native.beam_of(state, frames.shape[1], lengths, self.tried, self.automata, outputs)
         own, here = state["own"], np.arange(self.beam)
         for t in range(frames.shape[1]):
             log_probs = self._log_probs(frames[:, t], own)
@@ -52,7 +52,7 @@ class TransducerBeamSearch(BeamSearch):
             new = token.ravel().nonzero()[0]
             if len(new) or (source != here).any():
                 own = self._grown(own, *map(torch.from_numpy, (source, new, token.ravel()[new])))
-        return native.as_tokens(beam.said), {**after, "own": own}
+        return native.tokens_of(beam), {**after, "own": own}
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         score, last = state["score"][..., None], state["last"]

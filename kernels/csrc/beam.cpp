@@ -100,6 +100,8 @@ template <bool CTC> struct Frame {
 
     void pick() {
         w.picked = 0;
+        float most = 0;
+        for (int64_t f = 0; f < r.F; ++f) most += (float)r.c.automata[f].most;
         for (int64_t k = 0; k < r.K; ++k)
             if (r.alive(k)) enter(w.stay[k], k, -1);
         for (int64_t k = 0; k < r.K; ++k) {
@@ -107,11 +109,11 @@ template <bool CTC> struct Frame {
             const int64_t row = CTC ? 0 : k;
             for (int64_t n = 0; n < w.found[row]; ++n) {
                 const int64_t token = w.tokens[row * r.N + n];
+                                const float best = w.best[row * r.N + n];
+                if (w.picked == r.K && !(r.score[k] + best + most > w.picks[r.K - 1].score)) break; // none is likelier
                 if (merged(k, token)) continue;
-                float value = before(k, token) + w.best[row * r.N + n];
-                if (r.F && value > NEVER) value += look_up(k, n, token);
-                else if (!r.F && w.picked == r.K && !(r.score[k] + w.best[row * r.N + n] > w.picks[r.K - 1].score))
-                    break; // and so are those after it
+                float value = before(k, token) + best;
+                if (r.F) value += look_up(k, n, token);
                 enter(value, k, n);
             }
         }
@@ -247,10 +249,11 @@ template <bool CTC> struct Frame {
         if (!w.picked || token == 0) return;
         for (int64_t s = 1; s < K && !full; ++s)
             if (r.alive(s) && first(s) != token) return;
-        const int64_t start = r.b * K * W, to = r.b * r.c.time + r.c.said[r.b]++;
-        r.c.said_ids[to] = token;
-        r.c.said_frames[to] = r.c.frames[start];
-        r.c.said_log_probs[to] = r.c.log_probs[start];
+        const int64_t start = r.b * K * W, to = r.b * r.c.time + r.c.said[r.b]++, all = r.c.batch * r.c.time;
+        int64_t *ids = r.c.said + r.c.batch, *frames = ids + all;
+        ids[to] = token;
+        frames[to] = r.c.frames[start];
+        ((float *)(frames + all))[to] = r.c.log_probs[start];
         for (int64_t s = 0; s < K; ++s) {
             if (r.length[s] == 0) continue;
             shift(r.c.ids + start + s * W, r.length[s]);

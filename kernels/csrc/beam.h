@@ -23,6 +23,7 @@ struct Automaton {
     const float *failure_weights;
     const float *final;
     int64_t symbols;
+    double most; // no symbol weighs more, in any state
 
     int64_t arc(int64_t state, int64_t symbol) const { // -1: there is none
         int64_t low = begins[state], high = begins[state + 1];
@@ -64,9 +65,7 @@ struct Call {
     const Automaton *automata; // (F,)
     const int64_t *owner;      // (B,) or null; with it `table` (owners, 3, F): first state, last one less it, start
     const int64_t *table;
-    int64_t *said_ids, *said_frames; // (B, T), of which said (B,) are there
-    float *said_log_probs;
-    int64_t *said;
+    int64_t *said;             // the numbers (B,) of tokens that are committed; their ids (B, T), frames, float32 log-probabilities
     int64_t *source, *token; // (B, K): where each hypothesis comes from; its new token, 0 where it has none
 };
 

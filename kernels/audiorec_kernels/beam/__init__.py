@@ -2,13 +2,13 @@
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from audiorec_kernels.library import ABSENT, LIBRARY, function
 
-__all__ = ["ABSENT", "LIBRARY", "Automata", "Automaton", "Beam", "Said"]
+__all__ = ["ABSENT", "LIBRARY", "Automata", "Automaton", "Beam"]
 
 _INTEGER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
@@ -32,18 +32,19 @@ LEAVES = {
 
 
 class Automaton(ctypes.Structure):
-    """An automaton's arrays, contiguous: int64, but the weights float32."""
+    """An automaton's arrays, contiguous: int64, but the weights float32. ``most``: no symbol weighs more, in any state."""
 
     _fields_ = (
         *[(name, _POINTER) for name in ("keys", "weights", "targets", "begins", "failure", "failure_weights", "final")],
         ("symbols", _INTEGER),
+        ("most", ctypes.c_double),
     )
 
     @classmethod
     def of(cls, automaton: Any) -> "Automaton":
         """Of anything that has these arrays by these names; it must outlive this."""
-        *arrays, _ = (name for name, _ in cls._fields_)
-        return cls(*(address(getattr(automaton, name)) for name in arrays), automaton.symbols)
+        *arrays, _, _ = (name for name, _ in cls._fields_)
+        return cls(*(address(getattr(automaton, name)) for name in arrays), automaton.symbols, automaton.most)
 
 
 class Automata:
@@ -62,55 +63,49 @@ class _Call(ctypes.Structure):
     _fields_ = (
         *[(name, _INTEGER) for name in ("bytes", "batch", "time", "symbols", "beam", "tried", "window", "columns", "at")],
         *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "machines", "owner", "table")],
-        *[(name, _POINTER) for name in ("said_ids", "said_frames", "said_log_probs", "said", "source", "token")],
+        *[(name, _POINTER) for name in ("said", "source", "token")],
     )
-
-
-class Said(NamedTuple):
-    """What rows commit: (B, T), of which ``lengths`` (B,) are there."""
-
-    ids: np.ndarray
-    frames: np.ndarray
-    log_probs: np.ndarray
-    lengths: np.ndarray
 
 
 class Beam:
     """The hypotheses of B rows, of which up to T frames are searched.
 
     ``state`` holds the leaves of a search's state by their dotted names: contiguous arrays, which are written to. ``tried``
-    tokens are tried after each hypothesis; ``lengths`` (B,) int64, or None: all of T.
+    tokens are tried after each hypothesis; rows have ``frames`` (B,) int64, or None: all of T.
+
+    Its ``lengths`` (B,) are the numbers of tokens that rows have committed.
     """
 
-    def __init__(self, state: Mapping[str, Any], time: int, lengths: Any, tried: int, automata: Automata | None = None):
+    def __init__(self, state: Mapping[str, Any], time: int, frames: Any, tried: int, automata: Automata | None = None):
         batch, beam, window = state["history.ids"].shape
-        self._kept = state, lengths, automata  # their memory is used
-        self.said = Said(
-            np.zeros((batch, time), np.int64),
-            np.zeros((batch, time), np.int64),
-            np.zeros((batch, time), np.float32),
-            np.zeros(batch, np.int64),
-        )
-        call = self._call = _Call(ctypes.sizeof(_Call), batch, time, 0, beam, tried, window)
-        call.lengths = address(lengths)
-        for leaf, name in LEAVES.items():
-            setattr(call, name, address(state.get(leaf)))
-        call.dropped = address(state["dropped"])
+        self._kept = state, frames, automata  # their memory is used
+        leaves = [address(state.get(leaf)) for leaf in (*LEAVES, "dropped")]
+        sizes = ctypes.sizeof(_Call), batch, time, 0, beam, tried, window, 0, 0
+        call = self._call = _Call(*sizes, None, address(frames), *leaves)
+        self._said = np.zeros(batch + (5 * batch * time + 1) // 2, np.int64)  # ``lengths`` and ``said`` in one piece
+        self.lengths = self._said[:batch]
+        call.said = address(self._said)
         if automata is not None:
             call.columns = len(automata)
             call.machines = ctypes.addressof(automata.array)
             if automata.table is not None:
                 call.owner, call.table = address(state["owner"]), address(automata.table)
-        call.said_ids, call.said_frames, call.said_log_probs, call.said = map(address, self.said)
 
-    def ctc(self, scores: Any, threads: int = 1) -> Said:
-        """What log-probabilities (B, T, V) commit; ``state`` is that after them."""
+    @property
+    def said(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ids, frames and log-probabilities (B, T) that rows have committed, of which ``lengths`` (B,) are there."""
+        batch, size = self._call.batch, self._call.batch * self._call.time
+        _, ids, frames, rest = np.split(self._said, [batch, batch + size, batch + 2 * size])
+        ids, frames, log_probs = (part.reshape(batch, -1) for part in (ids, frames, rest.view(np.float32)[:size]))
+        return ids, frames, log_probs
+
+    def ctc(self, scores: Any, threads: int = 1) -> None:
+        """Search log-probabilities (B, T, V)."""
         self._run("ctc_beam", scores, threads)
-        return self.said
 
     def transducer(self, at: int, scores: Any, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Frame ``at``, of log-probabilities (B, K, V) after each hypothesis: where each new one comes from, and its new token,
-        0 where it has none (B, K). What is committed is in ``said``."""
+        0 where it has none (B, K)."""
         if not self._call.source:
             shape = scores.shape[:2]
             self._moves = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
