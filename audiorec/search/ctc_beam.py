@@ -9,6 +9,7 @@ from audiorec.search import native
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
 from audiorec.search.tokens import Tokens
+from audiorec.search.words import Words
 from audiorec.streaming import State, map_state
 from audiorec.text import BLANK
 
@@ -28,8 +29,9 @@ class CtcBeamSearch(BeamSearch):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         symbols: int | None = None,
+        words: Words | None = None,
     ):
-        super().__init__(beam, window, automata, columns, symbols)
+        super().__init__(beam, window, automata, columns, symbols, words)
         self.scores = scores
 
     def prepare(self, x: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ class CtcBeamSearch(BeamSearch):
         )
 
     def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
-        return native.ctc(frames, lengths, state, self.tried, self.automata)
+        return native.ctc(self, frames, lengths, state)
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         own, last, score = state["own"], state["last"], state["score"]

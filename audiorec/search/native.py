@@ -1,6 +1,6 @@
 """The beam searches' inner loop by the native kernel, which is held to ``BeamSearch`` token for token."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from audiorec_kernels.backends import serving
@@ -8,9 +8,12 @@ from audiorec_kernels.beam import LEAVES, Beam
 from audiorec_kernels.native import threads
 from torch import Tensor
 
-from audiorec.search.automata import Pool, Shared, must_fit
+from audiorec.search.automata import must_fit
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State
+
+if TYPE_CHECKING:
+    from audiorec.search.beam import BeamSearch
 
 WORK = 64  # of a token that is tried, beside reading one score
 
@@ -21,34 +24,38 @@ def serves(x: Tensor) -> bool:
 
 
 def beam_of(
-    state: State, time: int, lengths: Tensor | None, tried: int, automata: Shared | Pool, symbols: int
+    search: "BeamSearch", state: State, time: int, lengths: Tensor | None, tried: int, symbols: int
 ) -> tuple[Beam, State]:
-    """The kernel on a copy of what it changes in a state, and that copy. Raises UserError for automata over other symbols."""
+    """The kernel on a copy of what it changes in a state, and that copy. Raises UserError for what is over other symbols."""
+    automata, words = search.automata, search.words
     if automata:
         must_fit(automata.symbols, symbols)
+    if words:
+        must_fit(words.lexicon.symbols, symbols)
     leaves: dict[str, Tensor] = {}
     after = _copied(state, "", leaves)
     lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
-    return Beam(leaves, time, lengths, min(tried, symbols - 1), automata.kernel() if automata else None), after
+    helpers = automata.kernel() if automata else None, words.kernel() if words else None
+    return Beam(leaves, time, lengths, min(tried, symbols - 1), *helpers), after
 
 
-def ctc(
-    scores: Tensor, lengths: Tensor | None, state: State, tried: int, automata: Shared | Pool
-) -> tuple[Tokens, State]:
+def ctc(search: "BeamSearch", scores: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
     """The tokens that log-probabilities (B, T, V) commit."""
     batch, time, symbols = scores.shape
-    beam, after = beam_of(state, time, lengths, tried + 1, automata, symbols)  # one more, as ``CtcBeamSearch.expand`` says
-    beam.ctc(scores.contiguous(), threads(batch * time * (symbols + state["score"].shape[1] * tried * WORK)))
-    return tokens_of(beam), after
+    tried = search.tried + 1  # one more, as ``CtcBeamSearch.expand`` says
+    beam, after = beam_of(search, state, time, lengths, tried, symbols)
+    beam.ctc(scores.contiguous(), threads(batch * time * (symbols + search.beam * tried * WORK)))
+    return tokens_of(search, beam), after
 
 
-def tokens_of(beam: Beam) -> Tokens:
+def tokens_of(search: "BeamSearch", beam: Beam) -> Tokens:
     """What was committed, as a search gives it."""
     lengths = torch.from_numpy(beam.lengths)
     if not beam.lengths.any():
         return Tokens.none(len(lengths))
     longest = int(beam.lengths.max())
-    return Tokens(*(torch.from_numpy(part[:, :longest]) for part in beam.said), lengths)
+    *parts, words = (torch.from_numpy(part[:, :longest]) for part in beam.said)
+    return Tokens(*parts, lengths, words if search.words else None)
 
 
 def _copied(state: State, prefix: str, leaves: dict[str, Tensor]) -> State:

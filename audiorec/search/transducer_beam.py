@@ -12,6 +12,7 @@ from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
 from audiorec.search.tokens import Tokens
 from audiorec.search.transducer import histories
+from audiorec.search.words import Words
 from audiorec.streaming import State, map_state, take
 from audiorec.text import BLANK
 
@@ -30,8 +31,9 @@ class TransducerBeamSearch(BeamSearch):
         window: int = 64,
         automata: Sequence[Automaton] = (),
         columns: int = 0,
+        words: Words | None = None,
     ):
-        super().__init__(beam, window, automata, columns, joiner.output.out_features)
+        super().__init__(beam, window, automata, columns, joiner.output.out_features, words)
         self.predictor = predictor
         self.joiner = joiner
 
@@ -44,7 +46,7 @@ class TransducerBeamSearch(BeamSearch):
 
     def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
         outputs = self.joiner.output.out_features
-        beam, after = native.beam_of(state, frames.shape[1], lengths, self.tried, self.automata, outputs)
+        beam, after = native.beam_of(self, state, frames.shape[1], lengths, self.tried, outputs)
         own, here = state["own"], np.arange(self.beam)
         for t in range(frames.shape[1]):
             log_probs = self._log_probs(frames[:, t], own)
@@ -52,7 +54,7 @@ class TransducerBeamSearch(BeamSearch):
             new = token.ravel().nonzero()[0]
             if len(new) or (source != here).any():
                 own = self._grown(own, *map(torch.from_numpy, (source, new, token.ravel()[new])))
-        return native.tokens_of(beam), {**after, "own": own}
+        return native.tokens_of(self, beam), {**after, "own": own}
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         score, last = state["score"][..., None], state["last"]

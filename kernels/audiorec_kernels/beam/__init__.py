@@ -24,6 +24,10 @@ LEAVES = {
     "history.frames": "frames",
     "history.log_probs": "log_probs",
     "history.length": "length",
+    "words.node": "node",
+    "words.lm": "lm",
+    "words.last": "last_word",
+    "history.words": "words",
     "own.blank": "blank",
     "own.symbol": "symbol",
     "frame": "frame",
@@ -59,10 +63,20 @@ class Automata:
         return len(self.array)
 
 
+class Words(ctypes.Structure):
+    """A lexicon's tree and what scores its words, as ``audiorec.search.Words`` has them."""
+
+    _fields_ = (
+        *[(name, _POINTER) for name in ("first", "symbol", "ends", "word", "weight", "ahead", "silent", "begins", "lm")],
+        *[(name, _INTEGER) for name in ("spelling", "unknown")],
+        *[(name, ctypes.c_double) for name in ("unk_score", "most")],
+    )
+
+
 class _Call(ctypes.Structure):
     _fields_ = (
         *[(name, _INTEGER) for name in ("bytes", "batch", "time", "symbols", "beam", "tried", "window", "columns", "at")],
-        *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "machines", "owner", "table")],
+        *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner", "table")],
         *[(name, _POINTER) for name in ("said", "source", "token")],
     )
 
@@ -76,28 +90,29 @@ class Beam:
     Its ``lengths`` (B,) are the numbers of tokens that rows have committed.
     """
 
-    def __init__(self, state: Mapping[str, Any], time: int, frames: Any, tried: int, automata: Automata | None = None):
+    def __init__(self, state: Mapping[str, Any], time: int, frames: Any, tried: int, automata: Automata | None = None, words: Words | None = None):
         batch, beam, window = state["history.ids"].shape
-        self._kept = state, frames, automata  # their memory is used
+        self._kept = state, frames, automata, words  # their memory is used
         leaves = [address(state.get(leaf)) for leaf in (*LEAVES, "dropped")]
         sizes = ctypes.sizeof(_Call), batch, time, 0, beam, tried, window, 0, 0
         call = self._call = _Call(*sizes, None, address(frames), *leaves)
-        self._said = np.zeros(batch + (5 * batch * time + 1) // 2, np.int64)  # ``lengths`` and ``said`` in one piece
+        self._said = np.zeros(batch + (7 * batch * time + 1) // 2, np.int64)  # ``lengths`` and ``said`` in one piece
         self.lengths = self._said[:batch]
         call.said = address(self._said)
+        if words is not None:
+            call.lexicon = ctypes.addressof(words)
         if automata is not None:
             call.columns = len(automata)
-            call.machines = ctypes.addressof(automata.array)
+            call.automata = ctypes.addressof(automata.array)
             if automata.table is not None:
                 call.owner, call.table = address(state["owner"]), address(automata.table)
 
     @property
-    def said(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The ids, frames and log-probabilities (B, T) that rows have committed, of which ``lengths`` (B,) are there."""
+    def said(self) -> tuple[np.ndarray, ...]:
+        """The ids, frames, log-probabilities and words (B, T) that rows have committed, of which ``lengths`` (B,) are there."""
         batch, size = self._call.batch, self._call.batch * self._call.time
-        _, ids, frames, rest = np.split(self._said, [batch, batch + size, batch + 2 * size])
-        ids, frames, log_probs = (part.reshape(batch, -1) for part in (ids, frames, rest.view(np.float32)[:size]))
-        return ids, frames, log_probs
+        _, ids, frames, words, rest = np.split(self._said, [batch + i * size for i in range(4)])
+        return tuple(part.reshape(batch, -1) for part in (ids, frames, rest.view(np.float32)[:size], words))
 
     def ctc(self, scores: Any, threads: int = 1) -> None:
         """Search log-probabilities (B, T, V)."""
