@@ -12,14 +12,14 @@ from audiorec.search.lexicon import Lexicon
 from audiorec.streaming import State
 from audiorec.transcript import SPELLED
 
-INSIDE, PIECES = 0, -1  # of a token, in place of the word that ends with it: none does; it spells an unknown word
+INSIDE = 0  # of a token, in place of the word that ends with it: none does
 ROOT = 0
 
 
 class Variants(NamedTuple):
     """What a token may mean for the word that a hypothesis is in: (B, K, N, R) each. ``gained`` is −inf where there is no such."""
 
-    word: Tensor  # the word that ends with the token, INSIDE, or PIECES
+    word: Tensor  # the word that ends with the token, or INSIDE, or of an unknown one's tokens ``Words.unknown``
     gained: Tensor  # what is added to the score
     node: Tensor
     lm: Tensor
@@ -47,7 +47,8 @@ class Words:
         self.lm = lm or Automaton.room(count + 1, count + 1, 1, "cpu")
         assert self.lm.symbols == count + 1, "the language model needs a symbol for each word, and one for all others"
         self.unk_score = unk_score
-        self.texts = [None, *lexicon.words, SPELLED]  # by word; PIECES is the last
+        self.unknown = count + 1  # stands for all other words
+        self.texts = [None, *lexicon.words, SPELLED]
         self.spelling = lexicon.nodes
         self.most = int((lexicon.ends[1:] - lexicon.ends[:-1]).max())  # words that end at one node
         arcs = torch.from_numpy(lexicon.parent[1:] * lexicon.symbols + lexicon.symbol[1:])
@@ -96,9 +97,9 @@ class Words:
         if self.unk_score is not None:
             starts = self._begins[tokens] & ((node == ROOT) | (node == self.spelling))
             spelled = starts | (~self._begins[tokens] & (node == self.spelling))
-            weight, after = self._ask(lm, torch.full_like(tokens, self.lm.symbols - 1), starts)
+            weight, after = self._ask(lm, torch.full_like(tokens, self.unknown - 1), starts)
             gained = torch.where(starts, self.unk_score + weight, 0)
-            variants.append((none + PIECES, gained, none + self.spelling, after, spelled))
+            variants.append((none + self.unknown, gained, none + self.spelling, after, spelled))
         word, gained, node, lm, valid = (torch.stack(leaf, -1) for leaf in zip(*variants, strict=True))
         return Variants(word, gained.masked_fill(~valid, -torch.inf), node, lm)
 

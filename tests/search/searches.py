@@ -13,6 +13,8 @@ from audiorec.search import (
 )
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph
+from audiorec.search.lexicon import Entry, Lexicon
+from audiorec.search.words import Words
 
 DIM, VOCABULARY = 6, 5
 DURATIONS = (0, 1, 2, 4)
@@ -47,6 +49,18 @@ def automata(symbols: int = DIM) -> tuple[Automaton, Automaton]:
     arcs |= {(1 + a, b): (weights[1 + a][b], 1 + b) for a in range(symbols) for b in range(symbols) if (a + b) % 2}
     bigram = Automaton(symbols, arcs, [(-0.3, 0)] * (symbols + 1), weights[0] + [-1.0])
     return bigram, context_graph({(1, 2, 3): 1.0, (2, 3, 4): 0.5, (2, 3): 0.7, (4,): 0.2}, symbols)
+
+
+def lexicon(symbols: int = DIM) -> Lexicon:
+    """Five words and silence: homophones, one word that begins another, two pronunciations, a token said twice."""
+    entries = [((2,), "a"), ((2, 1), "b"), ((2, 1), "c"), ((3,), "b", -0.4), ((3, 3), "d"), ((3, 1, 2), "e"), ((1,), "")]
+    names = ["a", "b", "c", "d", "e", ""]
+    return Lexicon.of(names, [Entry(names.index(word) + 1, tokens, *more) for tokens, word, *more in entries], symbols)
+
+
+def word_lm(tree: Lexicon) -> Automaton:
+    """A bigram of the lexicon's words and one for all others."""
+    return automata(len(tree.words) + 1)[0]
 
 
 def sets(symbols: int = DIM) -> list[tuple[Automaton, ...]]:
