@@ -259,7 +259,8 @@ class BeamSearch(ABC):
             same = same[..., None] & (variants.word[:, :, None] == state["words"]["last"][:, None, :, None, None])
         extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
-        best, index = torch.cat([stay, extended.flatten(1)], 1).topk(beam)
+        # A word that ends may score what its going on does, by look-ahead: of equal ones the first is kept, as topk would not.
+        best, index = (x[:, :beam] for x in torch.cat([stay, extended.flatten(1)], 1).sort(dim=1, descending=True, stable=True))
         stays, slot = index < beam, (index - beam).clamp(min=0)
         source = torch.where(stays, index, slot // extended.shape[2:].numel())
         tried = slot // extended.shape[-1] if self.words else slot

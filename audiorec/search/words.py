@@ -1,5 +1,7 @@
 """``Words``: what a beam knows of words. Each hypothesis walks the tree of a lexicon; a word's language model scores its end."""
 
+import ctypes
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,12 +56,14 @@ class Words:
         arcs = torch.from_numpy(lexicon.parent[1:] * lexicon.symbols + lexicon.symbol[1:])
         self._arcs = torch.cat([arcs, torch.tensor([NO_KEY])])  # arc i leads to node i + 1
         self._first, self._ends = torch.from_numpy(lexicon.first), torch.from_numpy(lexicon.ends)
+        self._symbol = torch.from_numpy(lexicon.symbol)
         self._word, self._weight = torch.from_numpy(lexicon.word), torch.from_numpy(lexicon.weight)
         self._silent = torch.tensor([False, *(not word for word in lexicon.words)])
         self._begins = torch.tensor([*begins], dtype=torch.bool)
         unigram = self.lm.weights[:count].masked_fill(self._silent[1:], 0)
         ahead = torch.from_numpy(lexicon.best_below(unigram.numpy()))
         ahead[ROOT] = 0
+        self._kernel: kernel.Words | None = None
         self.ahead = torch.cat([ahead, torch.zeros(1)])  # (nodes + 1,): the best that a word below a node may gain
 
     def to(self, device: torch.device | str) -> "Words":
@@ -126,7 +130,7 @@ class Words:
     def kernel(self) -> kernel.Words:
         """This as the native kernel reads it."""
         if self._kernel is None:
-            arrays = self._first, self.symbol, self._ends, self._word, self._weight, self.ahead, self._silent, self._begins
+            arrays = self._first, self._symbol, self._ends, self._word, self._weight, self.ahead, self._silent, self._begins
             lm = kernel.Automaton.of(self.lm)
             unk_score = math.nan if self.unk_score is None else self.unk_score
             entry = float(self._weight.max()) + max(self.lm.most, 0.0)

@@ -151,8 +151,8 @@ template <bool CTC> struct Frame {
     void mean(int64_t k, int64_t n, int64_t token, float value) {
         const Words &words = *r.c.lexicon;
         const int64_t node = r.node[k], lm = r.lm[k];
-        const bool between = words.between(node), begins = words.word_begins[token];
-        const bool spells = words.unk_score == words.unk_score && (begins ? between : node == words.spelling);
+        const bool unknown = words.unk_score == words.unk_score, begins = unknown && words.word_begins[token];
+        const bool spells = unknown && (begins ? words.between(node) : node == words.spelling);
         const int64_t child = words.child(node == words.spelling ? 0 : node, token);
         if (!child && !spells) return;
         const float ahead = words.ahead[node], given = r.F ? look_up(k, n, token) : 0;
