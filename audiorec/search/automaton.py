@@ -1,6 +1,7 @@
 """``Automaton``: a weighted automaton with failure transitions, as arrays. Language models and hotwords both are one."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,10 +36,8 @@ class Automaton:
         self.weights = torch.tensor([*weights, 0.0], dtype=torch.float32)
         self.targets = torch.tensor([*targets, 0])
         self.failure = torch.tensor([state for _, state in failure])
-        self.begins = torch.searchsorted(self.keys, symbols * torch.arange(len(failure) + 1))  # each state's first arc
         self.failure_weights = torch.tensor([weight for weight, _ in failure], dtype=torch.float32)
         self.final = torch.tensor(final, dtype=torch.float32)
-        self.most = self._most()
 
     @classmethod
     def room(cls, symbols: int, arcs: int, states: int, device: torch.device | str) -> "Automaton":
@@ -69,11 +68,17 @@ class Automaton:
         self.failure_weights[states], self.final[states] = other.failure_weights, other.final
         self.most = max(self.most, other.most)
 
-    def _most(self) -> float:
+    @cached_property
+    def begins(self) -> Tensor:
+        """(S + 1,): each state's first arc, which the native kernel finds its symbols from."""
+        return torch.searchsorted(self.keys, self.symbols * torch.arange(self.state_count + 1, device=self.keys.device))
+
+    @cached_property
+    def most(self) -> float:
         """The highest weight that any symbol has in any state."""
-        states = torch.repeat_interleave(torch.arange(self.state_count), self.begins.diff())
-        own = self.failure_weights.new_full((self.state_count,), -torch.inf)
-        highest = own = own.scatter_reduce(0, states, self.weights[:-1], "amax")
+        states = torch.repeat_interleave(self.begins.diff())
+        own = torch.full_like(self.failure_weights, -torch.inf).scatter_reduce(0, states, self.weights[:-1], "amax")
+        highest = own
         while True:  # once for each failure in a row
             after = torch.maximum(own, self.failure_weights + highest[self.failure])
             after[0] = own[0]
