@@ -1,7 +1,7 @@
 """N-gram language models in ARPA files, read into an automaton over a tokenizer's pieces."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audiorec.errors import UserError
@@ -23,13 +23,22 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus
     the sentence count if the file has them. Raises UserError naming the line for a file that is cut short, malformed, or
     has a symbol that is no piece.
     """
-    begin, end = tokenizer.size, tokenizer.size + 1
-    ids = {piece: index for index, piece in enumerate(tokenizer.pieces)} | {BEGIN: begin, END: end}
+    ids = {piece: index for index, piece in enumerate(tokenizer.pieces)}
     if tokenizer.kind == "word":
         ids |= {piece.removeprefix(MARK): index for piece, index in ids.items()}
-    grams = _read(Path(path), ids, tokenizer)
-    unknown = (grams[(UNKNOWN,)][0] if (UNKNOWN,) in grams else NEVER, 0.0)
-    grams |= {(piece,): unknown for piece in range(tokenizer.size) if (piece,) not in grams}
+    return _automaton(_read(Path(path), ids, tokenizer.size, tokenizer), tokenizer.size, UNKNOWN, weight, bonus)
+
+
+def read_words(path: Path | str, words: Sequence[str], weight: float = 1.0, bonus: float = 0.0) -> Automaton:
+    """The same over ``words``, of which ``<unk>`` is the last: symbol i is ``words[i]``. n-grams of other words are left out."""
+    ids = {word: index for index, word in enumerate(words)}
+    return _automaton(_read(Path(path), ids, len(words), None), len(words), ids["<unk>"], weight, bonus)
+
+
+def _automaton(grams: Grams, size: int, unk: int, weight: float, bonus: float) -> Automaton:
+    begin, end = size, size + 1
+    unknown = (grams[(unk,)][0] if (unk,) in grams else NEVER, 0.0)
+    grams |= {(piece,): unknown for piece in range(size) if (piece,) not in grams}
     grams.setdefault((begin,), unknown)
     grams.setdefault((end,), (0.0, 0.0))
 
@@ -53,12 +62,13 @@ def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus
             weight, index = failure[index]
             total += weight
         final.append(total + arcs[index, end][0])
-    arcs = {key: arc for key, arc in arcs.items() if key[1] < tokenizer.size}  # nobody says begin and end
-    return Automaton(tokenizer.size, arcs, failure, final, state((begin,)))
+    arcs = {key: arc for key, arc in arcs.items() if key[1] < size}  # nobody says begin and end
+    return Automaton(size, arcs, failure, final, state((begin,)))
 
 
-def _read(path: Path, ids: dict[str, int], tokenizer: Tokenizer) -> Grams:
-    """Every n-gram, with its log10 probability and back-off weight."""
+def _read(path: Path, ids: dict[str, int], size: int, tokenizer: Tokenizer | None) -> Grams:
+    """Every n-gram, with its log10 probability and back-off weight; without a tokenizer, those of these symbols."""
+    ids = ids | {BEGIN: size, END: size + 1}
     lines = _lines(path)
     counts: list[int] = []
     while (line := next(lines))[1] != "\\data\\":
@@ -74,14 +84,17 @@ def _read(path: Path, ids: dict[str, int], tokenizer: Tokenizer) -> Grams:
     for order, count in enumerate(counts, 1):
         if text != f"\\{order}-grams:":
             raise UserError(f"{path}: line {number}: expected `\\{order}-grams:`, got {text!r}")
-        before = len(grams)
+        before, left_out = len(grams), 0
         while not (line := next(lines))[1].startswith("\\"):
+            if tokenizer is None and not ids.keys() >= set(line[1].split()[1 : order + 1]):
+                left_out += 1
+                continue
             gram, scores = _gram(path, *line, order, ids, tokenizer)
             if order > 1 and gram[:-1] not in grams:
                 raise UserError(f"{path}: line {line[0]}: the history of {line[1]!r} is not among the shorter n-grams")
             grams[gram] = scores
         number, text = line
-        if len(grams) - before != count:
+        if len(grams) - before + left_out != count:
             raise UserError(
                 f"{path}: line {number}: {len(grams) - before} {order}-grams end here, the header promises {count}"
             )
@@ -91,7 +104,7 @@ def _read(path: Path, ids: dict[str, int], tokenizer: Tokenizer) -> Grams:
 
 
 def _gram(
-    path: Path, number: int, text: str, order: int, ids: dict[str, int], tokenizer: Tokenizer
+    path: Path, number: int, text: str, order: int, ids: dict[str, int], tokenizer: Tokenizer | None
 ) -> tuple[History, tuple[float, float]]:
     fields = text.split()
     try:
@@ -102,7 +115,7 @@ def _gram(
     if not order + 1 <= len(fields) <= order + 2 or math.isnan(score + backoff):
         raise UserError(f"{path}: line {number}: expected log10 probability, {order} symbols, back-off; got {text!r}")
     for symbol in fields[1 : order + 1]:
-        if symbol not in ids:
+        if tokenizer and symbol not in ids:
             raise UserError(
                 f"{path}: line {number}: {symbol!r} is no piece of this model's {tokenizer.kind} tokenizer; "
                 "make the model from its pieces (`audiorec lm`)"

@@ -54,16 +54,16 @@ class BeamSearch(ABC):
     with the highest probability. Without automata ``beam`` tokens are enough: the tokens after them score lower than these
     ``beam``, and only ``beam`` hypotheses are kept. So a row without automata gives the same whoever it is searched with.
 
-    With ``words`` the hypotheses walk the tree of a lexicon. Then a token is added together with the word that it ends, if it does,
-    and all that is said above of tokens holds of the two together; each way in which a word may go on is tried (``Words``).
+    With ``words`` the hypotheses walk the tree of a lexicon. Then a token is added together with the word that it ends, if it
+    does, and all that is said above of tokens holds of the two together; each way that a word may go is tried (``Words``).
 
     With ``columns`` each row may have up to so many automata of its own, which ``add`` and ``remove`` bring and take while
     others go on; ``automata`` are those of the rows that have none of their own. Over ``symbols``, where that is known.
 
     State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
     ``automata`` (B, K, F), their states; with ``columns`` also ``owner`` (B,), whose automata; ``last`` (B, K), the last token;
-    ``hash`` and ``parent`` (B, K); ``history``; ``words``, where the search has some; ``own``, the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between
-    the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
+    ``hash`` and ``parent`` (B, K); ``history``; ``words``, where the search has some; ``own``, the subclass's part; ``frame``
+    (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
     """
 
     revises = True

@@ -43,8 +43,8 @@ class History:
             "ids": ids,
             "frames": ids.clone(),
             "log_probs": torch.zeros_like(ids, dtype=torch.float32),
-            "length": ids[..., 0].clone(),
             **({"words": ids.clone()} if self.words else {}),
+            "length": ids[..., 0].clone(),
         }
 
     def advance(self, state: State, growth: Growth, alive: Tensor) -> tuple[State, tuple[Tensor, ...], Tensor]:

@@ -62,7 +62,7 @@ class Tokens:
 
     @classmethod
     def where(cls, mask: Tensor, ids: Tensor, rest: Callable[[], tuple[Tensor, ...]]) -> "Tokens":
-        """The tokens of (B, T) for which ``mask`` is true; ``rest`` gives frames, log-probabilities and words, once there is one."""
+        """The tokens of (B, T) for which ``mask`` is true. Once there is one, ``rest`` gives frames, log-probabilities, words."""
         rows, columns = mask.nonzero(as_tuple=True)
         if len(rows) == 0:
             return cls.none(len(mask), mask.device)

@@ -19,7 +19,7 @@ ROOT = 0
 
 
 class Variants(NamedTuple):
-    """What a token may mean for the word that a hypothesis is in: (B, K, N, R) each. ``gained`` is −inf where there is no such."""
+    """What a token may mean for the word that a hypothesis is in: (B, K, N, R) each; ``gained`` is −inf where it may not."""
 
     word: Tensor  # the word that ends with the token, or INSIDE, or of an unknown one's tokens ``Words.unknown``
     gained: Tensor  # what is added to the score

@@ -1,7 +1,5 @@
 """Searching words: the beam with a lexicon against every sequence of words, each with its exact score."""
 
-import itertools
-
 import pytest
 import torch
 
