@@ -10,6 +10,7 @@ from torch import Tensor
 
 from audiorec.errors import UserError
 from audiorec.search.automaton import Automaton
+from audiorec.search.tensors import Tensors
 from audiorec.streaming import State
 
 
@@ -41,18 +42,20 @@ class Shared:
 
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Of tokens (B, K, N) after the hypotheses: the sums of their weights, and the next states (B, K, N, F)."""
-        pairs = [one.step(state["automata"][..., f, None], tokens) for f, one in enumerate(self.automata)]
+        here = [one.tensors(tokens.device) for one in self.automata]
+        pairs = [one.step(state["automata"][..., f, None], tokens) for f, one in enumerate(here)]
         weights, targets = zip(*pairs, strict=True)
         return reduce(torch.add, weights), torch.stack(targets, -1)
 
     def final(self, state: State) -> Tensor:
         """(B, K): what the end adds to each hypothesis."""
-        return reduce(torch.add, [one.final[state["automata"][..., f]] for f, one in enumerate(self.automata)])
+        here = [one.tensors(state["automata"].device) for one in self.automata]
+        return reduce(torch.add, [one.final[state["automata"][..., f]] for f, one in enumerate(here)])
 
     def kernel(self) -> kernel.Automata:
         """These as the native kernel reads them."""
         if self._kernel is None:
-            self._kernel = kernel.Automata([kernel.Automaton.of(one) for one in self.automata])
+            self._kernel = kernel.Automata([[one.kernel for one in self.automata]])
         return self._kernel
 
 
@@ -79,11 +82,11 @@ class Pool:
     def __init__(self, columns: int, automata: Sequence[Automaton] = (), symbols: int | None = None):
         self.columns = columns
         self.symbols = symbols
-        self._device = automata[0].keys.device if automata else torch.device("cpu")
+        self._device = torch.device("cpu")
         self._sets: dict[int, tuple[Automaton, ...]] = {}
         self._free: list[int] = []  # ids that were given back
         self._members: dict[int, Member] = {}  # by the automaton's identity
-        self._all: Automaton | None = None
+        self._all: Tensors | None = None
         self._arcs = self._states = 0  # taken there
         self.add(automata)
 
@@ -152,7 +155,12 @@ class Pool:
     def kernel(self) -> kernel.Automata:
         """As of ``Shared``."""
         if self._kernel is None:
-            self._kernel = kernel.Automata([kernel.Automaton.of(self._all)] * self.columns, self._table)
+            assert self.symbols is not None
+            none = [Automaton.null(self.symbols)] * self.columns
+            sets = [self._sets.get(owner, ()) for owner in range(len(self._sets) + len(self._free))]
+            filled = [(*automata, *none[len(automata) :]) for automata in sets]
+            self._kernel = kernel.Automata([[one.kernel for one in automata] for automata in filled])
+            self._seen = filled  # their memory is used
         return self._kernel
 
     def _here(self, state: State) -> Tensor:
@@ -174,12 +182,12 @@ class Pool:
         members = self._members.values()
         arcs = self.symbols + sum(member.automaton.arc_count for member in members)
         states = 1 + sum(member.automaton.state_count for member in members)
-        self._all = Automaton.room(self.symbols, arcs + arcs // 2, states + states // 2, self._device)
+        self._all = Tensors.room(self.symbols, arcs + arcs // 2, states + states // 2, self._device)
         self._arcs, self._states = self.symbols, 1
         for member in members:
             self._write(self._all, member)
 
-    def _write(self, room: Automaton, member: Member) -> None:
+    def _write(self, room: Tensors, member: Member) -> None:
         one, member.first = member.automaton, self._states
         room.write(one, self._arcs, self._states)
         self._arcs += one.arc_count
@@ -192,7 +200,7 @@ class Pool:
             found = [self._members[id(automaton)] for automaton in self._sets.get(owner, ())]
             places = [(one.first, one.automaton.state_count - 1, one.automaton.start) for one in found]
             rows.append([*places, *[(0, 0, 0)] * (self.columns - len(found))])
-        self._table = torch.tensor(rows, device=self._device).transpose(1, 2).contiguous()
+        self._table = torch.tensor(rows, device=self._device).transpose(1, 2)
         self._kernel: kernel.Automata | None = None
 
 

@@ -100,7 +100,7 @@ def build_words(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalize
     if config.word_lm is not None:
         lm = read_words(config.word_lm, [*lexicon.words, UNKNOWN_PIECE], config.word_lm_weight, config.word_bonus)
     elif config.word_bonus:
-        lm = Automaton.room(len(lexicon.words) + 1, len(lexicon.words) + 1, 1, "cpu")
+        lm = Automaton.null(len(lexicon.words) + 1)
         lm.weights[:-1] = config.word_bonus
     if config.unk_score is not None and not any(tokenizer.decode(tokenizer.encode(w)) == w for w in lexicon.words if w):
         raise UserError(f"search.unk_score: a {tokenizer.kind} tokenizer cannot spell words; leave it out")

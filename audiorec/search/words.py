@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from audiorec_kernels import beam as kernel
 from torch import Tensor
@@ -46,7 +47,7 @@ class Words:
     ):
         count = len(lexicon.words)
         self.lexicon = lexicon
-        self.lm = lm or Automaton.room(count + 1, count + 1, 1, "cpu")
+        self.lm = lm or Automaton.null(count + 1)
         assert self.lm.symbols == count + 1, "the language model needs a symbol for each word, and one for all others"
         self.unk_score = unk_score
         self.unknown = count + 1  # stands for all other words
@@ -60,8 +61,8 @@ class Words:
         self._word, self._weight = torch.from_numpy(lexicon.word), torch.from_numpy(lexicon.weight)
         self._silent = torch.tensor([False, *(not word for word in lexicon.words)])
         self._begins = torch.tensor([*begins], dtype=torch.bool)
-        unigram = self.lm.weights[:count].masked_fill(self._silent[1:], 0)
-        ahead = torch.from_numpy(lexicon.best_below(unigram.numpy()))
+        silent = np.array([not word for word in lexicon.words])
+        ahead = torch.from_numpy(lexicon.best_below(np.where(silent, 0, self.lm.weights[:count])))
         ahead[ROOT] = 0
         self._kernel: kernel.Words | None = None
         self.ahead = torch.cat([ahead, torch.zeros(1)])  # (nodes + 1,): the best that a word below a node may gain
@@ -71,7 +72,7 @@ class Words:
         if self.ahead.device == torch.device(device):
             return self
         other = object.__new__(Words)
-        other.__dict__ = {k: v.to(device) if isinstance(v, Tensor | Automaton) else v for k, v in self.__dict__.items()}
+        other.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
         return other
 
     def initial_state(self, rows: int, beam: int, device: torch.device | str) -> State:
@@ -121,7 +122,7 @@ class Words:
         """(B, K): what the end adds. A half word is out, unless all that are ``alive`` have one: then it counts for nothing."""
         between = self.between(state)
         half = torch.where((between & alive).any(1, keepdim=True), -torch.inf, -self.ahead[state["node"]])
-        return torch.where(between, self.lm.final[state["lm"]], half)
+        return torch.where(between, self.lm.tensors(half.device).final[state["lm"]], half)
 
     def commit(self, state: State) -> State:
         """After a segment's end a new word begins, whatever was half said."""
@@ -131,12 +132,11 @@ class Words:
         """This as the native kernel reads it."""
         if self._kernel is None:
             arrays = self._first, self._symbol, self._ends, self._word, self._weight, self.ahead, self._silent, self._begins
-            lm = kernel.Automaton.of(self.lm)
+            lm = self.lm.kernel
             unk_score = math.nan if self.unk_score is None else self.unk_score
             entry = float(self._weight.max()) + max(self.lm.most, 0.0)
             most = max(float(self.ahead.max()), entry, 0.0, -math.inf if self.unk_score is None else unk_score + self.lm.most)
             self._kernel = kernel.Words(
                 *map(kernel.address, arrays), ctypes.addressof(lm), self.spelling, self.unknown, unk_score, most
             )
-            self._kernel.kept = lm
         return self._kernel

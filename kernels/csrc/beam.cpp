@@ -9,12 +9,14 @@ struct Row {
     const int64_t b, K, V, N, F, W;
     float *score, *bonus, *blank, *symbol;
     int64_t *states, *last, *hash, *parent, *length, *node, *lm, *last_word;
+    const Automaton *automata;
 
     Row(const Call &c, int64_t b)
         : c(c), b(b), K(c.beam), V(c.symbols), N(c.tried), F(c.columns), W(c.window), score(of_row(c.score, K)),
           bonus(of_row(c.bonus, K)), blank(of_row(c.blank, K)), symbol(of_row(c.symbol, K)),
           states(of_row(c.states, K * F)), last(of_row(c.last, K)), hash(of_row(c.hash, K)), parent(of_row(c.parent, K)),
-          length(of_row(c.length, K)), node(of_row(c.node, K)), lm(of_row(c.lm, K)), last_word(of_row(c.last_word, K)) {}
+          length(of_row(c.length, K)), node(of_row(c.node, K)), lm(of_row(c.lm, K)), last_word(of_row(c.last_word, K)),
+          automata(c.automata + (c.owner ? c.owner[b] * F : 0)) {}
 
     template <class T> T *of_row(T *x, int64_t size) const { return x ? x + b * size : nullptr; }
 
@@ -23,19 +25,14 @@ struct Row {
     // Whether there is more than the model's own scores.
     bool helped() const { return F || c.lexicon; }
 
-    // Hypothesis k's state in automaton f, as that numbers it itself; in a pool the row's automata lie among others.
-    int64_t state(int64_t k, int64_t f) const {
-        const int64_t own = states[k * F + f];
-        if (!c.owner) return own;
-        const int64_t *table = c.table + c.owner[b] * 3 * F;
-        return min_of(own, table[F + f]) + table[f];
-    }
+    // Hypothesis k's state in automaton f. Those of an owner that is gone may have had more states.
+    int64_t state(int64_t k, int64_t f) const { return min_of(states[k * F + f], automata[f].states - 1); }
 
     // The score with what the end of the automata adds.
     float ended(int64_t k) const {
         if (!F) return score[k];
         float sum = 0;
-        for (int64_t f = 0; f < F; ++f) sum += c.automata[f].final[state(k, f)];
+        for (int64_t f = 0; f < F; ++f) sum += automata[f].final[state(k, f)];
         return score[k] + sum;
     }
 
@@ -121,7 +118,7 @@ template <bool CTC> struct Frame {
         const Words *words = r.c.lexicon;
         w.picked = 0;
         float most = words ? (float)words->most : 0;
-        for (int64_t f = 0; f < r.F; ++f) most += (float)r.c.automata[f].most;
+        for (int64_t f = 0; f < r.F; ++f) most += (float)r.automata[f].most;
         for (int64_t k = 0; k < r.K; ++k)
             if (r.alive(k)) enter(w.stay[k], k, -1, here(k));
         for (int64_t k = 0; k < r.K; ++k) {
@@ -184,7 +181,7 @@ template <bool CTC> struct Frame {
     float look_up(int64_t k, int64_t n, int64_t token) {
         float sum = 0;
         int64_t *reached = w.reached + (k * r.N + n) * r.F;
-        for (int64_t f = 0; f < r.F; ++f) sum += r.c.automata[f].step(r.state(k, f), token, reached + f);
+        for (int64_t f = 0; f < r.F; ++f) sum += r.automata[f].step(r.state(k, f), token, reached + f);
         return sum;
     }
 

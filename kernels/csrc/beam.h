@@ -23,7 +23,7 @@ struct Automaton {
     const int64_t *failure;
     const float *failure_weights;
     const float *final;
-    int64_t symbols;
+    int64_t symbols, states;
     double most; // no symbol weighs more, in any state
 
     int64_t arc(int64_t state, int64_t symbol) const { // -1: there is none
@@ -97,10 +97,9 @@ struct Call {
     int64_t *frame;        // (B,)
     float *margin;
     const float *dropped;
-    const Automaton *automata; // (F,)
+    const Automaton *automata; // (F,), or of each owner
     const Words *lexicon;      // or null
-    const int64_t *owner;      // (B,) or null; with it `table` (owners, 3, F): first state, last one less it, start
-    const int64_t *table;
+    const int64_t *owner;      // (B,), or null: the first
     int64_t *said; // the numbers (B,) of tokens that are committed; their ids (B, T), frames, words, float32 log-probabilities
     int64_t *source, *token; // (B, K): where each hypothesis comes from; its new token, 0 where it has none
 };

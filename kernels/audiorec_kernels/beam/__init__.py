@@ -41,26 +41,23 @@ class Automaton(ctypes.Structure):
     _fields_ = (
         *[(name, _POINTER) for name in ("keys", "weights", "targets", "begins", "failure", "failure_weights", "final")],
         ("symbols", _INTEGER),
+        ("states", _INTEGER),
         ("most", ctypes.c_double),
     )
 
     @classmethod
     def of(cls, automaton: Any) -> "Automaton":
         """Of anything that has these arrays by these names; it must outlive this."""
-        *arrays, _, _ = (name for name, _ in cls._fields_)
-        return cls(*(address(getattr(automaton, name)) for name in arrays), automaton.symbols, automaton.most)
+        arrays = [address(getattr(automaton, name)) for name, kind in cls._fields_ if kind is _POINTER]
+        return cls(*arrays, automaton.symbols, len(automaton.final), automaton.most)
 
 
 class Automata:
-    """The F automata of all rows; with a ``table`` (owners, 3, F) those of each row's owner lie within them: of each the first
-    state, the last one less the first, the start."""
+    """Sets of F automata, one for each owner that a row may have, or one set for all rows."""
 
-    def __init__(self, automata: Sequence[Automaton], table: Any = None):
-        self.array = (Automaton * len(automata))(*automata)
-        self.table = table
-
-    def __len__(self) -> int:
-        return len(self.array)
+    def __init__(self, sets: Sequence[Sequence[Automaton]]):
+        self.count = len(sets[0])
+        self.array = (Automaton * (len(sets) * self.count))(*(one for automata in sets for one in automata))
 
 
 class Words(ctypes.Structure):
@@ -76,7 +73,7 @@ class Words(ctypes.Structure):
 class _Call(ctypes.Structure):
     _fields_ = (
         *[(name, _INTEGER) for name in ("bytes", "batch", "time", "symbols", "beam", "tried", "window", "columns", "at")],
-        *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner", "table")],
+        *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner")],
         *[(name, _POINTER) for name in ("said", "source", "token")],
     )
 
@@ -102,10 +99,9 @@ class Beam:
         if words is not None:
             call.lexicon = ctypes.addressof(words)
         if automata is not None:
-            call.columns = len(automata)
+            call.columns = automata.count
             call.automata = ctypes.addressof(automata.array)
-            if automata.table is not None:
-                call.owner, call.table = address(state["owner"]), address(automata.table)
+            call.owner = address(state.get("owner"))
 
     @property
     def said(self) -> tuple[np.ndarray, ...]:
