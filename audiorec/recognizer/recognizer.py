@@ -107,8 +107,7 @@ class Recognizer(BaseRecognizer):
 
     def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
         """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
-        automata = session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
-        return tuple(automata)
+        return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
 
     def runner(self, slots: int, own: bool = False) -> Runner:
         """What computes the words of up to ``slots`` streams, which may bring ``own`` automata.
