@@ -9,7 +9,7 @@ from audiorec_kernels import beam as kernel
 from torch import Tensor
 
 from audiorec.errors import UserError
-from audiorec.search.automaton import Automaton
+from audiorec.search.automaton import Automaton, common_symbols
 from audiorec.search.tensors import Tensors
 from audiorec.streaming import State
 
@@ -202,23 +202,6 @@ class Pool:
             rows.append([*places, *[(0, 0, 0)] * (self.columns - len(found))])
         self._table = torch.tensor(rows, device=self._device).transpose(1, 2)
         self._kernel: kernel.Automata | None = None
-
-
-def common_symbols(automata: Sequence[Automaton], symbols: int | None) -> int | None:
-    """The number of symbols that all automata are over. Raises UserError for one that is over others than ``symbols``."""
-    for automaton in automata:
-        must_fit(automaton.symbols, symbols)
-        symbols = automaton.symbols
-    return symbols
-
-
-def must_fit(symbols: int | None, expected: int | None) -> None:
-    """Raises UserError where both are known and differ: automata of another tokenizer."""
-    if symbols != expected and None not in (symbols, expected):
-        raise UserError(
-            f"search: an automaton over {symbols} symbols does not fit a search over {expected}; "
-            "make it with the tokenizer of the search's model"
-        )
 
 
 def _different(owner: int | Tensor) -> set[int]:

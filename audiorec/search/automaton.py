@@ -8,6 +8,8 @@ import numpy as np
 from audiorec_kernels import beam
 from numpy.typing import NDArray
 
+from audiorec.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -117,3 +119,20 @@ class Automaton:
     def step(self, states: "Tensor", symbols: "Tensor") -> tuple["Tensor", "Tensor"]:
         """As of ``Tensors``."""
         return self.tensors(states.device).step(states, symbols)
+
+
+def common_symbols(automata: Sequence[Automaton], symbols: int | None) -> int | None:
+    """The number of symbols that all automata are over. Raises UserError for one that is over others than ``symbols``."""
+    for automaton in automata:
+        must_fit(automaton.symbols, symbols)
+        symbols = automaton.symbols
+    return symbols
+
+
+def must_fit(symbols: int | None, expected: int | None) -> None:
+    """Raises UserError where both are known and differ: automata of another tokenizer."""
+    if symbols != expected and None not in (symbols, expected):
+        raise UserError(
+            f"search: an automaton over {symbols} symbols does not fit a search over {expected}; "
+            "make it with the tokenizer of the search's model"
+        )

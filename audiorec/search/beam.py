@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from audiorec.search import native
-from audiorec.search.automata import Pool, Shared, must_fit
-from audiorec.search.automaton import Automaton
+from audiorec.search.automata import Pool, Shared
+from audiorec.search.automaton import Automaton, must_fit
 from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Tokens, without_blank
 from audiorec.search.words import Variants, Words
@@ -260,7 +260,9 @@ class BeamSearch(ABC):
         extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
         # A word that ends may score what its going on does, by look-ahead: of equal ones the first is kept, as topk would not.
-        best, index = (x[:, :beam] for x in torch.cat([stay, extended.flatten(1)], 1).sort(dim=1, descending=True, stable=True))
+        best, index = (
+            x[:, :beam] for x in torch.cat([stay, extended.flatten(1)], 1).sort(dim=1, descending=True, stable=True)
+        )
         stays, slot = index < beam, (index - beam).clamp(min=0)
         source = torch.where(stays, index, slot // extended.shape[2:].numel())
         tried = slot // extended.shape[-1] if self.words else slot

@@ -8,7 +8,7 @@ from audiorec_kernels.beam import LEAVES, Beam
 from audiorec_kernels.native import threads
 from torch import Tensor
 
-from audiorec.search.automata import must_fit
+from audiorec.search.automaton import must_fit
 from audiorec.search.tokens import Tokens
 from audiorec.streaming import State
 

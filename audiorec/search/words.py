@@ -131,11 +131,22 @@ class Words:
     def kernel(self) -> kernel.Words:
         """This as the native kernel reads it."""
         if self._kernel is None:
-            arrays = self._first, self._symbol, self._ends, self._word, self._weight, self.ahead, self._silent, self._begins
+            arrays = (
+                self._first,
+                self._symbol,
+                self._ends,
+                self._word,
+                self._weight,
+                self.ahead,
+                self._silent,
+                self._begins,
+            )
             lm = self.lm.kernel
             unk_score = math.nan if self.unk_score is None else self.unk_score
             entry = float(self._weight.max()) + max(self.lm.most, 0.0)
-            most = max(float(self.ahead.max()), entry, 0.0, -math.inf if self.unk_score is None else unk_score + self.lm.most)
+            most = max(
+                float(self.ahead.max()), entry, 0.0, -math.inf if self.unk_score is None else unk_score + self.lm.most
+            )
             self._kernel = kernel.Words(
                 *map(kernel.address, arrays), ctypes.addressof(lm), self.spelling, self.unknown, unk_score, most
             )

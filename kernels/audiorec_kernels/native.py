@@ -59,4 +59,3 @@ def _address(x: Tensor) -> int:
         first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
         _madvise(first, (start + size) // _HUGE_PAGE * _HUGE_PAGE - first, _MADV_HUGEPAGE)
     return start
-

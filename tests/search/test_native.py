@@ -59,7 +59,9 @@ def test_it_gives_what_torch_gives(kind, seed):
     assert len(said[0].ids) > 2 or search.words
     for one, other in zip([*said, *itertools.chain(*best)], [*said_here, *itertools.chain(*best_here)], strict=True):
         assert (one.ids, one.frames, one.words) == (other.ids, other.frames, other.words)
-        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4) and one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4) and one.score == pytest.approx(
+            other.score, abs=1e-3
+        )
     torch.testing.assert_close(margin, margin_here, atol=1e-3, rtol=0)
     for leaf in own:
         if leaf in ("blank", "symbol", "read"):

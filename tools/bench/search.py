@@ -7,8 +7,8 @@ one frame in ten and blanks between. Times are CPU seconds, so that what else ru
 python tools/bench/search.py --automata [--streams 64] … What an n-gram and hotwords cost a beam of CTC: the same ones for all
 streams, hotwords of each stream's own, and the coming and going of one stream's.
 
-python tools/bench/search.py --forms … The beams' native kernel beside torch's form: microseconds of a frame of each stream, as a live
-stream has them one by one, for one stream and for so many. Of CTC the log-probabilities are given, of transducers the joiner counts.
+python tools/bench/search.py --forms … The beams' native kernel beside torch's form: microseconds of a frame of each stream, one
+by one as a live stream has them, for one stream and for so many. CTC's log-probabilities are given; a transducer's joiner counts.
 """
 
 import argparse

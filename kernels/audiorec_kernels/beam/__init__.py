@@ -64,7 +64,10 @@ class Words(ctypes.Structure):
     """A lexicon's tree and what scores its words, as ``audiorec.search.Words`` has them."""
 
     _fields_ = (
-        *[(name, _POINTER) for name in ("first", "symbol", "ends", "word", "weight", "ahead", "silent", "begins", "lm")],
+        *[
+            (name, _POINTER)
+            for name in ("first", "symbol", "ends", "word", "weight", "ahead", "silent", "begins", "lm")
+        ],
         *[(name, _INTEGER) for name in ("spelling", "unknown")],
         *[(name, ctypes.c_double) for name in ("unk_score", "most")],
     )
@@ -72,8 +75,14 @@ class Words(ctypes.Structure):
 
 class _Call(ctypes.Structure):
     _fields_ = (
-        *[(name, _INTEGER) for name in ("bytes", "batch", "time", "symbols", "beam", "tried", "window", "columns", "at")],
-        *[(name, _POINTER) for name in ("scores", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner")],
+        *[
+            (name, _INTEGER)
+            for name in ("bytes", "batch", "time", "symbols", "beam", "tried", "window", "columns", "at")
+        ],
+        *[
+            (name, _POINTER)
+            for name in ("scores", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner")
+        ],
         *[(name, _POINTER) for name in ("said", "source", "token")],
     )
 
@@ -87,7 +96,15 @@ class Beam:
     Its ``lengths`` (B,) are the numbers of tokens that rows have committed.
     """
 
-    def __init__(self, state: Mapping[str, Any], time: int, frames: Any, tried: int, automata: Automata | None = None, words: Words | None = None):
+    def __init__(
+        self,
+        state: Mapping[str, Any],
+        time: int,
+        frames: Any,
+        tried: int,
+        automata: Automata | None = None,
+        words: Words | None = None,
+    ):
         batch, beam, window = state["history.ids"].shape
         self._kept = state, frames, automata, words  # their memory is used
         leaves = [address(state.get(leaf)) for leaf in (*LEAVES, "dropped")]
