@@ -7,11 +7,14 @@ import pytest
 import torch
 from audiorec_kernels.native import ABSENT, LIBRARY
 
+from audiorec.live import Engine
+from audiorec.runtime import load
 from audiorec.runtime.beam import CtcBeamSearch
 from audiorec.runtime.state import put, take
 from audiorec.search import CtcBeamSearch as TorchCtcBeamSearch
 from audiorec.streaming import leaves
-from audiorec.transcript import Hypothesis
+from audiorec.transcript import EndpointConfig, Hypothesis
+from tests.runtime.handmade import make
 from tests.search.searches import DIM, sets
 
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
@@ -93,3 +96,43 @@ def test_its_state_is_torchs():
     assert state.keys() == torch_state.keys()
     for name, array in state.items():
         assert np.array_equal(array, torch_state[name].numpy()) and array.dtype == torch_state[name].numpy().dtype, name
+
+
+HOTWORDS = {"kind": "beam", "beam": 6, "hotwords": ["one two", "nine"], "hotwords_score": 4.0}
+
+
+def test_a_stream_has_the_words_of_the_whole_and_hotwords_help(speech, tmp_path):
+    folder, samples = make(tmp_path / "made"), speech[:24000]
+    plain, helped = (load(folder, search=search) for search in ({"kind": "beam", "beam": 6}, HOTWORDS))
+    count = [recognizer.transcribe(samples).text.split().count("nine") for recognizer in (plain, helped)]
+    assert count[1] > count[0]
+    for recognizer in (plain, helped):
+        for endpoint in (EndpointConfig(), EndpointConfig(silence=0.1, silence_after_words=0.03, longest=0.4)):
+            recognizer.endpoint = endpoint
+            whole, draw = recognizer.transcribe(samples), random.Random(0)
+            assert len(whole.segments) > 1 or endpoint == EndpointConfig()
+            stream, at = recognizer.stream(), 0
+            while at < len(samples):
+                size = draw.choice([1, 50, 333, 5000])
+                stream.accept(samples[at : at + size])
+                assert stream.partial().text is not None
+                at += size
+            result = stream.finish()
+            assert result.segments == whole.segments
+
+
+def test_sessions_have_hotwords_of_their_own(speech, tmp_path):
+    folder = make(tmp_path / "made")
+    plain, helped = (load(folder, search=search) for search in ({"kind": "beam", "beam": 6}, HOTWORDS))
+    own = {key: value for key, value in HOTWORDS.items() if "hotwords" in key}
+    clips = [speech[i * 3000 :][: 4000 + 500 * i] for i in range(6)]
+    with Engine(plain, slots=3) as engine:
+        for first in (0, 3):
+            sessions = [engine.session(search=own if i % 2 else None) for i in range(first, first + 3)]
+            for session, clip in zip(sessions, clips[first:], strict=False):
+                session.accept(clip)
+            for i, session in enumerate(sessions, first):
+                assert session.finish().text == (helped if i % 2 else plain).transcribe(clips[i]).text
+    stream = plain.stream(search=own)
+    stream.accept(clips[0])
+    assert stream.finish().text == helped.transcribe(clips[0]).text
