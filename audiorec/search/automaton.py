@@ -1,11 +1,21 @@
 """``Automaton``: a weighted automaton with failure transitions, as arrays. Language models and hotwords both are one."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+from audiorec_kernels import beam
+from numpy.typing import NDArray
 
-NO_KEY = torch.iinfo(torch.int64).max
+from audiorec.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from audiorec.search.tensors import Tensors
+
+NO_KEY = np.iinfo(np.int64).max
 
 
 class Automaton:
@@ -25,43 +35,64 @@ class Automaton:
         final: Sequence[float],
         start: int = 0,
     ):
-        self.symbols = symbols
-        self.start = start
         found = sorted((state * symbols + symbol, weight, target) for (state, symbol), (weight, target) in arcs.items())
-        keys, weights, targets = zip(*found, strict=True)
-        assert keys[:symbols] == tuple(range(symbols)), "the root needs an arc for every symbol"
-        # The last key is greater than all others, so that every search ends at a key.
-        self.keys = torch.tensor([*keys, NO_KEY])
-        self.weights = torch.tensor([*weights, 0.0], dtype=torch.float32)
-        self.targets = torch.tensor([*targets, 0])
-        self.failure = torch.tensor([state for _, state in failure])
-        self.failure_weights = torch.tensor([weight for weight, _ in failure], dtype=torch.float32)
-        self.final = torch.tensor(final, dtype=torch.float32)
+        keys, weights, targets = map(np.array, zip(*found, strict=True))
+        states, retreats = [state for _, state in failure], [weight for weight, _ in failure]
+        self._set(symbols, keys, weights, targets, np.array(states), np.array(retreats), np.array(final), start)
 
     @classmethod
-    def room(cls, symbols: int, arcs: int, states: int, device: torch.device | str) -> "Automaton":
-        """Room for others that ``write`` puts there: so many arcs and states, of which the null automaton has the first.
-
-        The null automaton has one state and no weight.
-        """
+    def of_arrays(cls, symbols: int, *arrays: NDArray, start: int = 0) -> "Automaton":
+        """Of arcs (A,), ``keys`` (``state · symbols + symbol``, ascending), ``weights`` and ``targets``, and of states (S,):
+        ``failure``, ``failure_weights`` and ``final``. A hundred times as fast as by mappings."""
         self = object.__new__(cls)
-        self.symbols, self.start = symbols, 0
-        self.keys = torch.full((arcs + 1,), NO_KEY, device=device)
-        self.keys[:symbols] = torch.arange(symbols, device=device)
-        self.targets = torch.zeros_like(self.keys)
-        self.weights = torch.zeros_like(self.keys, dtype=torch.float32)
-        self.failure = torch.zeros(states, dtype=torch.int64, device=device)
-        self.final = torch.zeros_like(self.failure, dtype=torch.float32)
-        self.failure_weights = torch.zeros_like(self.final)
+        self._set(symbols, *arrays, start=start)
         return self
 
-    def write(self, other: "Automaton", arc: int, state: int) -> None:
-        """Another automaton, its first arc and state here. Its arcs still lead to states as it numbers them itself."""
-        arcs, states = slice(arc, arc + other.arc_count), slice(state, state + other.state_count)
-        self.keys[arcs] = other.keys[:-1].to(self.keys.device) + state * self.symbols
-        self.failure[states] = other.failure.to(self.keys.device) + state
-        self.weights[arcs], self.targets[arcs] = other.weights[:-1], other.targets[:-1]
-        self.failure_weights[states], self.final[states] = other.failure_weights, other.final
+    @classmethod
+    def null(cls, symbols: int) -> "Automaton":
+        """One state, no weight."""
+        states = np.zeros(1, np.int64)
+        return cls.of_arrays(symbols, np.arange(symbols), np.zeros(symbols), np.zeros(symbols), states, states, states)
+
+    def _set(
+        self,
+        symbols: int,
+        keys: NDArray,
+        weights: NDArray,
+        targets: NDArray,
+        failure: NDArray,
+        failure_weights: NDArray,
+        final: NDArray,
+        start: int = 0,
+    ) -> None:
+        assert (keys[:symbols] == np.arange(symbols)).all(), "the root needs an arc for every symbol"
+        self.symbols, self.start = symbols, start
+        # The last key is greater than all others, so that every search ends at a key.
+        self.keys = np.append(keys, NO_KEY).astype(np.int64, copy=False)
+        self.weights = np.append(weights, 0).astype(np.float32)
+        self.targets = np.append(targets, 0).astype(np.int64, copy=False)
+        self.failure = failure.astype(np.int64, copy=False)
+        self.failure_weights = failure_weights.astype(np.float32)
+        self.final = final.astype(np.float32)
+        self._tensors: dict[str, Tensors] = {}
+
+    @cached_property
+    def begins(self) -> NDArray:
+        """(S + 1,): each state's first arc, which the native kernel finds its symbols from."""
+        return np.searchsorted(self.keys, self.symbols * np.arange(self.state_count + 1))
+
+    @cached_property
+    def most(self) -> float:
+        """The highest weight that any symbol has in any state."""
+        own = np.full_like(self.final, -np.inf)
+        np.maximum.at(own, np.arange(self.state_count).repeat(np.diff(self.begins)), self.weights[:-1])
+        highest = own
+        while True:  # once for each failure in a row
+            after = np.maximum(own, self.failure_weights + highest[self.failure])
+            after[0] = own[0]
+            if np.array_equal(after, highest):
+                return float(highest.max())
+            highest = after
 
     @property
     def arc_count(self) -> int:
@@ -71,29 +102,37 @@ class Automaton:
     def state_count(self) -> int:
         return len(self.final)
 
-    def to(self, device: torch.device | str) -> "Automaton":
-        """A copy on ``device``; itself where it is there."""
-        if self.keys.device == torch.device(device):
-            return self
-        other = object.__new__(Automaton)
-        other.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
-        return other
+    @cached_property
+    def kernel(self) -> beam.Automaton:
+        """The same as the native kernel reads it."""
+        return beam.Automaton.of(self)
 
-    def step(self, states: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
-        """The weights and the next states of ``symbols`` after ``states``, any shapes that broadcast."""
-        keys = states * self.symbols + symbols
-        weights, targets = self._follow(keys.flatten())
-        return weights.view(keys.shape), targets.view(keys.shape)
+    def tensors(self, device: "str | object" = "cpu") -> "Tensors":
+        """The same for torch, on a device, where it stays."""
+        from audiorec.search.tensors import Tensors
 
-    def _follow(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for keys (N,). It waits for the device once, and once more for each failure in a row."""
-        at = torch.searchsorted(self.keys, keys)
-        missing = (self.keys[at] != keys).nonzero()[:, 0]
-        weights, targets = self.weights[at], self.targets[at]
-        if len(missing):
-            keys = keys[missing]
-            states = keys // self.symbols
-            more, reached = self._follow(self.failure[states] * self.symbols + keys - states * self.symbols)
-            weights[missing] = self.failure_weights[states] + more
-            targets[missing] = reached
-        return weights, targets
+        found = self._tensors.get(str(device))
+        if found is None:
+            found = self._tensors[str(device)] = Tensors.of(self, device)
+        return found
+
+    def step(self, states: "Tensor", symbols: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """As of ``Tensors``."""
+        return self.tensors(states.device).step(states, symbols)
+
+
+def common_symbols(automata: Sequence[Automaton], symbols: int | None) -> int | None:
+    """The number of symbols that all automata are over. Raises UserError for one that is over others than ``symbols``."""
+    for automaton in automata:
+        must_fit(automaton.symbols, symbols)
+        symbols = automaton.symbols
+    return symbols
+
+
+def must_fit(symbols: int | None, expected: int | None) -> None:
+    """Raises UserError where both are known and differ: automata of another tokenizer."""
+    if symbols != expected and None not in (symbols, expected):
+        raise UserError(
+            f"search: an automaton over {symbols} symbols does not fit a search over {expected}; "
+            "make it with the tokenizer of the search's model"
+        )
