@@ -85,7 +85,7 @@ _ngrams: WeakValueDictionary[tuple, Automaton] = WeakValueDictionary()  # those 
 
 
 def build_automata(
-    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: Words | None = None
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None" = None
 ) -> tuple[Automaton, ...]:
     """The language model of pieces and the hotwords of a search, one of ``words`` where it has a lexicon.
 
@@ -122,7 +122,7 @@ def session_automata(
     automata: Sequence[Automaton],
     tokenizer: Tokenizer,
     normalize: Normalizer,
-    words: Words | None = None,
+    words: "Words | None" = None,
 ) -> tuple[Automaton, ...]:
     """The automata of a session that was ``given`` keys of its own, in a search of ``base`` with its ``automata``.
 
@@ -171,7 +171,7 @@ def _ngram(config: SearchConfig, tokenizer: Tokenizer) -> list[Automaton]:
 
 
 def _hotwords(
-    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: Words | None
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None"
 ) -> list[Automaton]:
     phrases = _phrases(config)
     return [context_graph(encode_hotwords(phrases, tokenizer, normalize, words), tokenizer.size)] if phrases else []
