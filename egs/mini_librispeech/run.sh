@@ -43,12 +43,12 @@ notes=(
 
 # The words that phones and letters are searched for; the weights are dev's.
 searches_of() {
-  local words="--search beam --beam 16 --lexicon $data/$1/lexicon.txt"
+  local words="--search beam --beam 128 --lexicon $data/$1/lexicon.txt"
   case $tokens in phone | char) ;; *) return ;; esac
   [ -f "$data/$1/lexicon.txt" ] || return
-  if [ "$tokens" = char ]; then words="--search beam --beam 16 --lexicon $data/$1/words.txt"; fi
+  if [ "$tokens" = char ]; then words="--search beam --beam 128 --lexicon $data/$1/words.txt"; fi
   echo "lexicon $words"
-  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1.0"
+  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1.25 --word-bonus 2"
 }
 
 prepare() {
