@@ -131,12 +131,13 @@ def check(samples: np.ndarray, name: str) -> np.ndarray:
 
 def _plausible(samples: np.ndarray, name: str, first: int = 0) -> np.ndarray:
     """The samples, the first of which is number ``first``; errors and warnings as in `check`."""
+    if not len(samples) or (samples.max() <= LOUDEST and samples.min() >= -LOUDEST):  # neither holds where one is NaN
+        return samples
     finite = np.isfinite(samples)
     if not finite.all():
         bad = int(finite.argmin())
         raise UserError(f"{name}: sample {first + bad} is {samples[bad]}: mend or leave out this audio")
-    if len(samples) and max(samples.max(), -samples.min()) > LOUDEST:
-        _warn_of_loudness(name, float(np.abs(samples).max()))
+    _warn_of_loudness(name, float(np.abs(samples).max()))
     return samples
 
 

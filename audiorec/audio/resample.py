@@ -74,7 +74,9 @@ class Resampler:
         count = max(0, -((self._next - complete * self._up) // self._down))
         if not count:
             return np.zeros(0, np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._waiting, taps)
+        # sliding_window_view gives the same, and takes a third of the time of all that a piece of 160 ms needs.
+        size = self._waiting.itemsize
+        windows = np.ndarray((complete, taps), np.float32, self._waiting, strides=(size, size))
         out = np.empty(count, np.float32)
         (self._by_phase if self._up <= FEW_PHASES else self._by_block)(windows, out)
         self._next += count * self._down
