@@ -10,7 +10,7 @@ from audiorec.streaming import Linear
 def taps(frames: Tensor, kernel: int, stride: int = 1) -> list[Tensor]:
     """What each tap of a convolution over time sees of frames (B, T, C): ``kernel`` times (B, (T − kernel) // stride + 1, C).
 
-    onnxruntime computes products and sums of these several times as fast as its convolutions of one dimension.
+    onnxruntime computes products and sums of these faster than its convolutions of one dimension.
     """
     count = frames.shape[1] - kernel + 1
     return [frames[:, tap : tap + count : stride] for tap in range(kernel)]
