@@ -221,9 +221,8 @@ class Engine:
             batches: dict[int, list[tuple[EngineSession, np.ndarray]]] = {}  # by samples of each row
             for session in step:
                 periods = min(session._queue.size // runner.period, self._longest)
-                size = runner.period * 2 ** (
-                    periods.bit_length() - 1
-                )  # a power of two, so that batches have few shapes
+                # A power of two, so that batches have few shapes.
+                size = runner.period * 2 ** (periods.bit_length() - 1)
                 batches.setdefault(size, []).append((session, self._pop(session, size)))
             ends = [s for s in asks if s._request in ("finish", "end")]
             rests = [self._pop(session, session._queue.size) for session in ends]
