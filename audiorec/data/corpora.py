@@ -17,6 +17,7 @@ HOMES = {
         "https://www.openslr.org/resources/31/train-clean-5.tar.gz",
         "https://www.openslr.org/resources/31/dev-clean-2.tar.gz",
     ),
+    "yesno": ("https://www.openslr.org/resources/1/waves_yesno.tar.gz",),
 }
 
 
