@@ -105,5 +105,5 @@ def test_a_snippet_that_fails_fails(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     with pytest.raises(ZeroDivisionError):
         run(page, "# A page\n\n```python\nx = 0\n```\n\nthen\n\n```python\n1 / x\n```\n")
-    with pytest.raises(AssertionError, match=r"page\.md, line 3.*\n.*no such file"):
+    with pytest.raises(AssertionError, match=r"page\.md, line 3.*\nerror: missing\.yaml: no such"):
         run(page, "# A page\n\n```bash\naudiorec info missing.yaml\n```\n")

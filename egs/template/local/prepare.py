@@ -30,14 +30,16 @@ def read_table(corpus: Path) -> list[Utterance]:
     if not table.is_file():
         raise UserError(f"{table}: no such file; make it, with the columns {PATH}, {TEXT}, {SPEAKER}")
     utterances = []
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         if missing := {PATH, TEXT, SPEAKER} - set(rows.fieldnames or ()):
             raise UserError(f"{table}:1: no column {', '.join(sorted(missing))}; the columns are separated by tabs")
         for row in rows:
+            if None in row.values():
+                raise UserError(f"{table}:{rows.line_num}: too few columns; they are separated by tabs")
             path = (corpus / row[PATH]).resolve()
-            if None in row.values() or not path.is_file():
-                raise UserError(f"{table}:{rows.line_num}: {row[PATH]}: no such file, or too few columns")
+            if not path.is_file():
+                raise UserError(f"{table}:{rows.line_num}: {row[PATH]}: no such file")
             name = f"{row[SPEAKER]}-{Path(row[PATH]).with_suffix('').as_posix()}".replace("/", "-").replace(" ", "_")
             utterances.append(Utterance(name, name, path, 0.0, None, row[TEXT], row[SPEAKER].replace(" ", "_")))
     return utterances
