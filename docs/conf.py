@@ -28,7 +28,11 @@ name, which is its kind unless you give it another. `audiorec config keys` print
 
 def row(key: Key) -> str:
     default = "required" if key.default is None else f"`{key.default}`" if key.default else ""
-    return "| " + " | ".join(text.replace("|", r"\|") for text in (f"`{key.name}`", key.accepts, default, key.description)) + " |"
+    return (
+        "| "
+        + " | ".join(text.replace("|", r"\|") for text in (f"`{key.name}`", key.accepts, default, key.description))
+        + " |"
+    )
 
 
 def keys_page() -> str:

@@ -90,7 +90,9 @@ def _accepts(annotation: Any, metadata: Any = ()) -> str:
         return ", ".join(json.dumps(part) if isinstance(part, bool) else str(part) for part in parts)
     if origin in (Union, UnionType):
         return " or ".join(_accepts(part, metadata if part is not NoneType else ()) for part in parts)
-    bounds = " and ".join(f"{sign}{getattr(m, at):g}" for at, sign in _BOUNDS.items() for m in metadata if hasattr(m, at))
+    bounds = " and ".join(
+        f"{sign}{getattr(m, at):g}" for at, sign in _BOUNDS.items() for m in metadata if hasattr(m, at)
+    )
     if origin is list:
         return f"list of {_accepts(parts[0])}"
     if origin is tuple:

@@ -66,4 +66,4 @@ def test_a_pages_commands_are_there(page: Path):
 def test_commands_are_read_and_checked():
     page = "Say `audiorec decod x`.\n```\naudiorec train R \\\n  --vaild D [--out X] # no\nmake | audiorec info\n```\n"
     assert [fault(words) for words in commands(page)] == ["no command decod", "train has no --vaild", None]
-    assert len([words for page in PAGES for words in commands(page.read_text(encoding='utf-8'))]) > 80
+    assert len([words for page in PAGES for words in commands(page.read_text(encoding="utf-8"))]) > 80

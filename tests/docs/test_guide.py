@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import audiorec
 from audiorec.audio.read import write
-from audiorec.config import load_plugins
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir, write_data_dir
 from audiorec.encoders import ENCODERS
 from tests.conftest import RECORDINGS, ROOT

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audiorec.audio.read import write
 from audiorec.data.corpora import HOMES, find_corpus
@@ -20,7 +21,7 @@ from tests.conftest import ROOT
 PARTS = "train", "dev", "test"
 
 
-def prepare(corpus: str, *arguments: Path) -> None:
+def prepare(corpus: str, *arguments: Path | str) -> None:
     runpy.run_path(str(ROOT / "egs" / corpus / "local/prepare.py"))["main"](*arguments)
 
 
@@ -101,7 +102,9 @@ def test_the_template_divides_speakers(own, tmp_path):
 def test_the_template_divides_the_recordings_of_one_speaker(own, tmp_path):
     table = own / "text.tsv"
     lines = table.read_text(encoding="utf-8").splitlines()
-    table.write_text("\n".join([lines[0], *(line.rpartition("\t")[0] + "\tanna" for line in lines[1:])]), encoding="utf-8")
+    table.write_text(
+        "\n".join([lines[0], *(line.rpartition("\t")[0] + "\tanna" for line in lines[1:])]), encoding="utf-8"
+    )
     parts = prepared("template", own, tmp_path / "data", 16000)
     assert {part: len(utterances) for part, utterances in parts.items()} == {"train": 32, "dev": 4, "test": 4}
 
@@ -164,3 +167,71 @@ def test_arabic_speech_commands_keep_their_split(tmp_path, form):
     next(corpus.glob("*/*/03*")).unlink()
     with pytest.raises(UserError, match=r"val\.csv: dataset/[\w ]+/03_NO_01\.wav is not there"):
         prepare("arabic_speech_commands", corpus, tmp_path / "data")
+
+
+# Corpora as their public homes have them
+
+
+def test_librispeech(tmp_path):
+    home = tmp_path / "librispeech/LibriSpeech"
+    for part in ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "test-clean", "test-other"):
+        speaker = part.replace("-", "")
+        record(home / part / speaker / "7" / f"{speaker}-7-0000.flac", 16000)
+        (home / part / speaker / "7" / f"{speaker}-7.trans.txt").write_text(f"{speaker}-7-0000 IT'S {part.upper()}\n")
+    prepare("librispeech", tmp_path / "librispeech", tmp_path / "data", "100", "960")
+    texts = {
+        (split, part): [u.text for u in read_data_dir(tmp_path / "data" / split / part)]
+        for split in ("100", "960")
+        for part in (*PARTS, "test_other")
+    }
+    assert texts["100", "train"] == ["IT'S TRAIN-CLEAN-100"] and len(texts["960", "train"]) == 3
+    assert texts["100", "dev"] == ["IT'S DEV-CLEAN"] and texts["960", "test_other"] == ["IT'S TEST-OTHER"]
+    shutil.rmtree(home / "dev-clean")
+    with pytest.raises(UserError, match="dev-clean: holds no transcripts"):
+        prepare("librispeech", tmp_path / "librispeech", tmp_path / "data", "100")
+
+
+def test_speech_commands(tmp_path):
+    corpus = tmp_path / "corpus"
+    for word in ("yes", "no"):
+        for speaker in ("0a", "0b", "0c"):
+            record(corpus / word / f"{speaker}_nohash_0.wav", 16000)
+    record(corpus / "_background_noise_/pink_noise.wav", 16000)
+    (corpus / "validation_list.txt").write_text("yes/0b_nohash_0.wav\nno/0b_nohash_0.wav\n")
+    (corpus / "testing_list.txt").write_text("yes/0c_nohash_0.wav\nno/0c_nohash_0.wav\n")
+    parts = prepared("speech_commands", corpus, tmp_path / "data", 16000)
+    assert {part: {u.speaker for u in found} for part, found in parts.items()} == {
+        "train": {"0a"},
+        "dev": {"0b"},
+        "test": {"0c"},
+    }
+    assert [u.text for u in parts["test"]] == ["no", "yes"]
+    (corpus / "yes/0c_nohash_0.wav").unlink()
+    with pytest.raises(UserError, match=r"1 clips of its lists are not there, such as yes/0c_nohash_0\.wav"):
+        prepare("speech_commands", corpus, tmp_path / "data")
+
+
+def test_an4(tmp_path):
+    home = tmp_path / "corpus/an4"
+    (home / "etc").mkdir(parents=True)
+    for part, folder, speakers in [
+        ("train", "an4_clstk", ["fash", "mblb", "mema"]),
+        ("test", "an4test_clstk", ["fcaw"]),
+    ]:
+        ids = [f"{folder}/{speaker}/an251-{speaker}-b" for speaker in speakers]
+        for name in ids:
+            path = home / f"wav/{name}.sph"
+            path.parent.mkdir(parents=True)
+            soundfile.write(path, np.zeros(1600), 16000, format="NIST", subtype="PCM_16")
+        begin, end = ("<s> ", " </s>") if part == "train" else ("", "")
+        (home / f"etc/an4_{part}.fileids").write_text("".join(f"{name}\n" for name in ids))
+        lines = [f"{begin}RUBOUT G M {speaker.upper()}{end} (an251-{speaker}-b)\n" for speaker in speakers]
+        (home / f"etc/an4_{part}.transcription").write_text("".join(lines))
+    parts = prepared("an4", tmp_path / "corpus", tmp_path / "data", 16000)
+    assert [u.text for u in parts["train"]] == ["RUBOUT G M MBLB", "RUBOUT G M MEMA"]
+    assert [u.text for u in parts["dev"]] == ["RUBOUT G M FASH"] and [u.text for u in parts["test"]] == [
+        "RUBOUT G M FCAW"
+    ]
+    (home / "etc/an4_test.transcription").write_text("HELLO (an252-fcaw-b)\n")
+    with pytest.raises(UserError, match=r"an4_test\.transcription:1: no `TEXT \(FILE\)` of a file"):
+        prepare("an4", tmp_path / "corpus", tmp_path / "data")

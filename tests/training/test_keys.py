@@ -14,7 +14,9 @@ def flat(value: object, path: str = "") -> dict[str, object]:
     if not isinstance(value, dict) or not value:
         return {path: value}
     parts = {("NAME" if path == "heads" else key): inner for key, inner in value.items()}
-    return {key: leaf for name, inner in parts.items() for key, leaf in flat(inner, f"{path}.{name}".strip(".")).items()}
+    return {
+        key: leaf for name, inner in parts.items() for key, leaf in flat(inner, f"{path}.{name}".strip(".")).items()
+    }
 
 
 def test_every_key_of_every_recipe_is_printed():
