@@ -42,7 +42,12 @@ class Section:
 def recipe_sections() -> list[Section]:
     """All parts of a recipe, in the order of its YAML: a part's kinds, one after another, then the parts within them."""
     load_plugins()
-    return list(_sections("", None, RunConfig, set()))
+    return sections("", RunConfig)
+
+
+def sections(part: str, schema: type[Config]) -> list[Section]:
+    """The parts of any config; its keys begin with ``part``, unless that is empty."""
+    return list(_sections(part, None, schema, set()))
 
 
 def _sections(part: str, kind: str | None, schema: type[Config], seen: set[Any]) -> Iterator[Section]:
@@ -50,7 +55,7 @@ def _sections(part: str, kind: str | None, schema: type[Config], seen: set[Any])
     for name, info in schema.model_fields.items():
         path = f"{part}.{name}" if part else name
         registry, config = _find(Registry, info), _find(Config, info)
-        if name != "kind":
+        if name != "kind" or kind is None:
             accepts, default = _accepts(info.annotation, info.metadata), _default(info, registry)
             section.keys.append(Key(path, accepts, default, info.description or ""))
         if registry and registry not in seen:

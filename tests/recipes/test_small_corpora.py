@@ -56,7 +56,7 @@ def test_yesno_is_divided_as_icefall_does(yesno, tmp_path):
 
 def test_yesno_cut_short_is_refused(yesno, tmp_path):
     next(yesno.rglob("*.wav")).unlink()
-    with pytest.raises(UserError, match="holds 59 recordings .* has 60"):
+    with pytest.raises(UserError, match=r"holds 59 recordings .* has 60"):
         prepare("yesno", yesno, tmp_path / "data")
 
 
