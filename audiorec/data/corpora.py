@@ -17,6 +17,13 @@ HOMES = {
         "https://www.openslr.org/resources/31/train-clean-5.tar.gz",
         "https://www.openslr.org/resources/31/dev-clean-2.tar.gz",
     ),
+    "librispeech": tuple(
+        f"https://www.openslr.org/resources/12/{part}.tar.gz"
+        for part in ("train-clean-100", "dev-clean", "test-clean", "test-other")
+    ),
+    "speech_commands": ("http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",),
+    "an4": ("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz",),
+    "yesno": ("https://www.openslr.org/resources/1/waves_yesno.tar.gz",),
 }
 
 
