@@ -128,11 +128,10 @@ def find_tokenizer(path: Path) -> Path:
 
 def _words(tokenizer: Path | None, vocabulary: Path | None) -> list[str] | None:
     """The words that an n-gram may have; None: all of its text."""
-    from audiorec.text import BLANK, load_tokenizer
+    from audiorec.text import UNKNOWN, load_tokenizer
 
     if tokenizer:
-        pieces = load_tokenizer(find_tokenizer(tokenizer)).pieces
-        return [piece for index, piece in enumerate(pieces) if index != BLANK]
+        return load_tokenizer(find_tokenizer(tokenizer)).pieces[UNKNOWN:]  # without the blank
     if vocabulary is None:
         return None
     words = [re.sub(r"\(\d+\)$", "", line.split()[0]) for line in transcripts(vocabulary) if line.strip()]

@@ -139,7 +139,7 @@ class _Reader:
             rows = list(islice(self.rows, min(BLOCK, size - begin)))
             part = slice(begin, begin + len(rows))
             self.row += len(rows)
-            if {len(row) for row in rows} <= {order + 1, order + 2}:
+            if rows and {len(row) for row in rows} <= {order + 1, order + 2}:
                 columns = list(zip(*[row if len(row) > order + 1 else [*row, b"0"] for row in rows], strict=True))
                 if order == 1:
                     for word in columns[1]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from audiorec.errors import UserError
 from audiorec.search.ngram import BEGIN, BEGIN_ID, END, END_ID, NEVER, SPECIALS, UNKNOWN_ID, Grams, Ints, NGram, places
+from audiorec.text import UNKNOWN, Tokenizer
 
 ORDERS = 5  # the longest n-grams that are estimated
 FALLBACK = (0.5, 1.0, 1.5)  # lmplz's own, where the text has too few rare n-grams to tell the discounts
@@ -111,6 +112,13 @@ def estimate(text: NDArray[np.int32], vocabulary: Vocabulary, order: int = 3, pr
     return NGram(list(vocabulary), orders)
 
 
+def estimate_pieces(texts: Iterable[str], tokenizer: Tokenizer, order: int = 3) -> NGram:
+    """The n-grams of a tokenizer's pieces in texts; every piece but the blank has a probability above 0."""
+    pieces = Vocabulary(tokenizer.pieces[UNKNOWN:])
+    lines = ([tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts)
+    return estimate(pieces.encode("n-gram", lines), pieces, order)
+
+
 def _count(text: NDArray[np.int32], size: int, order: int) -> list[Counts]:
     """The n-grams of every order. All have the words of the vocabulary as those of one word, counted or not."""
     place = places(text)
@@ -138,7 +146,7 @@ def _discounts(adjusted: Ints, order: int) -> Float64:
     k = np.arange(1, 4)
     if n[1:4].all():
         discounts = k - (k + 1) * n[1] / (n[1] + 2 * n[2]) * n[k + 1] / n[k]
-        if (discounts >= 0).all():
+        if ((discounts >= 0) & (discounts <= k)).all():
             return np.append(0, discounts)
     log.info("%d-grams: too few are rare to tell the discounts; took %s", order, FALLBACK)
     return np.array([0, *FALLBACK])
