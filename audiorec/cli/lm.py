@@ -46,7 +46,7 @@ def lm(
     from audiorec.search.kneser_ney import Vocabulary, estimate
     from audiorec.search.mixture import mix, tune_weights
 
-    if (tune or weights) and len(texts) < 2 or (tune and weights):
+    if ((tune or weights) and len(texts) < 2) or (tune and weights):
         raise ConfigError("lm: --tune or --weights, one of them, goes with two texts or more")
     if tokenizer and (vocabulary or case):
         raise ConfigError("lm: --tokenizer knows its pieces and its case; leave --vocabulary and --case out")

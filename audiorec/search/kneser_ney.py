@@ -52,7 +52,9 @@ class Vocabulary(dict[str, int]):
             raise UserError(f"{name}: there is no text to count; give transcripts that hold words")
         for mark in (BEGIN_ID, END_ID):
             if np.count_nonzero(ids == mark) != sentences[0]:
-                raise UserError(f"{name}: has {(BEGIN, END)[mark - BEGIN_ID]} as a word; take it out, lines are sentences")
+                raise UserError(
+                    f"{name}: has {(BEGIN, END)[mark - BEGIN_ID]} as a word; take it out, lines are sentences"
+                )
         return ids
 
 
@@ -77,11 +79,13 @@ def estimate(text: NDArray[np.int32], vocabulary: Vocabulary, order: int = 3, pr
     """
     thresholds = [*prune, *[prune[-1] if prune else 0] * (order - len(prune))]
     if len(thresholds) > order or thresholds[0] or sorted(thresholds) != thresholds or order > ORDERS:
-        raise UserError(f"prune {','.join(map(str, prune))}: give up to {order} counts that begin with 0 and never fall")
+        raise UserError(
+            f"prune {','.join(map(str, prune))}: give up to {order} counts that begin with 0 and never fall"
+        )
     counted = _count(text, len(vocabulary), order)
     size = len(vocabulary)
     lower: Float64 = np.full(1, 1 / (size - 1))  # the begin is never predicted
-    kept = np.zeros(1, np.int64)
+    kept = np.zeros(1, np.int64)  # the index of each shorter n-gram among those that stay, or −1
     orders: list[Grams] = []
     for number, (grams, threshold) in enumerate(zip(counted, thresholds, strict=True), 1):
         adjusted = grams.counts
@@ -98,17 +102,15 @@ def estimate(text: NDArray[np.int32], vocabulary: Vocabulary, order: int = 3, pr
         left = np.bincount(history, taken, len(total)) / np.maximum(total, 1)
         left[total == 0] = 1
         if orders:
-            orders[-1].backoffs[:] = np.log10(np.maximum(left[kept_above], 10**NEVER))
+            orders[-1].backoffs[:] = np.log10(np.maximum(left[kept >= 0], 10**NEVER))
         probability = (adjusted - taken) / np.maximum(total, 1)[history] + left[history] * lower[grams.suffixes]
-        renumbered = np.where(stays, np.cumsum(stays) - 1, -1)
         keys = (kept[history] * size + grams.keys % size)[stays]
         with np.errstate(divide="ignore"):
             scores = np.log10(probability[stays]).astype(np.float32)
         if number == 1:
             scores[BEGIN_ID] = NEVER
         orders.append(Grams(keys, scores))
-        lower, kept, kept_above = probability, renumbered, np.flatnonzero(stays)
-        counted[number - 1] = None
+        lower, kept = probability, np.where(stays, np.cumsum(stays) - 1, -1)
     return NGram(list(vocabulary), orders)
 
 
