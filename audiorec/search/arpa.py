@@ -137,6 +137,8 @@ class _Reader:
         values = np.empty((2, size), np.float32)
         for begin in range(0, size, BLOCK):
             lines = list(islice(self.lines, min(BLOCK, size - begin)))
+            if not lines:
+                self.next()  # tells that the file ends
             self.row += len(lines)
             try:
                 part = slice(begin, begin + len(lines))

@@ -30,14 +30,15 @@ class Automaton:
         self.symbols = symbols
         self.start = start
         found = sorted((state * symbols + symbol, weight, target) for (state, symbol), (weight, target) in arcs.items())
-        keys, weights, targets = map(np.array, zip(*found, strict=True))
+        # The last key is greater than all others, so that every search ends at a key.
+        keys, weights, targets = map(np.array, zip(*found, (NO_KEY, 0.0, 0), strict=True))
         states, retreats = [state for _, state in failure], [weight for weight, _ in failure]
         self._set(symbols, keys, weights, targets, np.array(states), np.array(retreats), np.array(final), start)
 
     @classmethod
     def of_arrays(cls, symbols: int, *arrays: NDArray, start: int = 0) -> "Automaton":
-        """Of arcs (A,), ``keys`` (``state · symbols + symbol``, ascending), ``weights`` and ``targets``, and of states (S,):
-        ``failure``, ``failure_weights`` and ``final``. A hundred times as fast as by mappings."""
+        """Of arcs (A + 1,), ``keys`` (``state · symbols + symbol``, ascending, at last NO_KEY), ``weights`` and ``targets``,
+        and of states (S,): ``failure``, ``failure_weights`` and ``final``. They are kept, not copied."""
         self = object.__new__(cls)
         self._set(symbols, *arrays, start=start)
         return self
@@ -55,13 +56,9 @@ class Automaton:
     ) -> None:
         assert (keys[:symbols] == np.arange(symbols)).all(), "the root needs an arc for every symbol"
         self.symbols, self.start = symbols, start
-        # The last key is greater than all others, so that every search ends at a key.
-        self.keys = torch.from_numpy(np.append(keys, NO_KEY))
-        self.weights = torch.from_numpy(np.append(weights, 0).astype(np.float32))
-        self.targets = torch.from_numpy(np.append(targets, 0))
-        self.failure = torch.from_numpy(failure)
-        self.failure_weights = torch.from_numpy(failure_weights.astype(np.float32))
-        self.final = torch.from_numpy(final.astype(np.float32))
+        self.keys, self.targets, self.failure = map(torch.from_numpy, (keys, targets, failure))
+        floats = (values.astype(np.float32, copy=False) for values in (weights, failure_weights, final))
+        self.weights, self.failure_weights, self.final = map(torch.from_numpy, floats)
 
     @classmethod
     def room(cls, symbols: int, arcs: int, states: int, device: torch.device | str) -> "Automaton":
