@@ -1,4 +1,4 @@
-"""Commands that make models: train, average, tokenizer, lm."""
+"""Commands that make models: train, average, tokenizer."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from audiorec.cli.app import Device, Model, app
+from audiorec.cli.lm import transcripts
 from audiorec.errors import ConfigError, UserError
 
 
@@ -91,42 +92,13 @@ def tokenizer(
     settings |= _given(kind=kind, size=size)
     settings["normalize"] = settings.get("normalize", {}) | _given(case=case, unicode=unicode, punctuation=punctuation)
     config = TOKENIZERS.parse(settings)
-    trained = train_tokenizer(config, _transcripts(data))
+    trained = train_tokenizer(config, transcripts(data))
     save_tokenizer(out, trained, config)
     print(f"{out}: {describe_size(trained, config)}")
 
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-@app.command()
-def lm(
-    model: Model,
-    data: Annotated[Path, typer.Argument(help="A data directory, or a file of one text a line.")],
-    order: Annotated[int, typer.Option(min=1, help="The longest n-grams.")] = 3,
-    *,
-    out: Annotated[Path, typer.Option(help="The ARPA file to write.")],
-) -> None:
-    """Count transcripts into an n-gram over a model's pieces, for decode --lm; small corpora only."""
-    from audiorec.models import load_model
-    from audiorec.search.ngram import write_ngram
-
-    _, tokenizer, config = load_model(model)
-    normalize = config.tokenizer.normalize
-    write_ngram(out, [normalize(text) for text in _transcripts(data)], tokenizer, order)
-    print(out)
-
-
-def _transcripts(data: Path) -> list[str]:
-    from audiorec.data.kaldi import read_data_dir
-
-    if data.is_dir():
-        return [utterance.text for utterance in read_data_dir(data, allow_empty_text=True)]
-    try:
-        return data.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
 
 
 def _measure_delays(model: Path, data: Path, device: str = "cpu") -> bool:

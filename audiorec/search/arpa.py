@@ -1,139 +1,252 @@
-"""N-gram language models in ARPA files, read into an automaton over a tokenizer's pieces."""
+"""N-gram language models in ARPA files: read into packed arrays, and from there into an automaton; written."""
 
+import gzip
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import numpy as np
 
 from audiorec.errors import UserError
+from audiorec.files import replacing
 from audiorec.search.automaton import Automaton
-from audiorec.text import UNKNOWN, Tokenizer
+from audiorec.search.ngram import BEGIN, END, NEVER, SPECIALS, UNKNOWN, Grams, NGram, look_up
+from audiorec.text import Tokenizer
 from audiorec.text.tokenizer import MARK
 
-BEGIN, END = "<s>", "</s>"
-NEVER = -100.0  # log10 of a piece that is not in the file, if <unk> is not either; KenLM's choice too
+BLOCK = 1 << 16  # lines read at once
+KENLM = b"mmap lm http://kheafield.com/code"
+GZIP = b"\x1f\x8b"
 
-History = tuple[int, ...]
-Grams = dict[History, tuple[float, float]]
+Row = list[bytes]
+
+log = logging.getLogger(__name__)
 
 
 def read_arpa(path: Path | str, tokenizer: Tokenizer, weight: float = 1.0, bonus: float = 0.0) -> Automaton:
     """The model of an ARPA file as natural log-probabilities times ``weight``, and ``bonus`` for each token but the end.
 
     Its symbols are the tokenizer's pieces; for a tokenizer of words, "one" stands for the piece "▁one". Begin and end of
-    the sentence count if the file has them. Raises UserError naming the line for a file that is cut short, malformed, or
-    has a symbol that is no piece.
+    the sentence count if the file has them. Raises UserError naming the line for a file that is cut short or malformed,
+    and for a symbol that is no piece.
     """
-    ids = {piece: index for index, piece in enumerate(tokenizer.pieces)}
+    model = read_ngram(path)
+    symbols = {piece: index for index, piece in enumerate(tokenizer.pieces)}
     if tokenizer.kind == "word":
-        ids |= {piece.removeprefix(MARK): index for piece, index in ids.items()}
-    return _automaton(_read(Path(path), ids, tokenizer.size, tokenizer), tokenizer.size, UNKNOWN, weight, bonus)
+        symbols |= {bare: i for piece, i in symbols.items() if (bare := piece.removeprefix(MARK)) not in symbols}
+    for word in model.words:
+        if word not in symbols and word not in (BEGIN, END):
+            raise UserError(
+                f"{path}: {word!r} is no piece of this model's {tokenizer.kind} tokenizer; "
+                "make the model from its pieces (`audiorec lm --tokenizer`)"
+            )
+    return model.automaton(symbols, tokenizer.size, weight, bonus)
 
 
 def read_words(path: Path | str, words: Sequence[str], weight: float = 1.0, bonus: float = 0.0) -> Automaton:
-    """The same over ``words``, of which ``<unk>`` is the last: symbol i is ``words[i]``. n-grams of other words are left out."""
-    ids = {word: index for index, word in enumerate(words)}
-    return _automaton(_read(Path(path), ids, len(words), None), len(words), ids["<unk>"], weight, bonus)
+    """The same over ``words``, such as a lexicon's: symbol i is ``words[i]``, and ``<unk>``, if it is one, the file's.
+
+    Words that the file lacks score as its ``<unk>``; how many those are is logged. n-grams of other words are left out.
+    Raises UserError where the file lacks nearly all words: it is of another language, or of another case.
+    """
+    model = read_ngram(path)
+    known = set(model.words)
+    missing = [word for word in words if word not in known]
+    if len(missing) > 0.9 * len(words):
+        swapped = sum(word.swapcase() in known for word in missing)
+        hint = "it has them in the other case" if swapped > len(missing) / 2 else "it is a model of another vocabulary"
+        raise UserError(f"{path}: lacks {len(missing)} of {len(words)} words, such as {missing[0]!r}; {hint}")
+    if missing:
+        log.warning("%s: lacks %d of %d words, such as %r", path, len(missing), len(words), missing[0])
+    return model.automaton({word: i for i, word in enumerate(words)}, len(words), weight, bonus)
 
 
-def _automaton(grams: Grams, size: int, unk: int, weight: float, bonus: float) -> Automaton:
-    begin, end = size, size + 1
-    unknown = (grams[(unk,)][0] if (unk,) in grams else NEVER, 0.0)
-    grams |= {(piece,): unknown for piece in range(size) if (piece,) not in grams}
-    grams.setdefault((begin,), unknown)
-    grams.setdefault((end,), (0.0, 0.0))
-
-    # A history without continuations and without back-off weight is no state: its longest suffix gives the same scores.
-    histories = {(), *(gram[:-1] for gram in grams), *(gram for gram, (_, backoff) in grams.items() if backoff)}
-    states = {history: index for index, history in enumerate(sorted(histories, key=lambda gram: (len(gram), gram)))}
-
-    def state(history: History) -> int:
-        return next(states[history[i:]] for i in range(len(history) + 1) if history[i:] in states)
-
-    scale = weight * math.log(10)
-    arcs = {
-        (states[gram[:-1]], gram[-1]): (scale * score + bonus * (gram[-1] != end), state(gram))
-        for gram, (score, _) in grams.items()
-    }
-    failure = [(scale * grams[history][1], state(history[1:])) if history else (0.0, 0) for history in states]
-    final = []
-    for index in range(len(states)):
-        total = 0.0
-        while (index, end) not in arcs:
-            weight, index = failure[index]
-            total += weight
-        final.append(total + arcs[index, end][0])
-    arcs = {key: arc for key, arc in arcs.items() if key[1] < size}  # nobody says begin and end
-    return Automaton(size, arcs, failure, final, state((begin,)))
-
-
-def _read(path: Path, ids: dict[str, int], size: int, tokenizer: Tokenizer | None) -> Grams:
-    """Every n-gram, with its log10 probability and back-off weight; without a tokenizer, those of these symbols."""
-    ids = ids | {BEGIN: size, END: size + 1}
-    lines = _lines(path)
-    counts: list[int] = []
-    while (line := next(lines))[1] != "\\data\\":
-        pass
-    number, text = next(lines)
-    while text.startswith("ngram "):
-        order, _, count = text.removeprefix("ngram ").partition("=")
-        if order.strip() != str(len(counts) + 1) or not count.strip().isdigit():
-            raise UserError(f"{path}: line {number}: expected `ngram {len(counts) + 1}=count`, got {text!r}")
-        counts.append(int(count))
-        number, text = next(lines)
-    grams: Grams = {}
-    for order, count in enumerate(counts, 1):
-        if text != f"\\{order}-grams:":
-            raise UserError(f"{path}: line {number}: expected `\\{order}-grams:`, got {text!r}")
-        before, left_out = len(grams), 0
-        while not (line := next(lines))[1].startswith("\\"):
-            if tokenizer is None and not ids.keys() >= set(line[1].split()[1 : order + 1]):
-                left_out += 1
-                continue
-            gram, scores = _gram(path, *line, order, ids, tokenizer)
-            if order > 1 and gram[:-1] not in grams:
-                raise UserError(f"{path}: line {line[0]}: the history of {line[1]!r} is not among the shorter n-grams")
-            grams[gram] = scores
-        number, text = line
-        if len(grams) - before + left_out != count:
-            raise UserError(
-                f"{path}: line {number}: {len(grams) - before} {order}-grams end here, the header promises {count}"
-            )
-    if text != "\\end\\" or not counts:
-        raise UserError(f"{path}: line {number}: expected `\\end\\`, got {text!r}")
-    return grams
-
-
-def _gram(
-    path: Path, number: int, text: str, order: int, ids: dict[str, int], tokenizer: Tokenizer | None
-) -> tuple[History, tuple[float, float]]:
-    fields = text.split()
+def read_ngram(path: Path | str) -> NGram:
+    """The n-grams of an ARPA file, plain or gzipped. Raises UserError naming the line at fault."""
+    path = Path(path)
     try:
-        score = float(fields[0])
-        backoff = float(fields[order + 1]) if len(fields) == order + 2 else 0.0
-    except ValueError:
-        score = backoff = math.nan
-    if not order + 1 <= len(fields) <= order + 2 or math.isnan(score + backoff):
-        raise UserError(f"{path}: line {number}: expected log10 probability, {order} symbols, back-off; got {text!r}")
-    for symbol in fields[1 : order + 1]:
-        if tokenizer and symbol not in ids:
-            raise UserError(
-                f"{path}: line {number}: {symbol!r} is no piece of this model's {tokenizer.kind} tokenizer; "
-                "make the model from its pieces (`audiorec lm`)"
-            )
-    # -inf, and the -99 that stands for it, would make scores that cannot be told apart.
-    return tuple(ids[symbol] for symbol in fields[1 : order + 1]), (max(score, NEVER), max(backoff, NEVER))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, content) of the lines that are not empty; past the last one a UserError."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if text := line.strip():
-                    yield number, text
+        with _open(path) as file:
+            return _Reader(path, file).read()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    raise UserError(f"{path}: line {number}: ends here without `\\end\\`: cut short, or no ARPA file")
+    except MemoryError:
+        raise UserError(f"{path}: its header promises more n-grams than memory holds") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+
+
+def write_ngram(path: Path | str, model: NGram) -> None:
+    """Write an ARPA file, gzipped where its name ends so."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as aside, _open(aside, "wb") as file:
+        file.writelines(block.encode() for block in _blocks(model))
+
+
+def is_kenlm(path: Path | str) -> bool:
+    """Whether a file is a binary of KenLM."""
+    with Path(path).open("rb") as file:
+        return file.read(len(KENLM)) == KENLM
+
+
+def _open(path: Path, mode: str = "rb") -> BinaryIO:
+    packed = path.suffix == ".gz"
+    if mode == "rb":
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+    return gzip.open(path, mode, 1) if packed else path.open(mode)  # type: ignore[return-value]
+
+
+class _Reader:
+    """Reads lines in blocks. ``row`` counts those that are not empty; an error looks for the number of its line."""
+
+    def __init__(self, path: Path, file: BinaryIO):
+        self.path = path
+        self.rows: Iterator[Row] = filter(None, map(bytes.split, file))
+        self.row = 0
+        self.ids = {word.encode(): index for index, word in enumerate(SPECIALS)}
+
+    def read(self) -> NGram:
+        if is_kenlm(self.path):
+            raise UserError(f"{self.path}: a binary of KenLM; a search reads the ARPA file that it was made of")
+        while self.next() != [b"\\data\\"]:
+            pass
+        counts = []
+        while (row := self.next())[0] == b"ngram":
+            order, _, count = b"".join(row[1:]).partition(b"=")
+            if order != b"%d" % (len(counts) + 1) or not count.isdigit():
+                self.fail(f"expected `ngram {len(counts) + 1}=count`, got {_text(row)!r}")
+            counts.append(int(count))
+        orders: list[Grams] = []
+        for order, size in enumerate(counts, 1):
+            self.expect(row, f"\\{order}-grams:", order - 1)
+            orders.append(self.grams(order, size, orders))
+            row = self.next()
+        self.expect(row, "\\end\\", len(counts))
+        if not counts:
+            self.fail("expected `ngram 1=count`")
+        return NGram([word.decode() for word in self.ids], orders)
+
+    def grams(self, order: int, size: int, shorter: list[Grams]) -> Grams:
+        """The section of an order, of which the header promises ``size``."""
+        start = self.row
+        words = np.empty((order, size), np.int32)
+        values = np.empty((2, size), np.float32)
+        for begin in range(0, size, BLOCK):
+            rows = list(islice(self.rows, min(BLOCK, size - begin)))
+            part = slice(begin, begin + len(rows))
+            self.row += len(rows)
+            if {len(row) for row in rows} <= {order + 1, order + 2}:
+                columns = list(zip(*[row if len(row) > order + 1 else [*row, b"0"] for row in rows], strict=True))
+                if order == 1:
+                    for word in columns[1]:
+                        self.ids.setdefault(word, len(self.ids))
+                try:
+                    for place, column in enumerate(columns[1:-1]):
+                        words[place, part] = np.fromiter(map(self.ids.__getitem__, column), np.int32, len(rows))
+                    for place, column in ((0, columns[0]), (1, columns[-1])):
+                        values[place, part] = np.fromiter(map(float, column), np.float32, len(rows))
+                except (KeyError, ValueError):
+                    self.find_fault(rows, order, size, begin)
+            else:
+                self.find_fault(rows, order, size, begin)
+            if len(rows) < min(BLOCK, size - begin):
+                self.next()
+        if np.isnan(values).any():
+            self.fail_at(start, int(np.isnan(values).any(0).argmax()), "expected numbers, got nan")
+        # -inf, and the -99 that stands for it, would make scores that cannot be told apart.
+        np.maximum(values, NEVER, out=values)
+        if order == 1:
+            if len(np.unique(words)) < size:
+                self.fail("a word stands twice among the 1-grams")
+            # An end that the file lacks costs nothing.
+            all_words = np.array([[0.0 if word == END.encode() else NEVER, 0.0] for word in self.ids], np.float32).T
+            all_words[:, words[0]] = values
+            return Grams(np.arange(len(self.ids)), *all_words)
+        history = words[0].astype(np.int64)
+        for place, grams in enumerate(shorter[1:], 1):
+            history, found = look_up(grams.keys, history * len(self.ids) + words[place])
+            if not found.all():
+                self.fail_at(start, int(found.argmin()), "the history is not among the shorter n-grams")
+        keys = history * len(self.ids) + words[-1]
+        del words, history
+        if not (keys[1:] > keys[:-1]).all():
+            sort = np.argsort(keys)
+            keys, values = keys[sort], values[:, sort]
+            if twice := np.flatnonzero(keys[1:] == keys[:-1]).tolist():
+                self.fail_at(start, int(sort[twice[0]]), "stands twice")
+        return Grams(keys, *values)
+
+    def find_fault(self, rows: list[Row], order: int, size: int, begin: int) -> None:
+        """Raise the error of the first of these rows that is no n-gram of this order."""
+        start = self.row - len(rows)
+        for place, row in enumerate(rows):
+            if row[0].startswith(b"\\"):
+                self.fail_at(start, place, f"{begin + place} {order}-grams end here, the header promises {size}")
+            try:
+                numbers = map(float, [row[0], *row[order + 1 :]])
+                whole = len(row) - order in (1, 2) and not any(map(math.isnan, numbers))
+            except ValueError:
+                whole = False
+            if not whole:
+                self.fail_at(
+                    start, place, f"expected log10 probability, {order} symbols, back-off; got {_text(row)!r}"
+                )
+            if strange := [word for word in row[1 : order + 1] if word not in self.ids]:
+                self.fail_at(start, place, f"{_text(strange[:1])!r} is not among the 1-grams")
+
+    def expect(self, row: Row, text: str, order: int) -> None:
+        if row == [text.encode()]:
+            return
+        if order and not row[0].startswith(b"\\"):
+            self.fail(f"more {order}-grams than the header promises")
+        self.fail(f"expected `{text}`, got {_text(row)!r}")
+
+    def next(self) -> Row:
+        for row in self.rows:
+            self.row += 1
+            return row
+        self.fail("ends here without `\\end\\`: cut short, or no ARPA file")
+
+    def fail(self, message: str) -> NoReturn:
+        self.fail_at(self.row, -1, message)
+
+    def fail_at(self, start: int, place: int, message: str) -> NoReturn:
+        """An error at the row ``place`` after ``start`` rows."""
+        number = rows = 0
+        with _open(self.path) as file:
+            for number, line in enumerate(file, 1):
+                rows += bool(line.strip())
+                if rows > start + place:
+                    break
+        raise UserError(f"{self.path}: line {number}: {message}")
+
+
+def _text(row: Row) -> str:
+    return b" ".join(row).decode(errors="replace")
+
+
+def _blocks(model: NGram) -> Iterator[str]:
+    """The text of an ARPA file, piece by piece."""
+    yield "\\data\\\n" + "".join(f"ngram {order}={len(grams)}\n" for order, grams in enumerate(model.orders, 1))
+    histories = [""]
+    for order, grams in enumerate(model.orders, 1):
+        yield f"\n\\{order}-grams:\n"
+        last = order == len(model.orders)
+        texts: list[str] = []
+        for begin in range(0, len(grams), BLOCK):
+            part = slice(begin, begin + BLOCK)
+            above, word = np.divmod(grams.keys[part], len(model.words))
+            block = [histories[h] + model.words[w] for h, w in zip(above.tolist(), word.tolist(), strict=True)]
+            scores, backoffs = grams.scores[part].tolist(), grams.backoffs[part].tolist()
+            if last:
+                yield "".join([f"{score:.7g}\t{text}\n" for score, text in zip(scores, block, strict=True)])
+            else:
+                lines = zip(scores, block, backoffs, strict=True)
+                yield "".join([f"{score:.7g}\t{text}\t{backoff:.7g}\n" for score, text, backoff in lines])
+                texts += [f"{text} " for text in block]
+        histories = texts
+    yield "\n\\end\\\n"

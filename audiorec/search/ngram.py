@@ -1,68 +1,145 @@
-"""Estimate a small n-gram model from transcripts: interpolated absolute discounting (Ney, Essen & Kneser 1994)."""
+"""``NGram``: a back-off n-gram model as packed arrays, about 16 bytes an n-gram, and the automaton made of it."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from audiorec.errors import UserError
-from audiorec.files import write_text
-from audiorec.search.arpa import BEGIN, END, NEVER
-from audiorec.text import BLANK, UNKNOWN, Tokenizer
+import numpy as np
+from numpy.typing import NDArray
 
-Gram = tuple[str, ...]
+from audiorec.search.automaton import Automaton
 
+SPECIALS = UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
+UNKNOWN_ID, BEGIN_ID, END_ID = range(3)
+NEVER = -100.0  # log10 of a word that is not in the model, if <unk> is not either; KenLM's choice too
 
-def write_ngram(path: Path | str, texts: Iterable[str], tokenizer: Tokenizer, order: int = 3) -> None:
-    """Write an ARPA file of n-grams up to ``order`` over the tokenizer's pieces; every piece has a probability above 0.
-
-    p(w|h) = max(count(hw) − D, 0) / count(h) + D · types(h·) / count(h) · p(w|h'), with D = n₁ / (n₁ + 2 n₂) for each
-    order, where n₁ and n₂ are the numbers of n-grams that occur once and twice. ``<unk>`` is one of the words where the
-    tokenizer does not know all of the text. Raises UserError where there is no text.
-    """
-    sentences = [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts if text.strip()]
-    if not sentences:
-        raise UserError(f"{path}: there is no text to count; give transcripts that hold words")
-    counts: list[Counter[Gram]] = [Counter() for _ in range(order)]
-    for sentence in sentences:
-        line = (BEGIN, *sentence, END)
-        for size, counter in enumerate(counts, 1):
-            # Every sentence has a beginning, so it is never predicted.
-            counter.update(line[max(0, end - size) : end] for end in range(max(2, size), len(line) + 1))
-    words = [piece for i, piece in enumerate(tokenizer.pieces) if i not in (BLANK, UNKNOWN)] + [END]
-    if any(tokenizer.pieces[UNKNOWN] in sentence for sentence in sentences):
-        words.append(tokenizer.pieces[UNKNOWN])
-    probability: dict[Gram, float] = {}
-    backoff: dict[Gram, float] = {}
-    for counter in counts:
-        once, twice = (sum(count == times for count in counter.values()) for times in (1, 2))
-        discount = once / (once + 2 * twice) if once and twice else 0.5
-        total: Counter[Gram] = Counter()
-        types: Counter[Gram] = Counter()
-        for gram, count in counter.items():
-            total[gram[:-1]] += count
-            types[gram[:-1]] += 1
-        for history in total:
-            backoff[history] = discount * types[history] / total[history]
-        for gram in counter if counter is not counts[0] else [(word,) for word in words]:
-            history = gram[:-1]
-            lower = probability[gram[1:]] if history else 1 / len(words)
-            discounted = max(counter[gram] - discount, 0) / total[history]
-            probability[gram] = discounted + backoff[history] * lower
-    _write(Path(path), probability, backoff, order)
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
-def _write(path: Path, probability: dict[Gram, float], backoff: dict[Gram, float], order: int) -> None:
-    by_order: dict[int, list[str]] = defaultdict(list)
-    by_order[1].append(f"{NEVER:g}\t{BEGIN}\t{_log10(backoff.get((BEGIN,), 1.0))}")
-    for gram, value in sorted(probability.items()):
-        line = f"{_log10(value)}\t{' '.join(gram)}"
-        by_order[len(gram)].append(f"{line}\t{_log10(backoff[gram])}" if gram in backoff else line)
-    text = ["\\data\\", *(f"ngram {size}={len(by_order[size])}" for size in range(1, order + 1)), ""]
-    for size in range(1, order + 1):
-        text += [f"\\{size}-grams:", *by_order[size], ""]
-    write_text(path, "\n".join([*text, "\\end\\", ""]))
+@dataclass
+class Grams:
+    """The n-grams of one order, sorted. A key is ``history · words + word``: the history's index among the n-grams that
+    are one shorter (of one word that is its id), and the number of the last word. Values are log10."""
+
+    keys: Ints
+    scores: Floats
+    backoffs: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __post_init__(self) -> None:
+        if not len(self.backoffs):
+            self.backoffs = np.zeros(len(self.keys), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
-def _log10(value: float) -> str:
-    return f"{math.log10(value):.7g}"
+@dataclass
+class NGram:
+    """A model of ``words``, of which SPECIALS are the first; ``orders[0]`` holds all of them by their index."""
+
+    words: list[str]
+    orders: list[Grams]
+
+    def automaton(self, symbols: Mapping[str, int], size: int, weight: float = 1.0, bonus: float = 0.0) -> Automaton:
+        """Natural log-probabilities times ``weight``, and ``bonus`` for each symbol, over the symbols 0 … ``size`` − 1.
+
+        ``symbols`` maps words to symbols; n-grams of other words are left out, since nobody says them. Symbols that are no
+        word of the model score as ``<unk>`` after an empty history.
+        """
+        names = {**symbols, BEGIN: size, END: size + 1}
+        place = np.array([names.get(word, -1) for word in self.words], np.int64)
+        orders = _renumbered(self, place, size + 2)
+        first = Grams(np.arange(size + 2), np.repeat(self.orders[0].scores[UNKNOWN_ID], size + 2))
+        first.scores[orders[0].keys] = orders[0].scores
+        first.backoffs[orders[0].keys] = orders[0].backoffs
+        return _automaton([first, *orders[1:]], size, weight * math.log(10), bonus)
+
+
+    def log_probs(self, text: NDArray[np.int32]) -> NDArray[np.float64]:
+        """log10 of each word's probability after those before it, of an encoded text; 0 for each begin of a sentence."""
+        place = places(text)
+        result = self.orders[0].scores[text].astype(float)
+        history, shorter = text.astype(np.int64), self.orders[0]
+        for number, grams in enumerate(self.orders[1:], 1):
+            ends = np.flatnonzero((place >= number) & (np.append(-1, history[:-1]) >= 0))
+            before = history[ends - 1]
+            at, found = look_up(grams.keys, before * len(self.words) + text[ends])
+            result[ends] = np.where(found, grams.scores[at], result[ends] + shorter.backoffs[before])
+            history, shorter = np.full(len(text), -1), grams
+            history[ends[found]] = at[found]
+        result[text == BEGIN_ID] = 0
+        return result
+
+
+def places(text: NDArray[np.int32]) -> Ints:
+    """How many words stand before each one in its sentence, the begin among them."""
+    starts = np.flatnonzero(text == BEGIN_ID)
+    return np.arange(len(text)) - np.repeat(starts, np.diff(np.append(starts, len(text))))
+
+
+def look_up(keys: Ints, wanted: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Where each of ``wanted`` stands in sorted ``keys``, and whether it does."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return at, keys[at] == wanted
+
+
+def _renumbered(model: NGram, place: Ints, total: int) -> list[Grams]:
+    """The n-grams all of whose words have a new number in ``place``, sorted anew."""
+    orders, history = [], np.zeros(1, np.int64)
+    for grams in model.orders:
+        above, word = np.divmod(grams.keys, len(model.words))
+        above, word = history[above], place[word]
+        kept = np.flatnonzero((above >= 0) & (word >= 0))
+        keys = above[kept] * total + word[kept]
+        order = np.argsort(keys)
+        kept, keys = kept[order], keys[order]
+        history = np.full(len(grams), -1, np.int64)
+        history[kept] = np.arange(len(kept)) if orders else keys
+        orders.append(Grams(keys, grams.scores[kept], grams.backoffs[kept]))
+    return orders
+
+
+def _automaton(orders: Sequence[Grams], size: int, scale: float, bonus: float) -> Automaton:
+    """Of orders over ``size`` symbols, the begin and the end of a sentence."""
+    begin, end, total = size, size + 1, size + 2
+    # A history without continuations and without back-off weight is no state: its longest suffix gives the same scores.
+    states, count = [np.zeros(1, np.int64)], 1
+    for grams, longer in zip(orders, [*orders[1:], None], strict=True):
+        kept = grams.backoffs != 0
+        if longer is not None:
+            kept[longer.keys // total] = True
+        states.append(np.where(kept, count + np.cumsum(kept) - 1, -1))
+        count += int(kept.sum())
+    failure, failure_weights = np.zeros(count, np.int64), np.zeros(count, np.float32)
+    keys = targets = np.zeros(0, np.int64)
+    weights = np.zeros(0, np.float32)
+
+    def follow(state: Ints, word: Ints) -> tuple[Floats, Ints]:
+        """The weights of words after states, and the next states, by the arcs that are there so far."""
+        weight, target = np.zeros(len(word), np.float32), np.zeros(len(word), np.int64)
+        waiting = np.arange(len(word))
+        while len(waiting):
+            at, found = look_up(keys, state * total + word[waiting])
+            weight[waiting] += np.where(found, weights[at], failure_weights[state])
+            target[waiting[found]] = targets[at[found]]
+            waiting, state = waiting[~found], failure[state[~found]]
+        return weight, target
+
+    for number, grams in enumerate(orders):
+        above, word = np.divmod(grams.keys, total)
+        source, own = states[number][above], states[number + 1]
+        suffix = follow(failure[source], word)[1] if number else np.zeros(len(word), np.int64)
+        kept = own >= 0
+        failure[own[kept]], failure_weights[own[kept]] = suffix[kept], scale * grams.backoffs[kept]
+        keys = np.concatenate([keys, source * total + word])
+        weights = np.concatenate([weights, scale * grams.scores + np.where(word == end, 0, bonus).astype(np.float32)])
+        targets = np.concatenate([targets, np.where(kept, own, suffix)])
+    final, _ = follow(np.arange(count), np.full(count, end))
+    start = int(targets[begin])
+    state, word = np.divmod(keys, total)
+    said = word < size  # nobody says begin and end
+    keys = state[said] * size + word[said]
+    return Automaton.of_arrays(size, keys, weights[said], targets[said], failure, failure_weights, final, start=start)

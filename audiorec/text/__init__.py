@@ -1,7 +1,7 @@
 """Text: tokenizers (characters, words, sentencepiece) and the normalisation before them."""
 
 from audiorec.text import subword, table  # noqa: F401 (register the kinds)
-from audiorec.text.build import describe_size, load_tokenizer, save_tokenizer, train_tokenizer
+from audiorec.text.build import describe_size, load_normalizer, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.text.normalize import Normalizer
 from audiorec.text.registry import TOKENIZERS, TokenizerConfig
 from audiorec.text.tokenizer import BLANK, UNKNOWN, Tokenizer, Word, words
@@ -18,6 +18,7 @@ __all__ = [
     "TokenizerConfig",
     "Word",
     "describe_size",
+    "load_normalizer",
     "load_tokenizer",
     "save_tokenizer",
     "train_tokenizer",

@@ -72,7 +72,7 @@ def _compare(folder: Path, tokenizer: Tokenizer, config: TokenizerConfig) -> Non
     wanted: dict[str, Any] = {"kind": config.kind}
     if config.size is not None:
         actual["size"], wanted["size"] = tokenizer.size, config.size
-    normalize = _normalizer(folder)
+    normalize = load_normalizer(folder)
     if normalize is not None:
         for key in Normalizer.model_fields:
             actual[f"normalize.{key}"] = getattr(normalize, key)
@@ -85,7 +85,7 @@ def _compare(folder: Path, tokenizer: Tokenizer, config: TokenizerConfig) -> Non
             )
 
 
-def _normalizer(folder: Path) -> Normalizer | None:
+def load_normalizer(folder: Path) -> Normalizer | None:
     """The normalisation of a tokenizer's folder, or of a model's; None where neither file tells it."""
     if (path := folder / SETTINGS).exists():
         content = read_yaml(path)
