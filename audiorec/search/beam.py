@@ -284,7 +284,9 @@ class BeamSearch(ABC):
             automata = torch.where(stays[..., None], unmoved, advanced)
         if gained is not None:
             more = torch.where(stays, 0, gained.flatten(1).gather(1, slot))
-            bonus = bonus.gather(1, source) + more.masked_fill(more == -torch.inf, 0)  # of those that are out
+            if self.words:
+                more = more.masked_fill(more == -torch.inf, 0)  # of those that are out
+            bonus = bonus.gather(1, source) + more
             bonus = bonus - bonus[:, :1]
         return {
             **state,
