@@ -92,8 +92,8 @@ def test_a_period_costs_few_operators(kind):
     assert two.total - 2 * layer <= BASE.get(kind, 23), two.counts
 
 
-# Of a frame in which no token comes. A beam grows, scores, sorts and remembers its hypotheses; n-grams, hotwords and the words of a
-# lexicon are looked up for each token that is tried; a transducer asks its joiner; TDT searches frame by frame, since it jumps.
+# Of a frame in which no token comes. A beam grows, scores, sorts and remembers its hypotheses; n-grams, hotwords and a lexicon's
+# words are looked up for each token that is tried; a transducer asks its joiner; TDT searches frame by frame, since it jumps.
 FRAME = {
     "ctc greedy": 13,
     "greedy": 17,
