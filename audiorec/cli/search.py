@@ -22,11 +22,25 @@ def _search(
     hotwords_score: Annotated[
         float | None, typer.Option(show_default="1.5", help="Bonus of each token of a phrase.")
     ] = None,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="The words to say, `word symbol symbol …` a line, or words alone; needs a beam.")
+    ] = None,
+    word_lm: Annotated[Path | None, typer.Option(help="ARPA n-gram over the words of the lexicon.")] = None,
+    word_lm_weight: Annotated[float | None, typer.Option(min=0, show_default="0.5", help="Weight of it.")] = None,
+    word_bonus: Annotated[float | None, typer.Option(show_default="0", help="Bonus of each word.")] = None,
+    unk_score: Annotated[
+        float | None, typer.Option(show_default="none", help="Score of each word the lexicon lacks; pieces spell it.")
+    ] = None,
+    ilm_weight: Annotated[
+        float | None, typer.Option(min=0, show_default="0", help="Weight of a transducer's internal LM, taken off.")
+    ] = None,
     skip_blank: Annotated[float | None, typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,
 ) -> dict[str, Any]:
     """The keys of a SearchConfig, those that were given."""
     settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "lm_bonus": lm_bonus}
     settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "skip_blank": skip_blank}
+    settings |= {"lexicon": lexicon, "word_lm": word_lm, "word_lm_weight": word_lm_weight}
+    settings |= {"word_bonus": word_bonus, "unk_score": unk_score, "ilm_weight": ilm_weight}
     return {name: value for name, value in settings.items() if value is not None}
 
 

@@ -83,6 +83,12 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
     if config.lm:
         parts.append(f"{config.lm.name} × {config.lm_weight:g}")
         parts += [f"bonus {config.lm_bonus:g}"] if config.lm_bonus else []
+    if config.lexicon:
+        parts.append(f"words of {config.lexicon.name}")
+        parts += [f"{config.word_lm.name} × {config.word_lm_weight:g}"] if config.word_lm else []
+        parts += [f"word bonus {config.word_bonus:g}"] if config.word_bonus else []
+        parts += [f"unknown words {config.unk_score:+g}"] if config.unk_score is not None else []
+    parts += [f"internal LM × −{config.ilm_weight:g}"] if config.ilm_weight else []
     if config.hotwords:
         parts.append(f"hotwords + {config.hotwords_score:g}")
     if config.skip_blank:

@@ -14,7 +14,7 @@ from audiorec.encoders.stack import Stack
 from audiorec.errors import ConfigError, UserError
 from audiorec.models.config import ModelConfig
 from audiorec.models.heads import HEADS, CtcHead
-from audiorec.search import GREEDY, Automaton, BlankSkip, Search, SearchConfig
+from audiorec.search import GREEDY, Automaton, BlankSkip, Search, SearchConfig, Words
 from audiorec.streaming import Sequential, StreamingModule, share
 
 LIVE_RATES = 8000, 16000, 44100, 48000  # Hz: of telephones and microphones
@@ -199,17 +199,19 @@ class AsrModel(Sequential):
         config: SearchConfig = GREEDY,
         automata: Sequence[Automaton] = (),
         columns: int = 0,
+        words: Words | None = None,
     ) -> Search:
         """The search of this head (the first one unless named), over this model's output.
 
-        With ``columns`` the streams of a beam may bring up to so many automata of their own (``search.add``).
+        With ``columns`` the streams of a beam may bring up to so many automata of their own (``search.add``). With ``words`` it
+        says those alone.
 
         Raises ConfigError where the head or the model does not offer what ``config`` asks for.
         """
         name = head or next(iter(self.heads))
         if layer := self.taps[name]:
             raise ConfigError(f"heads.{name}: reads {layer}, not the model's end: model.exit({name!r}) has its search")
-        search = self.heads[name].search(config, automata, columns)
+        search = self.heads[name].search(config, automata, columns, words)
         if config.skip_blank is None:
             return search
         beside = [self.heads[other] for other, layer in self.taps.items() if layer is None]

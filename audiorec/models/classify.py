@@ -10,7 +10,7 @@ from torch import Tensor
 from audiorec.errors import ConfigError
 from audiorec.models.heads import HEADS, Head, HeadConfig
 from audiorec.models.pooling import RunningMean
-from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig
+from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig, Words
 from audiorec.streaming import Linear
 from audiorec.text import BLANK
 
@@ -53,7 +53,11 @@ class ClassifyHead(Head):
         return torch.where(token_lengths <= 1, losses, torch.inf)
 
     def search(
-        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0
+        self,
+        config: SearchConfig = GREEDY,
+        automata: Sequence[Automaton] = (),
+        columns: int = 0,
+        words: Words | None = None,
     ) -> ClassifySearch:
         """Raises ConfigError for any but the greedy search."""
         if config.kind != "greedy":

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
 from audiorec.losses import ctc_loss
-from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, align_ctc
+from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, Words, align_ctc
 from audiorec.streaming import Linear
 
 HEADS = Registry("heads")
@@ -40,7 +40,13 @@ class Head(nn.Module):
         """(B,): the loss of each row of encoder frames x (B, T, dim) with tokens (B, S), +inf where it has no path."""
         raise NotImplementedError
 
-    def search(self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0) -> Any:
+    def search(
+        self,
+        config: SearchConfig = GREEDY,
+        automata: Sequence[Automaton] = (),
+        columns: int = 0,
+        words: Words | None = None,
+    ) -> Any:
         """Its search: ``initial_state``, ``step``, ``partial``, ``flush``. Raises ConfigError where it offers no such one."""
         raise NotImplementedError
 
@@ -80,11 +86,19 @@ class CtcHead(Head):
         return ctc_loss(self(x), lengths, tokens, token_lengths)
 
     def search(
-        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0
+        self,
+        config: SearchConfig = GREEDY,
+        automata: Sequence[Automaton] = (),
+        columns: int = 0,
+        words: Words | None = None,
     ) -> CtcGreedySearch | CtcBeamSearch:
         if config.kind == "greedy":
             return CtcGreedySearch(self)
-        return CtcBeamSearch(self, config.beam, config.window, automata, columns, self.linear.out_features)
+        if config.ilm_weight:
+            raise ConfigError(
+                "search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer"
+            )
+        return CtcBeamSearch(self, config.beam, config.window, automata, columns, self.linear.out_features, words)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         return align_ctc(self(x), lengths, tokens, token_lengths)

@@ -18,6 +18,7 @@ from audiorec.search import (
     TdtGreedySearch,
     TransducerBeamSearch,
     TransducerGreedySearch,
+    Words,
     align_transducer,
 )
 from audiorec.search.transducer import MAX_SYMBOLS
@@ -63,7 +64,11 @@ class TransducerHead(Head):
         return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
 
     def search(
-        self, config: SearchConfig = GREEDY, automata: Sequence[Automaton] = (), columns: int = 0
+        self,
+        config: SearchConfig = GREEDY,
+        automata: Sequence[Automaton] = (),
+        columns: int = 0,
+        words: Words | None = None,
     ) -> TransducerGreedySearch | TransducerBeamSearch:
         """Raises ConfigError for any but the greedy search of a TDT transducer."""
         if durations := self.topology.durations:
@@ -73,7 +78,8 @@ class TransducerHead(Head):
         if config.kind == "greedy":
             max_symbols = 1 if self.topology.one_symbol_a_frame else config.max_symbols or MAX_SYMBOLS
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
-        return TransducerBeamSearch(self.predictor, self.joiner, config.beam, config.window, automata, columns)
+        beam = config.beam, config.window, automata, columns, words, config.ilm_weight or 0.0
+        return TransducerBeamSearch(self.predictor, self.joiner, *beam)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         paths = self.topology.rnnt_type, self.topology.durations

@@ -23,7 +23,9 @@ from audiorec.search import (
     Automaton,
     Search,
     SearchConfig,
+    Words,
     build_automata,
+    build_words,
     conclude,
     search_parts,
     session_automata,
@@ -61,6 +63,7 @@ class Recognizer(BaseRecognizer):
         delays: Mapping[str, Delay] = MappingProxyType({}),
         endpoint: EndpointConfig | None = ENDPOINT,
         normalize: Normalizer = NORMALIZER,
+        words: Words | None = None,
     ):
         model = model.exit(head)
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
@@ -71,6 +74,7 @@ class Recognizer(BaseRecognizer):
         self.search_config = search
         self.device = next(model.parameters()).device
         self.automata = tuple(automaton.to(self.device) for automaton in automata)
+        self.words = words and words.to(self.device)
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
@@ -99,11 +103,12 @@ class Recognizer(BaseRecognizer):
     def search(self, columns: int = 0) -> Search:
         """The search of its head; with ``columns``, of which streams may bring automata of their own."""
         columns = columns if self.search_config.kind == "beam" else 0
-        return self.model.search(self.head, self.search_config, self.automata, columns)
+        return self.model.search(self.head, self.search_config, self.automata, columns, self.words)
 
     def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
         """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
-        automata = session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
+        base = self.search_config, self.automata, self.tokenizer, self.normalize
+        automata = session_automata(search, *base, self.words)
         return tuple(automaton.to(self.device) for automaton in automata)
 
     def runner(self, slots: int, own: bool = False) -> Runner:
@@ -147,6 +152,7 @@ class Recognizer(BaseRecognizer):
             self.delays,
             self.endpoint,
             self.normalize,
+            self.words,
         )
 
     def _whole(self, samples: np.ndarray) -> Result:
@@ -199,5 +205,7 @@ def load(
     if head is not None and head not in config.heads:
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
     normalize = config.tokenizer.normalize
-    automata = build_automata(search, tokenizer, normalize)
-    return Recognizer(model.to(device), tokenizer, head, search, automata, read_delays(path), endpoint, normalize)
+    words = build_words(search, tokenizer, normalize)
+    automata = build_automata(search, tokenizer, normalize, words)
+    delays = read_delays(path)
+    return Recognizer(model.to(device), tokenizer, head, search, automata, delays, endpoint, normalize, words)

@@ -4,7 +4,7 @@ from audiorec.search.align import Alignment, align_ctc, align_transducer
 from audiorec.search.automaton import Automaton
 from audiorec.search.blank_skip import BlankSkip
 from audiorec.search.classify import ClassifySearch
-from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, session_automata
+from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, build_words, session_automata
 from audiorec.search.ctc import CtcGreedySearch
 from audiorec.search.ctc_beam import CtcBeamSearch
 from audiorec.search.decode import Search, conclude, decode
@@ -12,6 +12,7 @@ from audiorec.search.endpoint import search_parts
 from audiorec.search.tokens import Tokens
 from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
 from audiorec.search.transducer_beam import TransducerBeamSearch
+from audiorec.search.words import Words
 
 __all__ = [
     "COLUMNS",
@@ -28,9 +29,11 @@ __all__ = [
     "Tokens",
     "TransducerBeamSearch",
     "TransducerGreedySearch",
+    "Words",
     "align_ctc",
     "align_transducer",
     "build_automata",
+    "build_words",
     "conclude",
     "decode",
     "search_parts",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from audiorec.search.automata import Pool, Shared, must_fit
 from audiorec.search.automaton import Automaton
 from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Tokens, without_blank
+from audiorec.search.words import Variants, Words
 from audiorec.streaming import State, map_state, valid
 from audiorec.text import BLANK
 from audiorec.transcript import Hypothesis
@@ -26,6 +27,7 @@ class Expansion:
     tokens: Tensor  # (B, K, N): the tokens that are tried after each
     extended: Tensor  # (B, K, N): with each of these tokens
     joined: Tensor  # (B, K, K): hypothesis i with the last token of hypothesis j, which may make it equal to j
+    gained: Tensor | None = None  # (B, K, N): what the tokens gain beside, by their history alone, as of an automaton
 
 
 @dataclass
@@ -52,13 +54,16 @@ class BeamSearch(ABC):
     with the highest probability. Without automata ``beam`` tokens are enough: the tokens after them score lower than these
     ``beam``, and only ``beam`` hypotheses are kept. So a row without automata gives the same whoever it is searched with.
 
+    With ``words`` the hypotheses walk the tree of a lexicon. Then a token is added together with the word that it ends, if it
+    does, and all that is said above of tokens holds of the two together; each way that a word may go is tried (``Words``).
+
     With ``columns`` each row may have up to so many automata of its own, which ``add`` and ``remove`` bring and take while
     others go on; ``automata`` are those of the rows that have none of their own. Over ``symbols``, where that is known.
 
-    State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
+    State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the part that others than the model gave;
     ``automata`` (B, K, F), their states; with ``columns`` also ``owner`` (B,), whose automata; ``last`` (B, K), the last token;
-    ``hash`` and ``parent`` (B, K); ``history``; ``own``, the subclass's part; ``frame`` (B,); ``margin`` (B,), the gap between
-    the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
+    ``hash`` and ``parent`` (B, K); ``history``; ``words``, where the search has some; ``own``, the subclass's part; ``frame``
+    (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
     """
 
     revises = True
@@ -71,9 +76,11 @@ class BeamSearch(ABC):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         symbols: int | None = None,
+        words: Words | None = None,
     ):
         self.beam = beam
-        self.history = History(beam, window)
+        self.words = words
+        self.history = History(beam, window, words is not None)
         self.automata = Pool(columns, automata, symbols) if columns else Shared(automata, symbols)
         self._try_enough()
 
@@ -112,7 +119,7 @@ class BeamSearch(ABC):
         self._try_enough()
 
     def _try_enough(self) -> None:
-        self.tried = (4 if self.automata else 1) * self.beam
+        self.tried = (4 if self.automata or self.words else 1) * self.beam
 
     @torch.no_grad()
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
@@ -124,6 +131,7 @@ class BeamSearch(ABC):
             **self.automata.initial_state(batch_size, self.beam, device, owner),
             "score": score,
             "bonus": torch.zeros_like(score),
+            **({"words": self.words.initial_state(batch_size, self.beam, device)} if self.words else {}),
             "last": ints,
             "hash": ints + 1,
             "parent": ints.clone(),
@@ -151,13 +159,13 @@ class BeamSearch(ABC):
                 after = _where(live[:, t], after, state)
             committed.append(out)
             state = after
-        ids, at, log_probs = (torch.stack(leaf, 1) for leaf in zip(*committed, strict=True))
+        ids, *rest = (torch.stack(leaf, 1) for leaf in zip(*committed, strict=True))
         ordered = self._final(state).sort(1, descending=True).values
         margin = torch.minimum(ordered[:, 0] - ordered[:, 1], state["dropped"]) if self.beam > 1 else state["margin"]
         if lengths is not None:
             margin = torch.where(lengths > 0, margin, state["margin"])
         arrived = ids != BLANK if live is None else (ids != BLANK) & live
-        return Tokens.where(arrived, ids, lambda: (at, log_probs)), {**state, "margin": margin}
+        return self._named(Tokens.where(arrived, ids, lambda: tuple(rest))), {**state, "margin": margin}
 
     def partial(self, state: State) -> Tokens:
         """The best hypothesis's tokens that are not committed yet."""
@@ -169,8 +177,10 @@ class BeamSearch(ABC):
         best = self._final(state).argmax(1)
         tokens = self._tokens(state, best)
         rows, chosen = torch.arange(len(best), device=best.device)[:, None], best[:, None].expand(-1, self.beam)
-        kept = {name: state[name] for name in ("automata", "last", "hash", "parent", "own")}
-        kept = map_state(lambda leaf: leaf[rows, chosen], kept)
+        names = ("automata", "last", "hash", "parent", "own", *(["words"] if self.words else []))
+        kept = map_state(lambda leaf: leaf[rows, chosen], {name: state[name] for name in names})
+        if self.words:
+            kept["words"] = self.words.commit(kept["words"])
         score = torch.full_like(state["score"], -torch.inf)
         score[:, 0] = 0  # no other hypothesis is alive
         return tokens, {
@@ -195,8 +205,10 @@ class BeamSearch(ABC):
         for score, k in zip((scores - scores[0]).tolist(), order.tolist(), strict=True):
             if score > -torch.inf:
                 length = int(history["length"][k])
-                said = (history[name][k, :length].tolist() for name in ("ids", "frames", "log_probs"))
-                found.append(Hypothesis(*said, score))
+                said = {name: leaf[k, :length].tolist() for name, leaf in history.items() if name != "length"}
+                if self.words:
+                    said["words"] = [self.words.texts[word] for word in said["words"]]
+                found.append(Hypothesis(**said, score=score))
         return found
 
     def _tokens(self, state: State, which: Tensor) -> Tokens:
@@ -204,11 +216,16 @@ class BeamSearch(ABC):
         history = state["history"]
         length = history["length"][rows, which]
         mask = valid(length, self.history.window)
-        ids, frames, log_probs = (history[name][rows, which] for name in ("ids", "frames", "log_probs"))
-        return Tokens.where(mask, ids, lambda: (frames, log_probs))
+        names = ("ids", "frames", "log_probs", *(["words"] if self.words else []))
+        ids, *rest = (history[name][rows, which] for name in names)
+        return self._named(Tokens.where(mask, ids, lambda: tuple(rest)))
+
+    def _named(self, tokens: Tokens) -> Tokens:
+        return replace(tokens, texts=self.words.texts) if self.words else tokens
 
     def _final(self, state: State) -> Tensor:
-        return state["score"] + self.automata.final(state) if self.automata else state["score"]
+        score = state["score"] + self.automata.final(state) if self.automata else state["score"]
+        return score + self.words.final(state["words"], score > -torch.inf) if self.words else score
 
     def _advance(self, frame: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
         """One frame of every row."""
@@ -216,39 +233,64 @@ class BeamSearch(ABC):
         expansion, log_probs = self.expand(frame, state)
         tokens, extended, joined = expansion.tokens, expansion.extended, expansion.joined
         bonus, automata = state["bonus"], state["automata"]
+        gained = expansion.gained
         if self.automata:
             must_fit(self.automata.symbols, log_probs.shape[-1])
-            gained, reached = self.automata.step(state, tokens)
+            weights, reached = self.automata.step(state, tokens)
+            gained = weights if gained is None else gained + weights
+        if gained is not None:
             extended = extended + gained
+        if self.words:
+            must_fit(self.words.lexicon.symbols, log_probs.shape[-1])
+            variants = self.words.step(state["words"], tokens)
+            extended = extended[..., None] + variants.gained
+            gained = variants.gained if gained is None else gained[..., None] + variants.gained
+        if gained is not None:
             joined = joined + (bonus[:, None] - bonus[..., None])
 
         child = (state["hash"][..., None] == state["parent"][:, None]) & (score > -torch.inf)[:, None]
         arriving, parent = joined.masked_fill(~child, -torch.inf).max(1)
-        exists = (child[..., None] & (tokens[:, :, None] == last[:, None, :, None])).any(2)  # it is merged instead
-        extended = extended.masked_fill(exists, -torch.inf)
+        same = child[..., None] & (tokens[:, :, None] == last[:, None, :, None])  # it is merged instead
+        if self.words:
+            same = same[..., None] & (variants.word[:, :, None] == state["words"]["last"][:, None, :, None, None])
+        extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
-        best, index = torch.cat([stay, extended.flatten(1)], 1).topk(beam)
+        every = torch.cat([stay, extended.flatten(1)], 1)
+        if (
+            self.words
+        ):  # homophones may score the same: then the first of the lexicon is kept first, whatever else there is
+            best, index = (leaf[:, :beam] for leaf in every.sort(dim=1, descending=True, stable=True))
+        else:
+            best, index = every.topk(beam)
         stays, slot = index < beam, (index - beam).clamp(min=0)
-        source = torch.where(stays, index, slot // tokens.shape[-1])
-        token = torch.where(stays, last.gather(1, source), tokens.flatten(1).gather(1, slot))
+        source = torch.where(stays, index, slot // extended.shape[2:].numel())
+        tried = slot // extended.shape[-1] if self.words else slot
+        token = torch.where(stays, last.gather(1, source), tokens.flatten(1).gather(1, tried))
+        words = _moved(state["words"], variants, stays, source, slot) if self.words else {}
+        label = token + words["last"] * self.words.lexicon.symbols if self.words else token
 
         merged = stays & (arriving > expansion.stay).gather(1, source)  # the other one is likelier and tells the times
         origin = torch.where(merged, parent.gather(1, source), source)
         at = state["frame"][:, None].expand_as(token)
-        growth = Growth(origin, ~stays | merged, token, at, _confidence(log_probs, origin, token))
+        growth = Growth(origin, ~stays | merged, token, at, _confidence(log_probs, origin, token), words.get("last"))
         history, committed, alive = self.history.advance(state["history"], growth, best > -torch.inf)
 
         hashes = state["hash"].gather(1, source)
-        longer = (hashes + token) * MULTIPLIER
+        longer = (hashes + label) * MULTIPLIER
         choice = Choice(source, stays, token, best, arriving, best[:, :1], alive)
         if self.automata:
             unmoved = automata.gather(1, source[..., None].expand_as(automata))
-            advanced = reached.flatten(1, 2).gather(1, slot[..., None].expand_as(automata))
+            advanced = reached.flatten(1, 2).gather(1, tried[..., None].expand_as(automata))
             automata = torch.where(stays[..., None], unmoved, advanced)
-            bonus = bonus.gather(1, source) + torch.where(stays, 0, gained.flatten(1).gather(1, slot))
+        if gained is not None:
+            more = torch.where(stays, 0, gained.flatten(1).gather(1, slot))
+            if self.words:
+                more = more.masked_fill(more == -torch.inf, 0)  # of those that are out
+            bonus = bonus.gather(1, source) + more
             bonus = bonus - bonus[:, :1]
         return {
             **state,
+            **({"words": words} if self.words else {}),
             "score": (best - best[:, :1]).masked_fill(~alive, -torch.inf),
             "bonus": bonus,
             "automata": automata,
@@ -268,6 +310,15 @@ def _where(rows: Tensor, new: State, old: State) -> State:
         return torch.where(rows.view(-1, *[1] * (a.ndim - 1)), a, b)
 
     return map_state(pick, new, old)
+
+
+def _moved(state: State, variants: Variants, stays: Tensor, source: Tensor, slot: Tensor) -> State:
+    """Where in the tree the chosen hypotheses (B, K) are."""
+    new = {"node": variants.node, "lm": variants.lm, "last": variants.word}
+    return {
+        name: torch.where(stays, state[name].gather(1, source), leaf.flatten(1).gather(1, slot))
+        for name, leaf in new.items()
+    }
 
 
 def _confidence(log_probs: Tensor, origin: Tensor, token: Tensor) -> Tensor:

@@ -8,11 +8,21 @@ from weakref import WeakValueDictionary
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from audiorec.config import Config, parse
-from audiorec.errors import ConfigError
-from audiorec.search.arpa import read_arpa
+from audiorec.errors import ConfigError, UserError
+from audiorec.search.arpa import read_arpa, read_words
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph, encode_hotwords, read_hotwords
+from audiorec.search.lexicon import read_lexicon
+from audiorec.search.words import Words
 from audiorec.text import Normalizer, Tokenizer
+from audiorec.text.tokenizer import UNKNOWN_PIECE
+
+OWNERS = {  # of settings that have no effect without them
+    "lm": {"lm_weight", "lm_bonus"},
+    "hotwords": {"hotwords_score"},
+    "lexicon": {"word_lm", "word_bonus", "unk_score"},
+    "word_lm": {"word_lm_weight"},
+}
 
 
 class SearchConfig(Config):
@@ -24,6 +34,20 @@ class SearchConfig(Config):
     lm_bonus: float = Field(0.0, description="added for each token: an n-gram makes long texts unlikely")
     hotwords: tuple[str, ...] | Path | None = Field(None, description="phrases, or a file of one phrase a line")
     hotwords_score: float = Field(1.5, gt=0, description="added to the log-probability of each token of a phrase")
+    lexicon: Path | None = Field(
+        None, description="the words to say: lines `word symbol symbol …` of the tokenizer's symbols, or of words alone"
+    )
+    word_lm: Path | None = Field(None, description="n-gram over the lexicon's words, in an ARPA file")
+    word_lm_weight: float = Field(0.5, ge=0)
+    word_bonus: float = Field(0.0, description="added for each word")
+    unk_score: float | None = Field(
+        None, description="added for each word that the lexicon lacks, which pieces then spell; null: no such words"
+    )
+    ilm_weight: float | None = Field(
+        None,
+        gt=0,
+        description="how much of a transducer's internal language model is taken off, where another one helps",
+    )
     skip_blank: float | None = Field(
         None, gt=0, lt=1, description="skip frames that CTC finds blank with more than this"
     )
@@ -48,7 +72,7 @@ class SearchConfig(Config):
             raise ValueError(f"{', '.join(unused)}: needs a beam: add --search beam (in Python kind='beam')")
         if self.kind == "beam" and "max_symbols" in given:
             raise ValueError("max_symbols: a beam emits one symbol a frame at most; leave it out, or search greedily")
-        for owner, settings in {"lm": {"lm_weight", "lm_bonus"}, "hotwords": {"hotwords_score"}}.items():
+        for owner, settings in OWNERS.items():
             if owner not in given and given & settings:
                 raise ValueError(f"{', '.join(sorted(given & settings))}: has no effect without {owner}")
         return self
@@ -63,9 +87,34 @@ NGRAM, HOTWORDS = ("lm", "lm_weight", "lm_bonus"), ("hotwords", "hotwords_score"
 _ngrams: WeakValueDictionary[tuple, Automaton] = WeakValueDictionary()  # those in use, of files that have not changed
 
 
-def build_automata(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> tuple[Automaton, ...]:
-    """The language model and the hotwords of a search. Raises UserError for a file or a phrase that does not fit."""
-    return *_ngram(config, tokenizer), *_hotwords(config, tokenizer, normalize)
+def build_automata(
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: Words | None = None
+) -> tuple[Automaton, ...]:
+    """The language model of pieces and the hotwords of a search, one of ``words`` where it has a lexicon.
+
+    Raises UserError for a file or a phrase that does not fit.
+    """
+    return *_ngram(config, tokenizer), *_hotwords(config, tokenizer, normalize, words)
+
+
+def build_words(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> Words | None:
+    """The lexicon of a search, with the words of its hotwords, and what scores them; None where the search has none.
+
+    Raises UserError for a file or a hotword that does not fit.
+    """
+    if config.lexicon is None:
+        return None
+    extra = [word for phrase in _phrases(config) for word in normalize(phrase).split()]
+    lexicon = read_lexicon(config.lexicon, tokenizer, normalize, extra)
+    lm = None
+    if config.word_lm is not None:
+        lm = read_words(config.word_lm, [*lexicon.words, UNKNOWN_PIECE], config.word_lm_weight, config.word_bonus)
+    elif config.word_bonus:
+        lm = Automaton.room(len(lexicon.words) + 1, len(lexicon.words) + 1, 1, "cpu")
+        lm.weights[:-1] = config.word_bonus
+    if config.unk_score is not None and not any(tokenizer.decode(tokenizer.encode(w)) == w for w in lexicon.words if w):
+        raise UserError(f"search.unk_score: a {tokenizer.kind} tokenizer cannot spell words; leave it out")
+    return Words(lexicon, lm, config.unk_score, tokenizer.begins_word)
 
 
 def session_automata(
@@ -74,6 +123,7 @@ def session_automata(
     automata: Sequence[Automaton],
     tokenizer: Tokenizer,
     normalize: Normalizer,
+    words: Words | None = None,
 ) -> tuple[Automaton, ...]:
     """The automata of a session that was ``given`` keys of its own, in a search of ``base`` with its ``automata``.
 
@@ -103,7 +153,7 @@ def session_automata(
     ngram, hotwords = automata[:count], automata[count:]
     return (
         *(ngram if same(NGRAM) else _ngram(config, tokenizer)),
-        *(hotwords if same(HOTWORDS) else _hotwords(config, tokenizer, normalize)),
+        *(hotwords if same(HOTWORDS) else _hotwords(config, tokenizer, normalize, words)),
     )
 
 
@@ -121,9 +171,14 @@ def _ngram(config: SearchConfig, tokenizer: Tokenizer) -> list[Automaton]:
     return [automaton]
 
 
-def _hotwords(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> list[Automaton]:
+def _hotwords(
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: Words | None
+) -> list[Automaton]:
+    phrases = _phrases(config)
+    return [context_graph(encode_hotwords(phrases, tokenizer, normalize, words), tokenizer.size)] if phrases else []
+
+
+def _phrases(config: SearchConfig) -> dict[str, float]:
+    """The hotwords, each with its score."""
     given, score = config.hotwords, config.hotwords_score
-    if not given:
-        return []
-    phrases = read_hotwords(given, score) if isinstance(given, Path) else dict.fromkeys(given, score)
-    return [context_graph(encode_hotwords(phrases, tokenizer, normalize), tokenizer.size)]
+    return read_hotwords(given, score) if isinstance(given, Path) else dict.fromkeys(given or (), score)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
+from audiorec.search.words import Words
 from audiorec.streaming import State, map_state
 from audiorec.text import BLANK
 
@@ -26,8 +27,9 @@ class CtcBeamSearch(BeamSearch):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         symbols: int | None = None,
+        words: Words | None = None,
     ):
-        super().__init__(beam, window, automata, columns, symbols)
+        super().__init__(beam, window, automata, columns, symbols, words)
         self.scores = scores
 
     def prepare(self, x: Tensor) -> Tensor:

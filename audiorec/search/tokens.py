@@ -1,6 +1,6 @@
 """What searches give: ragged rows of tokens with the frame each was emitted at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +14,16 @@ class Tokens:
     """``ids`` and ``frames`` (B, N) int64 and ``log_probs`` (B, N) with ``lengths`` (B,) valid each; zeros past them.
 
     ``frames`` counts encoder frames since the row's stream began. A token's log-probability is that which the model gave
-    it at its frame among all symbols but the blank: how sure it was of what was said, whenever it was said.
+    it at its frame among all symbols but the blank: how sure it was of what was said, whenever it was said. A search of words
+    adds ``words`` (B, N), whose names are ``texts``: the word that ends with each token.
     """
 
     ids: Tensor
     frames: Tensor
     log_probs: Tensor
     lengths: Tensor
+    words: Tensor | None = None
+    texts: Sequence[str | None] = ()
 
     def row(self, index: int) -> tuple[list[int], list[int]]:
         """The ids and frames of one row."""
@@ -29,7 +32,9 @@ class Tokens:
 
     def hypothesis(self, index: int) -> Hypothesis:
         """One row."""
-        return Hypothesis(*self.row(index), self.log_probs[index, : int(self.lengths[index])].tolist())
+        length = int(self.lengths[index])
+        words = [] if self.words is None else [self.texts[word] for word in self.words[index, :length].tolist()]
+        return Hypothesis(*self.row(index), self.log_probs[index, :length].tolist(), words=words)
 
     @classmethod
     def none(cls, batch: int, device: torch.device | str = "cpu") -> "Tokens":
@@ -38,7 +43,9 @@ class Tokens:
         return cls(empty, empty, empty.float(), empty.sum(1))
 
     @classmethod
-    def of(cls, rows: Tensor, ids: Tensor, frames: Tensor, log_probs: Tensor, batch: int) -> "Tokens":
+    def of(
+        cls, rows: Tensor, ids: Tensor, frames: Tensor, log_probs: Tensor, batch: int, words: Tensor | None = None
+    ) -> "Tokens":
         """The tokens ids (N,) at frames (N,) of rows (N,), in the order in which each row emitted its own."""
         counts = rows.bincount(minlength=batch)
         order = rows.argsort(stable=True)
@@ -50,16 +57,17 @@ class Tokens:
         def ragged(x: Tensor) -> Tensor:
             return x.new_zeros(batch * size).index_copy_(0, place, x[order]).view(batch, size)
 
-        return cls(ragged(ids), ragged(frames), ragged(log_probs), counts)
+        given = None if words is None else ragged(words)
+        return cls(ragged(ids), ragged(frames), ragged(log_probs), counts, given)
 
     @classmethod
-    def where(cls, mask: Tensor, ids: Tensor, rest: Callable[[], tuple[Tensor, Tensor]]) -> "Tokens":
-        """The tokens of (B, T) for which ``mask`` is true; ``rest`` gives frames and log-probabilities, once there is one."""
+    def where(cls, mask: Tensor, ids: Tensor, rest: Callable[[], tuple[Tensor, ...]]) -> "Tokens":
+        """The tokens of (B, T) for which ``mask`` is true. Once there is one, ``rest`` gives frames, log-probabilities, words."""
         rows, columns = mask.nonzero(as_tuple=True)
         if len(rows) == 0:
             return cls.none(len(mask), mask.device)
-        frames, log_probs = rest()
-        return cls.of(rows, *(x[rows, columns] for x in (ids, frames, log_probs)), len(mask))
+        frames, log_probs, *words = (x[rows, columns] for x in rest())
+        return cls.of(rows, ids[rows, columns], frames, log_probs, len(mask), *words)
 
 
 def without_blank(log_probs: Tensor, blank: Tensor) -> Tensor:

@@ -9,12 +9,16 @@ from audiorec.decoders import Joiner, Predictor
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
 from audiorec.search.transducer import histories
+from audiorec.search.words import Words
 from audiorec.streaming import State, map_state, take
 from audiorec.text import BLANK
 
 
 class TransducerBeamSearch(BeamSearch):
     """As in icefall (Kuang et al. 2022): a hypothesis's score is the sum over its alignments of one symbol a frame.
+
+    With ``ilm_weight`` that much of the transducer's internal language model is taken off for each token, so that another one may
+    take its place: what joiner and predictor say without an encoder (Variani et al. 2020; Meng et al. 2021).
 
     Its own state: ``predictor``, with K states a row, and ``read`` (B, K, J), what the joiner reads of them.
     """
@@ -27,8 +31,11 @@ class TransducerBeamSearch(BeamSearch):
         window: int = 64,
         automata: Sequence[Automaton] = (),
         columns: int = 0,
+        words: Words | None = None,
+        ilm_weight: float = 0.0,
     ):
-        super().__init__(beam, window, automata, columns, joiner.output.out_features)
+        self.ilm_weight = ilm_weight
+        super().__init__(beam, window, automata, columns, joiner.output.out_features, words)
         self.predictor = predictor
         self.joiner = joiner
 
@@ -45,7 +52,18 @@ class TransducerBeamSearch(BeamSearch):
         best, tokens = log_probs[..., BLANK + 1 :].topk(min(self.tried, log_probs.shape[-1] - 1))
         joining = log_probs.gather(2, last[:, None].expand(-1, self.beam, -1))
         stay = state["score"] + log_probs[..., BLANK]
-        return Expansion(stay, tokens + BLANK + 1, score + best, score + joining), log_probs
+        gained = -self.ilm_weight * self.internal(state["own"]["read"]).gather(2, tokens) if self.ilm_weight else None
+        return Expansion(stay, tokens + BLANK + 1, score + best, score + joining, gained), log_probs
+
+    def internal(self, read: Tensor) -> Tensor:
+        """What the joiner expects after histories that it ``read`` (…, J), had it heard nothing: log-probabilities of all tokens
+        but the blank, (…, V − 1)."""
+        return self.joiner(torch.zeros_like(read), read)[..., BLANK + 1 :].float().log_softmax(-1)
+
+    def _try_enough(self) -> None:
+        super()._try_enough()
+        if self.ilm_weight:
+            self.tried = 4 * self.beam
 
     def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
         rows = torch.arange(len(choice.source), device=frame.device)[:, None] * self.beam

@@ -9,6 +9,7 @@ from pydantic import Field
 from audiorec.audio.levels import Levels
 from audiorec.config import Config, parse
 from audiorec.transcript.hypothesis import Hypothesis
+from audiorec.transcript.reading import beginnings
 
 
 class EndpointConfig(Config):
@@ -59,6 +60,7 @@ class Endpointer:
         self._start = 0  # the segment's first frame
         self._heard = 0  # the frame after that of the last token; of an earlier segment too
         self._spoken = False  # whether the segment has a token
+        self._inside = False  # whether the last token is one inside a word
         self._loud_until: float = 0  # no frame before this one ends a segment that has words: it would not be quiet
 
     def earliest(self, revises: bool) -> float:
@@ -80,12 +82,15 @@ class Endpointer:
         """
         self.frames += frames
         parts, first = [], 0
-        for i, (token, frame) in enumerate(zip(tokens.ids, tokens.frames, strict=True)):
-            if self._spoken and self._begins_word[token] and frame - self._start >= self._longest:
+        begins = beginnings(tokens, self._begins_word, self._inside)
+        for i, (begun, frame) in enumerate(zip(begins, tokens.frames, strict=True)):
+            if self._spoken and begun and frame - self._start >= self._longest:
                 parts.append(Part(tokens[first:i], frame))
                 first = i
                 self._begin(frame)
             self._spoken, self._heard = True, frame + 1
+        if tokens.words:
+            self._inside = tokens.words[-1] is None
         if first < len(tokens.ids):
             parts.append(Part(tokens[first:] if first else tokens))
         return parts
@@ -103,6 +108,7 @@ class Endpointer:
     def end(self, tokens: Hypothesis) -> list[Part]:
         """The segment ends here, with these tokens, which are committed by that."""
         *parts, rest = self.hear(tokens, 0) or [Part(tokens)]
+        self._inside = False
         self._begin(self.frames)
         return [*parts, Part(rest.tokens, self.frames)]
 

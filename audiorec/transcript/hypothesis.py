@@ -2,15 +2,22 @@
 
 from dataclasses import dataclass, field
 
+SPELLED = "\u2581"  # in ``Hypothesis.words``: a token of a word that its pieces spell
+
 
 @dataclass
 class Hypothesis:
-    """One row's tokens as lists, and the score of the whole relative to the best one's, a natural logarithm."""
+    """One row's tokens as lists, and the score of the whole relative to the best one's, a natural logarithm.
+
+    ``words`` are those that a search of words found, one a token: the word that ends with it, "" if that is silence, None inside
+    of a word, SPELLED where the search left it to the pieces. Without such a search the list is empty: all words are spelled.
+    """
 
     ids: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     score: float = 0.0
+    words: list[str | None] = field(default_factory=list)
 
     def append(self, token: int, frame: int, log_prob: float) -> None:
         """Say one more token."""
@@ -23,14 +30,19 @@ class Hypothesis:
         self.ids += later.ids
         self.frames += later.frames
         self.log_probs += later.log_probs
+        self.words += later.words
 
     def __add__(self, later: "Hypothesis") -> "Hypothesis":
         return Hypothesis(
-            self.ids + later.ids, self.frames + later.frames, self.log_probs + later.log_probs, later.score
+            self.ids + later.ids,
+            self.frames + later.frames,
+            self.log_probs + later.log_probs,
+            later.score,
+            self.words + later.words,
         )
 
     def __getitem__(self, part: slice) -> "Hypothesis":
-        return Hypothesis(self.ids[part], self.frames[part], self.log_probs[part])
+        return Hypothesis(self.ids[part], self.frames[part], self.log_probs[part], words=self.words[part])
 
 
 @dataclass(frozen=True)

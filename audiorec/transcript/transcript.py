@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from math import exp, inf
 
 from audiorec.audio.levels import Levels
-from audiorec.text import Tokenizer, words
+from audiorec.text import Tokenizer
 from audiorec.text.tokenizer import MARK
 from audiorec.transcript.endpoint import Part
-from audiorec.transcript.hypothesis import Hypothesis
+from audiorec.transcript.hypothesis import SPELLED, Hypothesis
+from audiorec.transcript.reading import ended, read
 from audiorec.transcript.result import Alternative, Piece, Segment
 from audiorec.transcript.times import Delay, WordTimes
 
@@ -33,14 +34,14 @@ class Transcript:
 
     def hear(self, parts: Iterable[Part], limit: float = inf) -> list[Segment]:
         """Parts of segments, in order: the segments that ended, at ``limit`` seconds at the latest, and have words."""
-        ended = []
+        segments = []
         for part in parts:
             self._open.extend(part.tokens)
             if part.end is not None:
                 until = min(part.end * self._frame_seconds, limit)
-                ended += self.close(until=until)
+                segments += self.close(until=until)
                 self._word_times.forget(until)
-        return ended
+        return segments
 
     def open(self, rest: Hypothesis | None = None) -> Segment:
         """The segment under way as it stands, with the tokens ``rest`` that are not committed."""
@@ -49,15 +50,18 @@ class Transcript:
     def close(self, rest: Hypothesis | None = None, until: float | None = None) -> list[Segment]:
         """End the segment at ``until`` seconds of the audio, else where the audio ends: the segment, if it has words.
 
-        Audio after ``until`` changes nothing, however much of it there is already.
+        Audio after ``until`` changes nothing, however much of it there is already. Half a word of a lexicon is left out; where
+        neither ``rest`` nor ``until`` is given the stream goes on, and with it the word, in the next segment.
         """
-        until = self._levels.seconds if until is None else until
-        segment = self._segment(self._open if rest is None else self._open + rest, until)
+        said = self._open if rest is None else self._open + rest
+        goes_on = rest is None and until is None
+        segment = self._segment(said, self._levels.seconds if until is None else until)
         if segment.tokens:
-            self._in_word = not segment.tokens[-1].text.endswith(MARK)
+            spelled = not said.words or said.words[len(segment.tokens) - 1] == SPELLED
+            self._in_word = spelled and not segment.tokens[-1].text.endswith(MARK)
         if segment.words:
             self._after = segment.words[-1].end - self.offset
-        self._open = Hypothesis()
+        self._open = said[ended(said) :] if goes_on else Hypothesis()
         self._word_times.clear()
         return [segment] if segment.text else []
 
@@ -70,7 +74,7 @@ class Transcript:
         """The different texts ``before`` the open segment and in it, if it may end in these ways: best first, with scores."""
         scores: dict[str, float] = {}
         for end in ends:
-            text = self.tokenizer.decode((self._open + end).ids)
+            text = " ".join(word.text for word in read(self.tokenizer, self._open + end))
             space = " " if before and text and not self._continues(self._open + end) else ""
             scores.setdefault(before + space + text, end.score)
         return [Alternative(text, score) for text, score in scores.items()]
@@ -79,10 +83,11 @@ class Transcript:
         return bool(self._in_word and said.ids and not self.tokenizer.begins_word[said.ids[0]])
 
     def _segment(self, said: Hypothesis, until: float | None = None) -> Segment:
+        said = said[: ended(said)]
         if not said.ids:
             return Segment()
         times = [(frame * self._frame_seconds, (frame + 1) * self._frame_seconds) for frame in said.frames]
-        spelled = words(self.tokenizer, said.ids)
+        spelled = read(self.tokenizer, said)
         emissions = [(times[word.start][0], times[word.end - 1][1]) for word in spelled]
         extents = self._word_times(emissions, self._after, until)
         offset, pieces = self.offset, self.tokenizer.pieces

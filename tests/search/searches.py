@@ -13,6 +13,8 @@ from audiorec.search import (
 )
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph
+from audiorec.search.lexicon import Entry, Lexicon
+from audiorec.search.words import Words
 
 DIM, VOCABULARY = 6, 5
 DURATIONS = (0, 1, 2, 4)
@@ -49,6 +51,32 @@ def automata(symbols: int = DIM) -> tuple[Automaton, Automaton]:
     return bigram, context_graph({(1, 2, 3): 1.0, (2, 3, 4): 0.5, (2, 3): 0.7, (4,): 0.2}, symbols)
 
 
+def lexicon(symbols: int = DIM) -> Lexicon:
+    """Five words and silence: homophones, one word that begins another, two pronunciations, a token said twice."""
+    entries = [
+        ((2,), "a"),
+        ((2, 1), "b"),
+        ((2, 1), "c"),
+        ((3,), "b", -0.4),
+        ((3, 3), "d"),
+        ((3, 1, 2), "e"),
+        ((1,), ""),
+    ]
+    names = ["a", "b", "c", "d", "e", ""]
+    return Lexicon.of(names, [Entry(names.index(word) + 1, tokens, *more) for tokens, word, *more in entries], symbols)
+
+
+def word_lm(tree: Lexicon) -> Automaton:
+    """A bigram of the lexicon's words and one for all others."""
+    return automata(len(tree.words) + 1)[0]
+
+
+def words(symbols: int = DIM) -> Words:
+    """Of these words a bigram; others cost 0.5 and begin with an even token."""
+    tree = lexicon(symbols)
+    return Words(tree, word_lm(tree), -0.5, [token % 2 == 0 for token in range(symbols)])
+
+
 def sets(symbols: int = DIM) -> list[tuple[Automaton, ...]]:
     """What rows may bring: nothing, an n-gram, hotwords or both; some bring the same."""
     (bigram, hotwords), n = automata(symbols), symbols
@@ -79,11 +107,17 @@ SEARCHES = {
     "ctc beam, little room": lambda: CtcBeamSearch(ctc, beam=6, window=3),
     "ctc beam, n-gram and hotwords": lambda: CtcBeamSearch(ctc, automata=automata()),
     "ctc beam, room for automata": lambda: CtcBeamSearch(ctc, columns=2),
+    "ctc beam, words": lambda: CtcBeamSearch(ctc, beam=6, words=words()),
+    "ctc beam, words and hotwords, little room": lambda: CtcBeamSearch(
+        ctc, beam=3, window=5, automata=automata()[1:], words=words()
+    ),
     "ctc beam, automata of rows": lambda: CtcBeamSearch(ctc, automata=automata(), columns=2),
     "beam": lambda: beam("stateless"),
     "beam, lstm predictor": lambda: beam("lstm", beam=3),
     "beam, little room": lambda: beam("lstm", beam=6, window=3),
     "beam, n-gram and hotwords": lambda: beam("stateless", automata=automata(VOCABULARY)),
+    "beam, words": lambda: beam("lstm", beam=6, words=words(VOCABULARY)),
+    "beam, less of its internal language model": lambda: beam("lstm", ilm_weight=0.5, automata=automata(VOCABULARY)),
     "beam, automata of rows": lambda: beam("stateless", automata=automata(VOCABULARY), columns=3),
     "beam, blanks skipped": lambda: BlankSkip(beam("lstm"), ctc, 0.5),
 }
@@ -93,6 +127,8 @@ OWNERS = {
     "ctc beam": (lambda **options: CtcBeamSearch(ctc, **options), DIM),
     "ctc beam of one": (lambda **options: CtcBeamSearch(ctc, beam=1, **options), DIM),
     "beam": (lambda **options: beam("stateless", **options), VOCABULARY),
+    "ctc beam, words": (lambda **options: CtcBeamSearch(ctc, words=words(), **options), DIM),
     "beam, lstm predictor": (lambda **options: beam("lstm", beam=3, window=5, **options), VOCABULARY),
+    "beam, words": (lambda **options: beam("stateless", words=words(VOCABULARY), **options), VOCABULARY),
     "beam, blanks skipped": (lambda **options: BlankSkip(beam("lstm", **options), ctc, 0.5), VOCABULARY),
 }

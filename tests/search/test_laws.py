@@ -30,11 +30,18 @@ def batch(rows: list[Tensor], size: int) -> tuple[Tensor, Tensor]:
     return x, torch.tensor([len(row) for row in rows])
 
 
+def said_by(tokens, row: int) -> tuple[list, list]:
+    """(ids, frames) of a row; in a search of words each id is beside the word that ends with it."""
+    ids, frames = tokens.row(row)
+    words = tokens.hypothesis(row).words
+    return list(zip(ids, words, strict=True)) if words else ids, frames
+
+
 def whole(search, rows: list[Tensor]) -> tuple[list, Tensor]:
     """(ids, frames) of each row, decoded in one step and a flush, and the margins."""
     tokens, state = search.step(*batch(rows, max(map(len, rows))), search.initial_state(len(rows)))
     rest = search.flush(state)
-    return [joined(tokens.row(i), rest.row(i)) for i in range(len(rows))], state["margin"]
+    return [joined(said_by(tokens, i), said_by(rest, i)) for i in range(len(rows))], state["margin"]
 
 
 def joined(a: tuple[list, list], b: tuple[list, list]) -> tuple[list, list]:
@@ -94,12 +101,12 @@ def live(search, rows: list[Tensor], draw: random.Random, sets: list | None = No
         for i, seat in enumerate(seats):
             if seat is None:
                 continue
-            heard[seat] = joined(heard[seat], tokens.row(i))
+            heard[seat] = joined(heard[seat], said_by(tokens, i))
             at[seat] += counts[i]
-            said = joined(heard[seat], search.partial(take(state, [i])).row(0))
+            said = joined(heard[seat], said_by(search.partial(take(state, [i])), 0))
             assert len(said[0]) == len(said[1]) and all(frame < at[seat] for frame in said[1])
             if at[seat] == len(rows[seat]):
-                heard[seat] = joined(heard[seat], search.flush(take(state, [i])).row(0))
+                heard[seat] = joined(heard[seat], said_by(search.flush(take(state, [i])), 0))
                 seats[i] = None
                 if sets:  # the state of the empty seat still names them
                     search.remove(owners[seat])
@@ -147,7 +154,7 @@ def test_rows_of_one_batch_have_what_each_owner_brought(name, commits):
             parts.append(tokens)
         tokens, state = search.step(x[:, 25:], None, state)
         parts += [tokens, search.flush(state)]
-        return [reduce(joined, [part.row(i) for part in parts]) for i in range(len(x))], state
+        return [reduce(joined, [said_by(part, i) for part in parts]) for i in range(len(x))], state
 
     heard, state = said(search, search.initial_state(len(owners), owner=torch.tensor(owners)), row.expand(7, -1, -1))
     for i, automata in enumerate([brought[3], *brought]):

@@ -92,8 +92,8 @@ def test_a_period_costs_few_operators(kind):
     assert two.total - 2 * layer <= BASE.get(kind, 23), two.counts
 
 
-# Of a frame in which no token comes. A beam grows, scores, sorts and remembers its hypotheses; n-grams and hotwords are looked
-# up for each token that is tried; a transducer asks its joiner; TDT searches frame by frame, since it jumps.
+# Of a frame in which no token comes. A beam grows, scores, sorts and remembers its hypotheses; n-grams, hotwords and a lexicon's
+# words are looked up for each token that is tried; a transducer asks its joiner; TDT searches frame by frame, since it jumps.
 FRAME = {
     "ctc greedy": 13,
     "greedy": 17,
@@ -107,12 +107,16 @@ FRAME = {
     "ctc beam of one": 127,
     "ctc beam, little room": 130,
     "ctc beam, n-gram and hotwords": 198,
+    "ctc beam, words": 330,
+    "ctc beam, words and hotwords, little room": 329,
     "ctc beam, room for automata": 130,
     "ctc beam, automata of rows": 177,
     "beam": 119,
     "beam, lstm predictor": 120,
     "beam, little room": 142,
     "beam, n-gram and hotwords": 187,
+    "beam, words": 320,
+    "beam, less of its internal language model": 196,
     "beam, automata of rows": 166,
     "beam, blanks skipped": 54,
 }
