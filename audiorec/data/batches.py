@@ -28,6 +28,7 @@ class DataConfig(Config):
     buckets: PositiveInt = Field(8, description="number of classes of similar duration; a batch is drawn from one")
     min_seconds: float = Field(0.1, description="shorter training utterances are left out")
     max_seconds: float = Field(30.0, description="longer training utterances are left out")
+    allow_pipes: bool = Field(False, description="run the commands of wav.scp; of folders that you trust alone")
     workers: int = Field(0, ge=0, description="processes that prepare batches beside the training")
     strings: StringsConfig | None = Field(None, description="join short utterances of a speaker; off unless given")
 
@@ -68,7 +69,8 @@ class SpeechData:
         self.normalize = normalize
         self.config = config
         self.utterances = {
-            utterance.id: utterance for utterance in read_data_dir(folder, allow_empty_text=allow_empty_text)
+            utterance.id: utterance
+            for utterance in read_data_dir(folder, allow_empty_text=allow_empty_text, allow_pipes=config.allow_pipes)
         }
         self.cuts = make_cuts(self.utterances.values())
         self.recordings = Recordings()

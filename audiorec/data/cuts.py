@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiorec.audio.read import header, read
-from audiorec.data.kaldi import Utterance
+from audiorec.data.utterance import Pipe, Utterance, source
 from audiorec.progress import progress
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def make_cuts(utterances: Iterable[Utterance]) -> dict[str, "Cut"]:
     return cuts
 
 
-def _recording(path: Path, name: str) -> "Recording":
+def _recording(path: Path | Pipe, name: str) -> "Recording":
     from lhotse import Recording
     from lhotse.audio import AudioSource
 
-    examined = header(path)
-    frames = examined.frames if examined.frames is not None else len(read(path)[0])
+    examined = header(source(path))
+    frames = examined.frames if examined.frames is not None else len(read(source(path))[0])
     return Recording(
         id=name,
         sources=[AudioSource(type="file", channels=[0], source=str(path))],
