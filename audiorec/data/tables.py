@@ -17,6 +17,8 @@ KEYS = {
     "text": "utterance",
     "utt2spk": "utterance",
     "spk2utt": "speaker",
+    "reco2dur": "recording",
+    "utt2dur": "utterance",
 }
 FILES = tuple(KEYS)
 

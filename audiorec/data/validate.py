@@ -46,6 +46,7 @@ def validate(
                 scanned.report("wav.scp", line, f"recording {recording!r}: {error}")
             advance(1)
     _match_channels(scanned, channels)
+    _match_named_durations(scanned, durations)
     if "segments" in scanned.tables:
         _match_durations(scanned, durations)
     return in_order(scanned.problems)
@@ -106,3 +107,20 @@ def _match_durations(scanned: Scan, durations: dict[str, float]) -> None:
                 f"utterance {utterance.id!r}, {utterance.start:g} to {end:g} s, is not within recording "
                 f"{utterance.recording!r}, which lasts {duration:.3f} s",
             )
+
+
+def _match_named_durations(scanned: Scan, durations: dict[str, float]) -> None:
+    """Report what reco2dur and utt2dur say otherwise than the audio."""
+    spans = {u.id: (u.recording, u.start, u.end) for u in scanned.utterances}
+    for file in ("reco2dur", "utt2dur"):
+        for key, (line, value) in scanned.tables.get(file, {}).items():
+            recording, start, end = spans.get(key, ("", 0.0, None)) if file == "utt2dur" else (key, 0.0, None)
+            if recording not in durations:
+                continue
+            true = (durations[recording] if end is None else end) - start
+            try:
+                if abs(float(value) - true) > OVERSHOOT:
+                    message = f"{value} s, but {key!r} lasts {true:.3f} s: `audiorec data utt2dur` makes the file anew"
+                    scanned.report(file, line, message)
+            except ValueError:
+                scanned.report(file, line, f"expected '{key} SECONDS'")
