@@ -16,8 +16,8 @@ from audiorec.audio.augment import AugmentConfig, augment, augment_clip
 from audiorec.config import Config
 from audiorec.data.buckets import bucket, padding
 from audiorec.data.draws import generator, seed_of
-from audiorec.data.durations import recording_seconds
-from audiorec.data.kaldi import OVERSHOOT, Recordings, Utterance, read_data_dir
+from audiorec.data.durations import utterance_seconds
+from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
 from audiorec.errors import UserError
 from audiorec.text import Normalizer, Tokenizer
@@ -180,30 +180,19 @@ class _Items(Dataset):
 
 def _usable(folder: Path | str, utterances: list[Utterance], skip_bad: bool) -> dict[str, float]:
     """Utterance → its seconds, of those whose audio can be used."""
-    lengths, errors = recording_seconds(folder, utterances)
-    seconds, bad = {}, {}
-    for utterance in utterances:
-        length = lengths.get(utterance.recording)
-        end = length if utterance.end is None else utterance.end
-        if length is None or end is None:
-            bad[utterance.id] = errors[utterance.recording]
-        elif utterance.start >= length or end > length + OVERSHOOT:
-            bad[utterance.id] = (
-                f"{utterance.start:g} to {end:g} s is not within recording {utterance.recording!r}, which lasts {length:.3f} s"
-            )
-        else:
-            seconds[utterance.id] = end - utterance.start
-    if bad:
-        some = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:NAMED])
-        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        what = f"{folder}: {len(bad)} of {len(utterances)} utterances have no usable audio"
-        if not skip_bad:
-            first = next(iter(bad))
-            raise UserError(
-                f"{what}, such as {first}: {bad[first]} (all: `audiorec data validate {folder}`); "
-                "mend them, or leave them out with data.skip_bad=true"
-            )
-        if not seconds:
-            raise UserError(f"{what}: {some}{more}")
-        logger.warning("%s and are left out: %s%s", what, some, more)
+    seconds, bad = utterance_seconds(folder, utterances)
+    if not bad:
+        return seconds
+    some = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:NAMED])
+    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    what = f"{folder}: {len(bad)} of {len(utterances)} utterances have no usable audio"
+    if not skip_bad:
+        name, why = next(iter(bad.items()))
+        raise UserError(
+            f"{what}, such as {name}: {why} (all: `audiorec data validate {folder}`); "
+            "mend them, or leave them out with data.skip_bad=true"
+        )
+    if not seconds:
+        raise UserError(f"{what}: {some}{more}")
+    logger.warning("%s and are left out: %s%s", what, some, more)
     return seconds

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 from audiorec.audio.read import PathLike, blocks, header
+from audiorec.data.scan import OVERSHOOT
 from audiorec.data.tables import read_table
 from audiorec.data.utterance import Pipe, Utterance, source
 from audiorec.errors import UserError
@@ -17,16 +18,18 @@ CACHE = ".durations"  # lines SIZE MTIME SECONDS PATH, the time in nanoseconds
 logger = logging.getLogger("audiorec")
 
 
-def recording_seconds(folder: PathLike, utterances: Iterable[Utterance]) -> tuple[dict[str, float], dict[str, str]]:
+def recording_seconds(
+    folder: PathLike, utterances: Iterable[Utterance], believe: bool = True
+) -> tuple[dict[str, float], dict[str, str]]:
     """Recording → its seconds, and recording → why its audio cannot be used.
 
-    Kaldi's reco2dur (without segments utt2dur too) is believed, as Kaldi does; `audiorec data validate` holds it against the
+    Kaldi's reco2dur (without segments utt2dur too) is believed, as Kaldi does, unless told not to; `audiorec data validate` holds it against the
     audio. Else the cache in the folder tells, if a file has the size and the time that it had, or a command its words; else the
     header, or where that says nothing the decoded audio. A folder that cannot be written has no cache.
     """
     folder = Path(folder)
     paths = {utterance.recording: utterance.path for utterance in utterances}
-    seconds = kaldi_durations(folder, paths)
+    seconds = kaldi_durations(folder, paths) if believe else {}
     paths = {name: path for name, path in paths.items() if name not in seconds}
     before = _read_cache(folder / CACHE)
     now: dict[str, tuple[str, float]] = {}
@@ -52,6 +55,33 @@ def recording_seconds(folder: PathLike, utterances: Iterable[Utterance]) -> tupl
         except OSError as error:
             logger.debug("%s: durations are not kept: %s", folder / CACHE, error.strerror)
     return seconds, errors
+
+
+def utterance_seconds(
+    folder: PathLike, utterances: Iterable[Utterance], believe: bool = True
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Utterance → its seconds, and utterance → why its audio cannot be used; see `recording_seconds`."""
+    utterances = list(utterances)
+    lengths, errors = recording_seconds(folder, utterances, believe)
+    seconds, bad = {}, {}
+    for utterance in utterances:
+        name = utterance.recording
+        if name in errors:
+            bad[utterance.id] = errors[name]
+            continue
+        end = lengths[name] if utterance.end is None else utterance.end
+        if utterance.start >= lengths[name] or end > lengths[name] + OVERSHOOT:
+            times = f"{utterance.start:g} to {end:g} s"
+            bad[utterance.id] = f"{times} is not within recording {name!r}, which lasts {lengths[name]:.3f} s"
+        else:
+            seconds[utterance.id] = end - utterance.start
+    return seconds, bad
+
+
+def recording_formats(utterances: Iterable[Utterance]) -> list[tuple[int, int]]:
+    """Hertz and channels of each recording, by its header."""
+    headers = [header(source(path)) for path in {u.recording: u.path for u in utterances}.values()]
+    return [(examined.sample_rate, examined.channels) for examined in headers]
 
 
 def examine(path: Path | Pipe) -> float:
