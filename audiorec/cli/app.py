@@ -13,7 +13,7 @@ from audiorec.errors import ConfigError, UserError
 # Packages that a plain install does not bring, and the extra that does.
 SERVE = "starlette", "uvicorn", "websockets", "python_multipart", "prometheus_client"
 EXTRAS = {
-    **dict.fromkeys(("lightning", "lhotse", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("lightning", "matplotlib", "tensorboard"), "train"),
     **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(SERVE, "serve"),
     "huggingface_hub": "import",

@@ -151,7 +151,8 @@ class Manifest(str, Enum):
 @data_app.command("import")
 def import_(
     manifest: Annotated[
-        Path, typer.Argument(help="NeMo's manifest, lhotse's cuts, or a folder of lhotse's recordings and supervisions.")
+        Path,
+        typer.Argument(help="NeMo's manifest, lhotse's cuts, or a folder of lhotse's recordings and supervisions."),
     ],
     out: Out,
     allow_pipes: AllowPipes = False,

@@ -12,12 +12,13 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from audiorec.audio.augment import AugmentConfig, augment, augment_clip
+from audiorec.audio.augment import AugmentConfig, Draw, augment, augment_clip
 from audiorec.config import Config
 from audiorec.data.buckets import bucket, padding
 from audiorec.data.draws import generator, seed_of
 from audiorec.data.durations import utterance_seconds
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
+from audiorec.data.sounds import draws_of
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
 from audiorec.errors import UserError
 from audiorec.text import Normalizer, Tokenizer
@@ -88,13 +89,16 @@ class SpeechData:
         self.seconds = _usable(folder, found, config.skip_bad)
         self.utterances = {utterance.id: utterance for utterance in found if utterance.id in self.seconds}
         self.recordings = Recordings()
+        self._drawn: tuple[AugmentConfig, dict[str, Draw]] | None = None
 
     def training(self, changes: AugmentConfig, seed: int, epoch: int, limit: int | None = None) -> DataLoader:
         """The batches of one epoch, a function of seed and epoch alone; or the first ``limit`` of them.
 
-        Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none.
+        Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none, and where
+        ``changes`` name files that are not there.
         """
         options = self.config
+        self._draws(changes)  # in this process, so that workers have it and errors come at once
         chosen = [
             u for u in self.utterances.values() if options.min_seconds <= self.seconds[u.id] <= options.max_seconds
         ]
@@ -123,7 +127,14 @@ class SpeechData:
         clips = [augment_clip(clip, self.sample_rate, changes, random) for clip in clips]
         strings = self.config.strings
         joined = join_clips(clips, self.sample_rate, strings, random)[0] if strings else np.concatenate(clips)
-        return augment(joined, self.sample_rate, changes, random)
+        return augment(joined, self.sample_rate, changes, random, self._draws(changes))
+
+    def _draws(self, changes: AugmentConfig) -> dict[str, Draw]:
+        """What the changes draw from recordings; kept, as it knows its files and rooms."""
+        if self._drawn is None or self._drawn[0] != changes:
+            utterances = list(self.utterances.values())
+            self._drawn = changes, draws_of(changes, self.sample_rate, utterances, self.recordings)
+        return self._drawn[1]
 
     def _batches(self, rows: list[Row], random: np.random.Generator | None) -> list[list[Row]]:
         seconds = [sum(self.seconds[utterance.id] for utterance in row.clips) for row in rows]

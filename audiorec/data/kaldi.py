@@ -97,16 +97,16 @@ class Recordings:
         alone = start >= 0 and isinstance(path, Path) and path.suffix.lower() in SEEKABLE
         try:
             if alone:
-                samples, wanted = self._decoded(path, channel, sample_rate, start, end), slice(None)
+                samples, wanted = self.decoded(path, sample_rate, channel, start, end), slice(None)
             else:
-                samples, wanted = self._decoded(path, channel, sample_rate, 0, None), slice(start, end)
+                samples, wanted = self.decoded(path, sample_rate, channel), slice(start, end)
         except UserError as error:
             if isinstance(path, Pipe):
                 raise UserError(f"recording {utterance.recording!r}: {error}") from error
             raise
         found = samples[wanted].copy()
         if start < 0 or not len(found) or (end is not None and len(found) < end - start - OVERSHOOT * sample_rate):
-            length = len(self._decoded(path, channel, sample_rate, 0, None))
+            length = len(self.decoded(path, sample_rate, channel))
             end = length if end is None else end
             raise UserError(
                 f"{path}: utterance {utterance.id!r}, {start / sample_rate:g} to {end / sample_rate:g} s, "
@@ -114,7 +114,10 @@ class Recordings:
             )
         return found
 
-    def _decoded(self, path: Path | Pipe, channel: int | None, rate: int, start: int, end: int | None) -> np.ndarray:
+    def decoded(
+        self, path: Path | Pipe, rate: int, channel: int | None = None, start: int = 0, end: int | None = None
+    ) -> np.ndarray:
+        """A recording, or its samples from ``start`` to ``end`` of the rate, as float32 mono (T,): not to be written to."""
         key = path, channel, rate, start, end
         if key not in self._cache:
             audio = source(path)

@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def read_manifest(path: Path) -> list[Utterance]:
     else:
         rows = iter(_rows(path))
         try:
-            place, first = next(rows)
+            _, first = next(rows)
         except StopIteration:
             raise UserError(f"{path}: is empty") from None
         utterances = list((_cuts if "type" in first or "recording" in first else _nemo)(_rows(path), path.parent))
@@ -40,17 +40,18 @@ def read_manifest(path: Path) -> list[Utterance]:
 
 
 def write_nemo(path: Path, utterances: Iterable[Utterance], seconds: Mapping[str, float]) -> None:
-    """A NeMo manifest (jsonl, or .gz): audio_filepath, offset, duration, text, and speaker and utterance id beside."""
+    """A NeMo manifest (jsonl, or .gz): audio_filepath, offset, duration, text; ids beside, which NeMo leaves alone."""
 
     def rows() -> Iterator[dict]:
         for u in utterances:
             yield {
                 "audio_filepath": _file(u),
-                "offset": u.start,
+                **({"offset": u.start} if u.start or u.end is not None else {}),
                 "duration": seconds[u.id],
                 "text": u.text,
                 "speaker": u.speaker,
                 "utt_id": u.id,
+                "recording_id": u.recording,
                 **({} if u.channel is None else {"channel_selector": u.channel}),
             }
 
@@ -76,11 +77,10 @@ def write_lhotse(folder: Path, utterances: Iterable[Utterance], seconds: Mapping
 def _lhotse_recording(utterance: Utterance) -> dict:
     examined = header(source(utterance.path))
     frames = _frames(utterance, examined)
-    place: dict[str, Any] = {"type": "file", "source": None}
     if isinstance(utterance.path, Pipe):
-        place = {"type": "command", "source": utterance.path.command}
+        place: dict[str, Any] = {"type": "command", "source": utterance.path.command}
     else:
-        place["source"] = _file(utterance)
+        place = {"type": "file", "source": _file(utterance)}
     return {
         "id": utterance.recording,
         "sources": [{**place, "channels": list(range(examined.channels))}],
@@ -145,26 +145,34 @@ def _write(path: Path, rows: Iterable[dict]) -> None:
 
 
 def _nemo(rows: Rows, home: Path) -> Iterator[Utterance]:
-    for number, (place, row) in enumerate(rows):
+    names: dict[Path, str] = {}
+    for place, row in rows:
         path = _place(home, _get(row, "audio_filepath", str, place))
         start = float(row.get("offset") or 0.0)
         duration = row.get("duration")
         whole = row.get("offset") is None or duration is None
         end = None if whole else start + float(_get(row, "duration", (int, float), place))
-        name = row.get("utt_id") or row.get("id") or _name(path, start, end, number)
+        file = row.get("recording_id") or names.get(path)
+        if file is None:
+            file = names[path] = _name(path, names.values())
+        name = row.get("utt_id") or row.get("id") or _name_of_part(file, start, end)
         channel = row.get("channel_selector")
         if channel is not None and not isinstance(channel, int):
             raise UserError(f"{place}: channel_selector {channel!r}: only the number of a channel is understood")
-        recording = str(name) if whole else _name(path, 0.0, None, number)
         speaker = row.get("speaker") or name
         text = " ".join(str(row.get("text") or "").split())
-        yield Utterance(str(name), recording, path, start, end, text, str(speaker), channel)
+        yield Utterance(str(name), str(file), path, start, end, text, str(speaker), channel)
 
 
-def _name(path: Path, start: float, end: float | None, number: int) -> str:
-    """Of an utterance without one: its file, its place in it, and where two files are called alike their lines."""
-    stem = "_".join(path.with_suffix("").parts[-2:]).replace(" ", "_")
-    return stem if end is None else f"{stem}-{round(start * 1000):07d}-{round(end * 1000):07d}"
+def _name(path: Path, taken: Collection[str]) -> str:
+    """Of a recording: as its file is called, with so much of the folders above that it has no other's name."""
+    parts = ["_".join(part.split()) for part in path.with_suffix("").parts if part != path.anchor]
+    names = ("-".join(parts[-count:]) for count in range(1, len(parts) + 1))
+    return next((name for name in names if name not in taken), f"{'-'.join(parts)}-{len(taken)}")
+
+
+def _name_of_part(file: str, start: float, end: float | None) -> str:
+    return file if end is None else f"{file}-{round(start * 1000):07d}-{round(end * 1000):07d}"
 
 
 def _supervised(recordings: Rows, supervisions: Rows, home: Path) -> Iterator[Utterance]:
@@ -183,7 +191,9 @@ def _cuts(rows: Rows, home: Path) -> Iterator[Utterance]:
             raise UserError(f"{place}: a {kind} without a recording of its own: save the cuts as audio first")
         supervisions = row.get("supervisions") or []
         if len(supervisions) != 1:
-            raise UserError(f"{place}: {len(supervisions)} supervisions in a cut: cuts.trim_to_supervisions() has one in each")
+            raise UserError(
+                f"{place}: {len(supervisions)} supervisions in a cut: cuts.trim_to_supervisions() has one in each"
+            )
         whole = {**supervisions[0], "start": 0.0, "duration": row["duration"], "id": row["id"]}
         yield _utterance(whole, place, place, row["recording"], home=home, offset=float(row["start"]))
 
@@ -223,7 +233,9 @@ def _only(folder: Path, name: str) -> Path:
     """The file of recordings, or of supervisions, in a folder; lhotse's recipes put words around that."""
     found = sorted({*folder.glob(f"*{name}*.jsonl"), *folder.glob(f"*{name}*.jsonl.gz")})
     if len(found) != 1:
-        raise UserError(f"{folder}: holds {len(found)} files *{name}*.jsonl.gz, not one; name cuts or a NeMo manifest instead")
+        raise UserError(
+            f"{folder}: holds {len(found)} files *{name}*.jsonl.gz, not one; name cuts or a NeMo manifest instead"
+        )
     return found[0]
 
 

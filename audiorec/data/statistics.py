@@ -59,10 +59,12 @@ def statistics(
 ) -> Statistics:
     """``seconds`` are those of each utterance, ``formats`` hertz and channels of each recording."""
     utterances = list(utterances)
-    speakers: Counter[str] = Counter()
-    texts, letters, vocabulary = Counter(u.text for u in utterances), Counter(), Counter()
+    speakers: dict[str, float] = {}
+    letters: Counter[str] = Counter()
+    vocabulary: Counter[str] = Counter()
+    texts = Counter(utterance.text for utterance in utterances)
     for utterance in utterances:
-        speakers[utterance.speaker] += seconds[utterance.id]
+        speakers[utterance.speaker] = speakers.get(utterance.speaker, 0.0) + seconds[utterance.id]
     for text, count in texts.items():
         for part, counter in ((text, letters), (text.split(), vocabulary)):
             for item, often in Counter(part).items():
@@ -71,7 +73,7 @@ def statistics(
         utterances=len(utterances),
         recordings=len({utterance.recording for utterance in utterances}),
         hours=sum(seconds[utterance.id] for utterance in utterances) / 3600,
-        speakers=dict(speakers),
+        speakers=speakers,
         seconds=np.percentile([seconds[u.id] for u in utterances], POINTS).tolist(),
         characters=np.percentile([len(u.text) for u in utterances], POINTS).tolist(),
         words=sum(vocabulary.values()),
