@@ -23,15 +23,16 @@ def recording_seconds(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Recording → its seconds, and recording → why its audio cannot be used.
 
-    Kaldi's reco2dur (without segments utt2dur too) is believed, as Kaldi does, unless told not to; `audiorec data validate`
+    Kaldi's reco2dur (without segments utt2dur too) is believed, as Kaldi does; `audiorec data validate`
     holds it against the audio. Else the cache in the folder tells, if a file has the size and the time that it had, or a command
-    its words; else the header, or where that says nothing the decoded audio. A folder that cannot be written has no cache.
+    its words; else the header, or where that says nothing the decoded audio, which alone counts where ``believe`` is False. A
+    folder that cannot be written has no cache.
     """
     folder = Path(folder)
     paths = {utterance.recording: utterance.path for utterance in utterances}
     seconds = kaldi_durations(folder, paths) if believe else {}
     paths = {name: path for name, path in paths.items() if name not in seconds}
-    before = _read_cache(folder / CACHE)
+    before = _read_cache(folder / CACHE) if believe else {}
     now: dict[str, tuple[str, float]] = {}
     changed = False
     errors: dict[str, str] = {}

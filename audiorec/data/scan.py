@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audiorec.data.tables import FILES, Problem, Table, in_order, read_table, speakers_utterances
+from audiorec.data.tables import DURATIONS, FILES, Problem, Table, in_order, read_table, speakers_utterances
 from audiorec.data.utterance import Pipe, Utterance
 
 OVERSHOOT = 0.1  # seconds by which a segment may end after its recording, as rounded times do
@@ -32,7 +32,7 @@ def scan(folder: Path, require_text: bool = True, allow_empty_text: bool = False
     """Read the tables of a data directory and collect all problems, in the order of files and lines."""
     scanned = Scan()
     for name in FILES:
-        if (folder / name).is_file():
+        if name not in DURATIONS and (folder / name).is_file():
             scanned.tables[name] = read_table(folder / name, scanned.problems)
         elif name == "wav.scp" or (name == "text" and require_text):
             scanned.report(name, None, "no such file")

@@ -20,6 +20,7 @@ KEYS = {
     "reco2dur": "recording",
     "utt2dur": "utterance",
 }
+DURATIONS = "reco2dur", "utt2dur"  # which need not be there, nor be complete
 FILES = tuple(KEYS)
 
 STRAYS = tuple(bytes([byte]) for byte in b"\t\v\f\r\x1c\x1d\x1e\x1f")  # ASCII's spaces but the space and the newline

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audiorec.audio.read import PathLike, blocks, header
 from audiorec.data.scan import OVERSHOOT, Scan, scan
-from audiorec.data.tables import Problem, in_order
+from audiorec.data.tables import DURATIONS, Problem, in_order, read_table
 from audiorec.data.utterance import source
 from audiorec.errors import UserError
 from audiorec.progress import progress
@@ -46,7 +46,7 @@ def validate(
                 scanned.report("wav.scp", line, f"recording {recording!r}: {error}")
             advance(1)
     _match_channels(scanned, channels)
-    _match_named_durations(scanned, durations)
+    _match_named_durations(folder, scanned, durations)
     if "segments" in scanned.tables:
         _match_durations(scanned, durations)
     return in_order(scanned.problems)
@@ -109,11 +109,12 @@ def _match_durations(scanned: Scan, durations: dict[str, float]) -> None:
             )
 
 
-def _match_named_durations(scanned: Scan, durations: dict[str, float]) -> None:
+def _match_named_durations(folder: Path, scanned: Scan, durations: dict[str, float]) -> None:
     """Report what reco2dur and utt2dur say otherwise than the audio."""
     spans = {u.id: (u.recording, u.start, u.end) for u in scanned.utterances}
-    for file in ("reco2dur", "utt2dur"):
-        for key, (line, value) in scanned.tables.get(file, {}).items():
+    for file in DURATIONS:
+        table = read_table(folder / file, []) if (folder / file).is_file() else {}
+        for key, (line, value) in table.items():
             recording, start, end = spans.get(key, ("", 0.0, None)) if file == "utt2dur" else (key, 0.0, None)
             if recording not in durations:
                 continue
