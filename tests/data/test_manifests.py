@@ -89,7 +89,7 @@ def test_what_lhotse_writes_is_read(folder, tmp_path):
     supervisions.to_file(tmp_path / "lhotse" / "x_supervisions_train.jsonl.gz")
     assert same(read_manifest(tmp_path / "lhotse"), mono)
     cuts = lhotse.CutSet.from_manifests(recordings, supervisions).trim_to_supervisions()
-    cuts = cuts.modify_ids(lambda name: cuts[name].supervisions[0].id)
+    cuts = lhotse.CutSet.from_cuts([cut.with_id(cut.supervisions[0].id) for cut in cuts])
     cuts.to_file(tmp_path / "cuts.jsonl.gz")
     assert same(read_manifest(tmp_path / "cuts.jsonl.gz"), mono)
     exported = tmp_path / "kaldi"
