@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Language, Latency, Model, Runtime, Threads, app
+from audiorec.cli.app import AllowPipes, Device, Head, Language, Latency, Model, Runtime, Threads, app
 from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError
@@ -28,6 +28,7 @@ def decode(
     language: Language = None,
     threads: Threads = None,
     device: Device = "cpu",
+    allow_pipes: AllowPipes = False,
     search: dict[str, Any],
 ) -> None:
     """Decode a data directory, offline or streamed."""
@@ -48,7 +49,8 @@ def decode(
         facts["latency_ms"] = recognizer.model.look_ahead_ms
     if recognizer.languages:
         facts["language"] = recognizer.model.language
-    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or AT_ONCE)
+    chunk = (chunk_ms or 160.0) if streaming else None
+    summary = decode(recognizer, data, out, chunk, facts, streams or AT_ONCE, allow_pipes)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
 
@@ -102,12 +104,13 @@ def align(
     out: Annotated[Path, typer.Option(help="Folder for tokens.ctm, words.ctm and align.json.")],
     head: Head = None,
     device: Device = "cpu",
+    allow_pipes: AllowPipes = False,
 ) -> None:
     """Find when each token and word of a data directory begins and ends."""
     from audiorec.evaluation.align import align
     from audiorec.models import find_device
 
-    summary = align(model, data, out, head, find_device(device))
+    summary = align(model, data, out, head, find_device(device), allow_pipes)
     for name, reason in summary["left_out"].items():
         print(f"{name}: left out: {reason}", file=sys.stderr)
     print(f"{out}: {summary['utterances']} utterances aligned, {len(summary['left_out'])} left out")

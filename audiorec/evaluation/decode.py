@@ -34,16 +34,19 @@ def decode(
     chunk_ms: float | None = None,
     facts: dict | None = None,
     streams: int = 1,
+    allow_pipes: bool = False,
 ) -> dict:
     """Decode every utterance of ``data`` into the folder ``out``: offline in batches, or streamed in ``chunk_ms`` pieces,
     ``streams`` utterances at once.
 
     Writes ``text``, ``words.ctm`` and ``decode.json``, all or nothing; returns the content of ``decode.json``, to which
-    ``facts`` are added. Raises UserError naming the utterance or file that cannot be decoded.
+    ``facts`` are added. ``allow_pipes`` runs the commands of wav.scp.
+
+    Raises UserError naming the utterance or file that cannot be decoded.
     """
     from audiorec.models import parameter_count
 
-    utterances = read_data_dir(data, require_text=False)
+    utterances = read_data_dir(data, require_text=False, allow_pipes=allow_pipes)
     recordings = Recordings()
     results: dict[str, Result] = {}
     audio_seconds = decode_seconds = 0.0
