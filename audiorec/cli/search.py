@@ -23,10 +23,14 @@ def _search(
         float | None, typer.Option(show_default="1.5", help="Bonus of each token of a phrase.")
     ] = None,
     skip_blank: Annotated[float | None, typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,
+    max_symbols: Annotated[
+        int | None, typer.Option(min=1, show_default="10", help="Symbols a frame, of a transducer's greedy search.")
+    ] = None,
 ) -> dict[str, Any]:
     """The keys of a SearchConfig, those that were given."""
     settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "lm_bonus": lm_bonus}
-    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "skip_blank": skip_blank}
+    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score}
+    settings |= {"skip_blank": skip_blank, "max_symbols": max_symbols}
     return {name: value for name, value in settings.items() if value is not None}
 
 
