@@ -73,6 +73,8 @@ def export(folder: Path) -> None:
     if not (folder / "model").exists():
         import_model(folder / "large.nemo", folder / "model")
     for ms in LOOKAHEADS:
+        if (folder / f"state-{ms}.npz").exists():  # of a run before
+            continue
         model = load_model(folder / "model")[0].exit("ctc").at_latency(ms).eval()
         part, arguments, axes = stream_parts(model, model.head("ctc")).step(1)
         graph = trace(part, arguments, axes)
