@@ -276,10 +276,13 @@ def asked(process: subprocess.Popen, *words: object) -> dict[str, float]:
     process.stdin.flush()
     if not (line := process.stdout.readline()):
         sys.exit(f"{process.args}: ended")
+    print(
+        *words, line.strip(), f"({process.args[-1]})", file=sys.stderr, flush=True
+    )  # a run that is cut off tells something
     return json.loads(line)
 
 
-def run(folder: Path, peers: str, rounds: int, seconds: float, only: list[str]) -> None:
+def run(folder: Path, peers: str, rounds: int, seconds: float, only: list[str], together: bool) -> None:
     def worker(by: str) -> subprocess.Popen:
         python = peers if by in ("nemo", "transformers") else sys.executable
         command = [python, __file__, "work", str(folder), "--by", by]
@@ -301,9 +304,12 @@ def run(folder: Path, peers: str, rounds: int, seconds: float, only: list[str]) 
         kept = max(found[by, ms][0]["kept"] for ms in LOOKAHEADS) / 1000
         cells = [*(f"{factor:.4f}" for factor in factors), f"{kept:.0f}", f"{memory[by]:.0f}"]
         print(f"| {NAMES[by]} | {' | '.join(cells)} |", flush=True)
-    print(f"\n| {SESSIONS} streams together: streams a core | " + " | ".join(f"{ms} ms" for ms in LOOKAHEADS) + " |")
-    print("|---|" + "---:|" * len(LOOKAHEADS))
-    for by in [by for by in only if by in MANY]:
+    if together:
+        print(
+            f"\n| {SESSIONS} streams together: streams a core | " + " | ".join(f"{ms} ms" for ms in LOOKAHEADS) + " |"
+        )
+        print("|---|" + "---:|" * len(LOOKAHEADS))
+    for by in [by for by in only if by in MANY and together]:
         took = [asked(workers[by], ms, seconds, SESSIONS)["seconds"] for ms in LOOKAHEADS]
         print(f"| {NAMES[by]} | {' | '.join(f'{SESSIONS * seconds / one:.0f}' for one in took)} |", flush=True)
     for process in workers.values():
@@ -320,6 +326,7 @@ def main() -> None:
     )
     parser.add_argument("--by", choices=list(WAYS), nargs="+", default=list(WAYS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--together", action="store_true", help="measure 16 streams together, too")
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
     if options.what in ("make", "export"):
@@ -327,7 +334,7 @@ def main() -> None:
     elif options.what == "work":
         work(options.folder, options.by[0])
     else:
-        run(options.folder, options.peers, options.rounds, options.seconds, options.by)
+        run(options.folder, options.peers, options.rounds, options.seconds, options.by, options.together)
 
 
 if __name__ == "__main__":
