@@ -5,10 +5,10 @@
     python tools/bench/nemo_cost.py run FOLDER --peers PYTHON         # the table; PYTHON has nemo_toolkit[asr] and transformers
 
 The model has the shape of NVIDIA's ``stt_en_fastconformer_hybrid_large_streaming_multi`` and random weights, the same for all.
-Each system is a process of its own with one thread, and they take turns. NeMo and transformers step over the mel frames of the
-whole recording to encoder frames; audiorec goes from samples to CTC's scores. `run` prints the real-time factors of a stream, the
-least of the rounds; the bytes that it keeps; how much a loaded model and its first stream add to the process's own memory; and
-how many streams a core serves, of 16 together.
+Each system is a process of its own with one thread, and they take turns. NeMo and transformers step over the mel frames of
+the whole recording to encoder frames; audiorec goes from samples to CTC's scores. `run` prints seconds of CPU time a second of
+speech, the least of the rounds, which other work on the machine changes little; the bytes that a stream keeps; how much a loaded
+model and its first stream add to the process's own memory; and how many streams a core serves, of 16 together.
 """
 
 import argparse
@@ -27,7 +27,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 LOOKAHEADS = {80: 1, 480: 6, 1040: 13}  # ms → frames
 DIM, LAYERS, HEADS, CHANNELS, PIECES, SESSIONS = 512, 17, 8, 256, 1024, 16
-Stream = Callable[[np.ndarray, int], tuple[float, int]]  # samples, look-ahead in ms → seconds of work, bytes of state
+Stream = Callable[
+    [np.ndarray, int], tuple[float, int]
+]  # samples, look-ahead in ms → seconds of CPU time, bytes of state
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -123,7 +125,7 @@ def by_nemo(folder: Path) -> Stream:
         channel, time_, length = encoder.get_initial_cache_state(batch_size=1, dtype=torch.float32)
         seconds = 0.0
         for i, (chunk, _) in enumerate(iter(buffer)):
-            start = time.perf_counter()
+            start = time.process_time()
             _, _, channel, time_, length = encoder.cache_aware_stream_step(
                 processed_signal=chunk,
                 processed_signal_length=torch.tensor([chunk.shape[2]]),
@@ -133,7 +135,7 @@ def by_nemo(folder: Path) -> Stream:
                 keep_all_outputs=buffer.is_buffer_empty(),
                 drop_extra_pre_encoded=0 if i == 0 else encoder.streaming_cfg.drop_extra_pre_encoded,
             )
-            seconds += time.perf_counter() - start
+            seconds += time.process_time() - start
         return seconds, size(channel, time_, length)
 
     return stream
@@ -168,9 +170,9 @@ def by_transformers(folder: Path) -> Stream:
         seconds, cache, padding, at = 0.0, None, None, 0
         while at + (length := 1 + 8 * right if at == 0 else 8 * (right + 1)) <= mel.shape[1]:
             chunk = mel[:, at : at + length]
-            start = time.perf_counter()
+            start = time.process_time()
             step = encoder(chunk, use_cache=True, cache=cache, padding_cache=padding, num_lookahead_tokens=right)
-            seconds += time.perf_counter() - start
+            seconds += time.process_time() - start
             cache, padding = step.cache, step.padding_cache
             at += length
         return seconds, size(cache, padding)
@@ -186,12 +188,12 @@ def by_torch(folder: Path) -> Stream:
     def stream(samples: np.ndarray, ms: int, rows: int = 1) -> tuple[float, int]:
         model, head, at = recognizer.at_latency(ms).model, recognizer.model.head("ctc"), 0
         x, state = torch.from_numpy(samples)[None, :, None].repeat(rows, 1, 1), None
-        start = time.perf_counter()
+        start = time.process_time()
         while at + (feed := model.period if at else model.first_feed) <= x.shape[1]:
             y, _, state = model.step(x[:, at : at + feed], None, state)
             head(y)
             at += feed
-        return time.perf_counter() - start, size(state)
+        return time.process_time() - start, size(state)
 
     return stream
 
@@ -207,10 +209,10 @@ def by_onnx(folder: Path, kind: str = "onnx") -> Stream:
         state = [np.repeat(array, rows, 0) for array in np.load(folder / f"state-{ms}.npz").values()]
         names = [x.name for x in sessions[ms].get_inputs()]
         x, period = np.repeat(samples[None], rows, 0), 16 * 80 * (LOOKAHEADS[ms] + 1)
-        start = time.perf_counter()
+        start = time.process_time()
         for at in range(0, x.shape[1] - period + 1, period):
             _, *state = sessions[ms].run(None, dict(zip(names, [x[:, at : at + period], *state], strict=True)))
-        return time.perf_counter() - start, sum(array.nbytes for array in state)
+        return time.process_time() - start, sum(array.nbytes for array in state)
 
     return stream
 
@@ -223,13 +225,13 @@ def by_engine(folder: Path) -> Stream:
     def stream(samples: np.ndarray, ms: int, rows: int = SESSIONS) -> tuple[float, int]:
         with audiorec.Engine(whole.at_latency(ms), slots=rows, queue_seconds=2 * len(samples) / 16000) as engine:
             sessions = [engine.session() for _ in range(rows)]
-            start, piece = time.perf_counter(), 16 * 80 * (LOOKAHEADS[ms] + 1)
+            start, piece = time.process_time(), 16 * 80 * (LOOKAHEADS[ms] + 1)
             for at in range(0, len(samples), piece):
                 for session in sessions:
                     session.accept(samples[at : at + piece])
             for session in sessions:
                 session.finish()
-            return time.perf_counter() - start, 0
+            return time.process_time() - start, 0
 
     return stream
 
