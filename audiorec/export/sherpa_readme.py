@@ -88,5 +88,5 @@ def readme(settings: Mapping[str, Any]) -> str:
         offset=f" - {late * frame:g}" if late else "",
         silence="t" if scale == 1 else f"t / {scale:g}",
         search=search,
-        unknown="is said as `<unk>`" if ctc else "is said if its token is a word, else left out",
+        unknown="is said as `<unk>`" if ctc or of_nemo else "is said if its token is a word, else left out",
     )
