@@ -21,8 +21,8 @@ SILENT = 160  # samples before the first: where a recording begins, sherpa-onnx 
 
 
 def hold(folder, out, head: str, ms: float, language: str | None = None) -> None:
-    """Export; the stock package says, one by one and in batches, what torch says of the features that it computes, token by token,
-    frame by frame. Those are near NeMo's, but of random weights every margin is small."""
+    """Export; the stock package says, one by one and in batches, what torch says of the features that it computes, token by
+    token, frame by frame. Those are near NeMo's, but of random weights every margin is small."""
     settings = export_sherpa(folder, out, head, ms, language)
     assert settings["error"] < 1e-4
     samples = speech()[0].numpy()
