@@ -193,6 +193,7 @@ def broken_data(tmp_path):
         (2, "integer", lambda m, d, t: train(d, t, "encoder.dim=wide")),
         (2, "search.kind", lambda m, d, t: decode(m, d, t, "--search", "wide")),
         (2, "hotwords: needs a beam: add --search beam", lambda m, d, t: decode(m, d, t, "--hotwords", t)),
+        (2, "max_symbols: head 'ctc' emits one", lambda m, d, t: ["transcribe", m, d, "--max-symbols", 2]),
         (2, "lm: needs a beam: add --search beam", lambda m, d, t: ["transcribe", m, d, "--lm", t]),
         (2, "beam: needs a beam: add --search beam", lambda m, d, t: decode(m, d, t, "--beam", 8)),
         (2, "no effect without lm", lambda m, d, t: decode(m, d, t, "--search", "beam", "--lm-weight", 0.5)),

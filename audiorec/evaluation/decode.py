@@ -96,6 +96,8 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
         parts.append(f"hotwords + {config.hotwords_score:g}")
     if config.skip_blank:
         parts.append(f"blanks above {config.skip_blank:g} skipped")
+    if config.max_symbols:
+        parts.append(f"{config.max_symbols} symbols a frame")
     return ", ".join(parts) or None
 
 

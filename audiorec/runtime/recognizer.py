@@ -36,6 +36,7 @@ class Recognizer(BaseRecognizer):
         tokenizer: Tokenizer,
         delays: Mapping[str, Delay],
         endpoint: EndpointConfig | None = ENDPOINT,
+        max_symbols: int | None = None,
     ):
         self.export = export
         self.graphs = graphs
@@ -44,7 +45,7 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
         self.normalize = export.normalize
-        self._search = _search_of(export, graphs)
+        self._search = _search_of(export, graphs, max_symbols)
         self._set_endpoint(self._search.segments, endpoint)
 
     @property
@@ -108,13 +109,14 @@ def load(
     """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
 
     ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
-    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy.
+    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy, with
+    ``max_symbols`` where the head is a transducer.
     """
     folder = Path(path)
     if not is_export(folder):
         raise UserError(f"{folder / EXPORT}: missing; the onnx runtime reads what `audiorec export` writes")
     export = read_export(folder)
-    _must_be_greedy(search)
+    max_symbols = _greedy(search)
     if threads < 1:
         raise UserError(f"threads must be 1 or more, got {threads}")
     if device not in ("cpu", "auto"):
@@ -128,25 +130,32 @@ def load(
             f"{folder / tokenizer.file}: has {tokenizer.size} pieces, {EXPORT} says {export.vocabulary}; the files are not of "
             "one export"
         )
-    return Recognizer(export, Graphs(folder, export, threads), tokenizer, load_delays(folder), endpoint)
+    return Recognizer(export, Graphs(folder, export, threads), tokenizer, load_delays(folder), endpoint, max_symbols)
 
 
-def _search_of(export: Export, graphs: Graphs) -> NumpySearch:
+def _search_of(export: Export, graphs: Graphs, max_symbols: int | None) -> NumpySearch:
     head = export.head
+    transducer = head.kind in ("rnnt", "tdt")
+    if max_symbols not in (None, 1) and not (transducer and head.max_symbols > 1):
+        raise ConfigError(f"search.max_symbols: head {head.name!r} emits one symbol a frame at most; leave it out")
     if head.kind == "ctc":
         return CtcGreedySearch()
     if head.kind == "classify":
         return ClassifySearch(export.vocabulary)
-    parts = graphs.predict, graphs.join, *graphs.no_symbols(), head.max_symbols
+    parts = graphs.predict, graphs.join, *graphs.no_symbols(), max_symbols or head.max_symbols
     return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
 
 
-def _must_be_greedy(search: Any) -> None:
-    """``search``: keys of a SearchConfig, or one."""
+def _greedy(search: Any) -> int | None:
+    """``max_symbols`` of a greedy ``search``: keys of a SearchConfig, or one. Raises ConfigError for any other key."""
     given = {key: value for key, value in dict(search or {}).items() if value is not None}
     if not isinstance(search, Mapping):  # a SearchConfig, which holds its defaults too
         given = {key: value for key, value in given.items() if key in getattr(search, "model_fields_set", given)}
     if given.pop("kind", "greedy") != "greedy":
         raise ConfigError(f"search.kind: the onnx runtime searches greedily; {BEAM}")
+    max_symbols = given.pop("max_symbols", None)
     if given:
         raise ConfigError(f"search.{', '.join(given)}: not in the onnx runtime, whose search is greedy; {BEAM}")
+    if max_symbols is not None and (not isinstance(max_symbols, int) or max_symbols < 1):
+        raise ConfigError(f"search.max_symbols: must be a whole number of at least 1, got {max_symbols!r}")
+    return max_symbols

@@ -81,6 +81,12 @@ ARGUMENTS = {
     ),
     "hotwords": ({"search": {"hotwords": ["one"]}}, ConfigError, "search.hotwords: not in the onnx runtime"),
     "an unknown key": ({"search": {"beams": 3}}, ConfigError, "search.beams: not in the onnx runtime"),
+    "symbols": ({"search": {"max_symbols": 3}}, ConfigError, "head 'ctc' emits one symbol a frame at most"),
+    "no symbols": (
+        {"search": {"max_symbols": 0}},
+        ConfigError,
+        "search.max_symbols: must be a whole number of at least 1",
+    ),
     "device": ({"device": "cuda"}, UserError, "device cuda: the onnx runtime computes on the CPU"),
     "head": ({"head": "transducer"}, UserError, "has no head 'transducer'; the one that was exported is ctc"),
     "threads": ({"threads": 0}, UserError, "threads must be 1 or more"),
