@@ -76,8 +76,10 @@ class Recognizer(BaseRecognizer):
         """What computes the words of up to ``slots`` streams."""
         return OnnxRunner(self.graphs, self._search_of(COLUMNS) if own else self._search, slots)
 
-    def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
-        """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
+    def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...] | None:
+        """Those of a stream with keys of its own; None without any. Raises UserError where it cannot have them."""
+        if not search:
+            return None
         return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
 
     def at_latency(self, ms: float) -> "Recognizer":
