@@ -1,4 +1,4 @@
-"""Commands that use models: decode, align, mic."""
+"""Commands that use models: decode, tune, align, mic."""
 
 import json
 import sys
@@ -51,6 +51,47 @@ def decode(
     summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or AT_ONCE)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
+
+
+@app.command()
+@with_search
+def tune(
+    model: Model,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="What to try, `word_bonus=-1,0,1`; else the usual values of all.")
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory with texts: dev, never the test set.")],
+    utterances: Annotated[int | None, typer.Option(min=1, show_default="all", help="How many of it to decode.")] = None,
+    head: Head = None,
+    latency_ms: Latency = None,
+    language: Language = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    search: dict[str, Any],
+) -> None:
+    """Find the weights of n-grams and the bonus of words with which a beam makes the fewest errors."""
+    from audiorec.evaluation.tune import ranges, tune
+
+    given = {}
+    for setting in settings or []:
+        key, _, values = setting.partition("=")
+        try:
+            given[key] = [float(value) for value in values.split(",")]
+        except ValueError:
+            raise ConfigError(f"tune: {setting!r}: write it as key=value,value") from None
+    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, "torch", language=language)
+    tried = ranges(recognizer.search_config, given)
+    trials = []
+    for trial in tune(recognizer, data, recognizer.normalize, tried, utterances):
+        trials.append(trial)
+        print(f"WER {100 * trial.wer:.2f} %: {_options(trial.setting)}", flush=True)
+    best = min(trials, key=lambda trial: trial.wer)
+    print(f"best of {len(trials)}: {_options(best.setting)}: WER {100 * best.wer:.2f} %")
+
+
+def _options(setting: dict[str, float]) -> str:
+    return " ".join(f"--{key.replace('_', '-')} {value:g}" for key, value in setting.items())
 
 
 @app.command()

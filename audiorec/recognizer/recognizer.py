@@ -107,7 +107,8 @@ class Recognizer(BaseRecognizer):
 
     def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
         """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
-        return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
+        base = self.search_config, self.automata, self.tokenizer, self.normalize
+        return session_automata(search, *base, self.words)
 
     def runner(self, slots: int, own: bool = False) -> Runner:
         """What computes the words of up to ``slots`` streams, which may bring ``own`` automata.
@@ -204,6 +205,6 @@ def load(
         raise UserError(f"{path}: has no head {head!r}; it has {', '.join(config.heads)}")
     normalize = config.tokenizer.normalize
     words = build_words(search, tokenizer, normalize)
-    automata = build_automata(search, tokenizer, normalize)
+    automata = build_automata(search, tokenizer, normalize, words)
     delays = read_delays(path)
     return Recognizer(model.to(device), tokenizer, head, search, automata, delays, endpoint, normalize, words)

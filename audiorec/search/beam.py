@@ -259,10 +259,11 @@ class BeamSearch(ABC):
             same = same[..., None] & (variants.word[:, :, None] == state["words"]["last"][:, None, :, None, None])
         extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
-        # A word that ends may score what its going on does, by look-ahead: of equal ones the first is kept, as topk would not.
-        best, index = (
-            x[:, :beam] for x in torch.cat([stay, extended.flatten(1)], 1).sort(dim=1, descending=True, stable=True)
-        )
+        every = torch.cat([stay, extended.flatten(1)], 1)
+        if self.words:  # homophones may score the same: then the first of the lexicon is kept first, whatever else there is
+            best, index = (leaf[:, :beam] for leaf in every.sort(dim=1, descending=True, stable=True))
+        else:
+            best, index = every.topk(beam)
         stays, slot = index < beam, (index - beam).clamp(min=0)
         source = torch.where(stays, index, slot // extended.shape[2:].numel())
         tried = slot // extended.shape[-1] if self.words else slot

@@ -84,9 +84,14 @@ NGRAM, HOTWORDS = ("lm", "lm_weight", "lm_bonus"), ("hotwords", "hotwords_score"
 _ngrams: WeakValueDictionary[tuple, Automaton] = WeakValueDictionary()  # those in use, of files that have not changed
 
 
-def build_automata(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> tuple[Automaton, ...]:
-    """The language model and the hotwords of a search. Raises UserError for a file or a phrase that does not fit."""
-    return *_ngram(config, tokenizer), *_hotwords(config, tokenizer, normalize)
+def build_automata(
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None" = None
+) -> tuple[Automaton, ...]:
+    """The language model of pieces and the hotwords of a search, one of ``words`` where it has a lexicon.
+
+    Raises UserError for a file or a phrase that does not fit.
+    """
+    return *_ngram(config, tokenizer), *_hotwords(config, tokenizer, normalize, words)
 
 
 def build_words(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> "Words | None":
@@ -117,6 +122,7 @@ def session_automata(
     automata: Sequence[Automaton],
     tokenizer: Tokenizer,
     normalize: Normalizer,
+    words: "Words | None" = None,
 ) -> tuple[Automaton, ...]:
     """The automata of a session that was ``given`` keys of its own, in a search of ``base`` with its ``automata``.
 
@@ -146,7 +152,7 @@ def session_automata(
     ngram, hotwords = automata[:count], automata[count:]
     return (
         *(ngram if same(NGRAM) else _ngram(config, tokenizer)),
-        *(hotwords if same(HOTWORDS) else _hotwords(config, tokenizer, normalize)),
+        *(hotwords if same(HOTWORDS) else _hotwords(config, tokenizer, normalize, words)),
     )
 
 
@@ -164,9 +170,11 @@ def _ngram(config: SearchConfig, tokenizer: Tokenizer) -> list[Automaton]:
     return [automaton]
 
 
-def _hotwords(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> list[Automaton]:
+def _hotwords(
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None"
+) -> list[Automaton]:
     phrases = _phrases(config)
-    return [context_graph(encode_hotwords(phrases, tokenizer, normalize), tokenizer.size)] if phrases else []
+    return [context_graph(encode_hotwords(phrases, tokenizer, normalize, words), tokenizer.size)] if phrases else []
 
 
 def _phrases(config: SearchConfig) -> dict[str, float]:

@@ -2,11 +2,15 @@
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain, islice, product
 from pathlib import Path
 
 from audiorec.errors import UserError
 from audiorec.search.automaton import Automaton
+from audiorec.search.words import Words
 from audiorec.text import UNKNOWN, Normalizer, Tokenizer
+
+SPELLINGS = 64  # ways to say one phrase, at most
 
 
 def read_hotwords(path: Path | str, score: float) -> dict[str, float]:
@@ -39,18 +43,30 @@ def read_hotwords(path: Path | str, score: float) -> dict[str, float]:
 
 
 def encode_hotwords(
-    phrases: Mapping[str, float], tokenizer: Tokenizer, normalize: Normalizer
+    phrases: Mapping[str, float], tokenizer: Tokenizer, normalize: Normalizer, words: Words | None = None
 ) -> dict[tuple[int, ...], float]:
-    """Phrases as token sequences. Raises UserError naming a phrase that the tokeniser's pieces cannot spell."""
+    """Phrases as token sequences; in a search of ``words`` by all pronunciations, of which a phrase has ``SPELLINGS`` at most.
+
+    Raises UserError naming a phrase that the tokeniser's pieces cannot spell, or that a search of these words cannot say.
+    """
     encoded = {}
     for phrase, score in phrases.items():
-        tokens = tuple(tokenizer.encode(normalize(phrase)))
-        if not tokens or UNKNOWN in tokens:
+        text = normalize(phrase)
+        ways = {word: words.lexicon.spellings(word) for word in text.split()} if words else {}
+        if words and words.unk_score is None and (unknown := [word for word, way in ways.items() if not way]):
             raise UserError(
-                f"hotword {phrase!r}: has symbols outside the {tokenizer.kind} tokenizer's vocabulary, "
-                "so this model can never say it; leave it out or spell it otherwise"
+                f"hotword {phrase!r}: the search says words of its lexicon alone, which lacks {unknown[0]!r}; "
+                "add it there, or allow other words with unk_score"
             )
-        encoded[tokens] = score
+        each = [ways.get(word) or [tuple(tokenizer.encode(word))] for word in text.split()]
+        for way in islice(product(*each), SPELLINGS):
+            tokens = tuple(chain(*way))
+            if not tokens or UNKNOWN in tokens:
+                raise UserError(
+                    f"hotword {phrase!r}: has symbols outside the {tokenizer.kind} tokenizer's vocabulary, "
+                    "so this model can never say it; leave it out or spell it otherwise"
+                )
+            encoded[tokens] = score
     return encoded
 
 

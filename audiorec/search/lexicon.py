@@ -81,6 +81,20 @@ class Lexicon:
         """(nodes,): the node above each; the root's is itself."""
         return np.concatenate([[0], np.arange(self.nodes).repeat(np.diff(self.first))])
 
+    def spellings(self, word: str) -> list[tuple[int, ...]]:
+        """The tokens of each pronunciation of a word; none of a word that is not here."""
+        if word not in self.words:
+            return []
+        parent, found = self.parent, []
+        for entry in np.flatnonzero(self.word == self.words.index(word) + 1):
+            node = int(np.searchsorted(self.ends, entry, side="right")) - 1
+            tokens = []
+            while node:
+                tokens.append(int(self.symbol[node]))
+                node = int(parent[node])
+            found.append(tuple(tokens[::-1]))
+        return found
+
     def best_below(self, scores: np.ndarray) -> np.ndarray:
         """(nodes,): the best of ``scores`` (words,) plus an entry's weight among all entries at or below each node."""
         best = np.full(self.nodes, -np.inf, np.float32)
