@@ -73,7 +73,7 @@ class TransducerBeamSearch(BeamSearch):
         return self.joiner(frame[:, None], own["read"]).float().log_softmax(-1)
 
     def _grown(self, own: State, source: Tensor, new: Tensor, symbols: Tensor) -> State:
-        """The hypotheses that come from ``source`` (B, K); ``new`` (N,) of them, counted through the rows, have ``symbols`` more."""
+        """The hypotheses that come from ``source`` (B, K); ``new`` (N,) of them, counted through rows, have ``symbols`` more."""
         rows = torch.arange(len(source), device=source.device)[:, None] * self.beam
         own = take(map_state(lambda leaf: leaf.flatten(0, 1), own), (rows + source).flatten())
         if len(new):
