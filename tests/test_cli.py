@@ -77,7 +77,7 @@ def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
 
 def test_decode_with_a_beam_an_n_gram_and_hotwords(model_dir, data, tmp_path):
     (tmp_path / "hotwords").write_text("seven nine :9\n")
-    assert run("lm", model_dir, data, "--out", tmp_path / "lm.arpa").returncode == 0
+    assert run("lm", data, "--tokenizer", model_dir, "--out", tmp_path / "lm.arpa").returncode == 0
     search = ["--search", "beam", "--lm", tmp_path / "lm.arpa", "--hotwords", tmp_path / "hotwords"]
     done = run("decode", model_dir, "--data", data, "--out", tmp_path / "out", *search, "--streaming")
     assert done.returncode == 0 and "seven nine" in (tmp_path / "out/text").read_text(), done.stderr

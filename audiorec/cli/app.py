@@ -17,6 +17,7 @@ EXTRAS = {
     **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(SERVE, "serve"),
     "huggingface_hub": "import",
+    "kenlm": "lm",
 }
 
 app = typer.Typer(

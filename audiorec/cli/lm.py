@@ -46,7 +46,7 @@ def lm(
     from audiorec.search.kneser_ney import Vocabulary, estimate
     from audiorec.search.mixture import mix, tune_weights
 
-    if (tune or weights) and len(texts) < 2 or (tune and weights):
+    if ((tune or weights) and len(texts) < 2) or (tune and weights):
         raise ConfigError("lm: --tune or --weights, one of them, goes with two texts or more")
     if tokenizer and (vocabulary or case):
         raise ConfigError("lm: --tokenizer knows its pieces and its case; leave --vocabulary and --case out")
@@ -128,11 +128,10 @@ def find_tokenizer(path: Path) -> Path:
 
 def _words(tokenizer: Path | None, vocabulary: Path | None) -> list[str] | None:
     """The words that an n-gram may have; None: all of its text."""
-    from audiorec.text import BLANK, load_tokenizer
+    from audiorec.text import UNKNOWN, load_tokenizer
 
     if tokenizer:
-        pieces = load_tokenizer(find_tokenizer(tokenizer)).pieces
-        return [piece for index, piece in enumerate(pieces) if index != BLANK]
+        return load_tokenizer(find_tokenizer(tokenizer)).pieces[UNKNOWN:]  # without the blank
     if vocabulary is None:
         return None
     words = [re.sub(r"\(\d+\)$", "", line.split()[0]) for line in transcripts(vocabulary) if line.strip()]

@@ -37,9 +37,7 @@ def perplexity(path: Path | str, name: str, lines: Sequence[Sequence[str]]) -> P
     scores, unknown, sentences = _kenlm(path, lines) if is_kenlm(path) else _arpa(path, name, lines)
     if unknown.sum() + sentences == len(scores):
         raise UserError(f"{path}: has none of the words of {name}: of another language or another case")
-    return Perplexity(
-        sentences, len(scores), int(unknown.sum()), _perplexity(scores), _perplexity(scores[~unknown])
-    )
+    return Perplexity(sentences, len(scores), int(unknown.sum()), _perplexity(scores), _perplexity(scores[~unknown]))
 
 
 def _perplexity(scores: NDArray[np.float64]) -> float:
