@@ -260,7 +260,8 @@ class BeamSearch(ABC):
         extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
         every = torch.cat([stay, extended.flatten(1)], 1)
-        if self.words:  # homophones may score the same: then the first of the lexicon is kept first, whatever else there is
+        if self.words:
+            # Homophones may score the same, and by look-ahead a word's end what its going on does: then the first is kept.
             best, index = (leaf[:, :beam] for leaf in every.sort(dim=1, descending=True, stable=True))
         else:
             best, index = every.topk(beam)
