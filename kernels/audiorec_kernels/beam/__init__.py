@@ -160,4 +160,4 @@ def address(array: Any) -> int | None:
     """Where an array lies: numpy's, or torch's on a CPU; None for None."""
     if array is None:
         return None
-    return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data_ptr()
+    return array.ctypes.data if type(array) is np.ndarray else array.data_ptr()
