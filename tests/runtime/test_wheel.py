@@ -62,7 +62,9 @@ def test_it_recognises_alone_in_a_fresh_environment(tmp_path):
     assert heard.returncode == 0 and heard.stdout.strip() == load(folder).transcribe(file).text, heard.stderr
     if not wheel.name.endswith("any.whl"):  # there is a compiler
         folder, search = make(tmp_path / "ctc"), {"kind": "beam", "hotwords": ["one two"], "hotwords_score": 4.0}
-        script = f"import audiorec; print(audiorec.load({str(folder)!r}, search={search}).transcribe({str(file)!r}).text)"
+        script = (
+            f"import audiorec; print(audiorec.load({str(folder)!r}, search={search}).transcribe({str(file)!r}).text)"
+        )
         heard = python(fresh, "-c", script)
         assert heard.stdout.strip() == load(folder, search=search).transcribe(file).text, heard.stderr
     absent = python(command, "info", folder)
