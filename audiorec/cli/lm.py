@@ -84,10 +84,9 @@ def perplexity(
     from audiorec.search.perplexity import perplexity
 
     cut = _cutter(tokenizer, case)
-    for path in texts:
-        found = perplexity(lm, str(path), list(cut([path])))
+    for name, found in perplexity(lm, {str(path): list(cut([path])) for path in texts}).items():
         print(
-            f"{path}: perplexity {found.with_unknown:.2f}, without unknown words {found.without_unknown:.2f}; "
+            f"{name}: perplexity {found.with_unknown:.2f}, without unknown words {found.without_unknown:.2f}; "
             f"{found.sentences} sentences, {found.tokens - found.sentences} words, {found.unknown} unknown "
             f"({found.unknown_rate:.2%})"
         )

@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[float, ...]] = {  # tried where nothing else is asked fo
     "word_lm_weight": (0.2, 0.4, 0.6, 0.8, 1.0, 1.3),
     "word_bonus": (-2.0, -1.0, 0.0, 1.0, 2.0),
     "unk_score": (-8.0, -6.0, -4.0, -2.0),
+    "ilm_weight": (0.1, 0.2, 0.3, 0.4),
 }
 NEEDS = {
     "lm_weight": "lm",
@@ -34,6 +35,7 @@ NEEDS = {
     "word_lm_weight": "word_lm",
     "word_bonus": "lexicon",
     "unk_score": "unk_score",
+    "ilm_weight": "ilm_weight",
 }
 ROUNDS = 3
 

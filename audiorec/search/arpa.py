@@ -176,19 +176,24 @@ class _Reader:
         # One list of all fields: a list for each line would keep Python's garbage collector busy.
         fields = text.split()
         counts = _fields(text)
-        first = np.cumsum(counts) - counts
         weighted = counts == order + 2
         if not (weighted | (counts == order + 1)).all():
             raise ValueError
-        columns = [[fields[i] for i in (first + place).tolist()] for place in range(order + 1)]
+        if weighted.all() or not weighted.any():
+            columns = [fields[place :: counts[0]] for place in range(counts[0])]
+        else:
+            first = np.cumsum(counts) - counts
+            columns = [[fields[i] for i in (first + place).tolist()] for place in range(order + 1)]
+            columns.append([fields[i] for i in (first + order + 1)[weighted].tolist()])
         if order == 1:
             for word in columns[1]:
                 self.ids.setdefault(word, len(self.ids))
-        words = np.array([np.fromiter(map(self.ids.__getitem__, column), np.int32) for column in columns[1:]])
+        symbols = columns[1 : order + 1]
+        words = np.array([np.fromiter(map(self.ids.__getitem__, column), np.int32) for column in symbols])
         values = np.zeros((2, len(counts)), np.float32)
         values[0] = np.fromiter(map(float, columns[0]), np.float32)
-        last = [fields[i] for i in (first + order + 1)[weighted].tolist()]
-        values[1, weighted] = np.fromiter(map(float, last), np.float32)
+        if weighted.any():
+            values[1, weighted] = np.fromiter(map(float, columns[-1]), np.float32)
         return words, values
 
     def find_fault(self, lines: list[bytes], order: int, size: int, begin: int) -> None:
@@ -235,11 +240,11 @@ def _fields(text: bytes) -> Ints:
     """How many fields each line of a text has."""
     characters = np.frombuffer(text, np.uint8)
     space = (characters == ord(" ")) | ((characters >= ord("\t")) & (characters <= ord("\r")))
-    begins = np.cumsum(~space & np.append(True, space[:-1]))
+    begins = np.flatnonzero(~space & np.append(True, space[:-1]))
     ends = np.flatnonzero(characters == ord("\n"))
     if not space[-1]:
         ends = np.append(ends, len(text) - 1)  # the file's last line
-    return np.diff(begins[ends], prepend=0)
+    return np.diff(np.searchsorted(begins, ends, "right"), prepend=0)
 
 
 def _text(row: Row) -> str:

@@ -159,7 +159,7 @@ def test_perplexities_are_kenlms(tmp_path):
     path = tmp_path / "lm.arpa"
     write_ngram(path, estimated(LINES, 3))
     lines = [*HELD_OUT, ["elsewhere", "w1"], []]
-    found = perplexity(path, "held out", lines)
+    found = perplexity(path, {"held out": lines})["held out"]
     scores = [score for line in lines if line for score in kenlm.Model(str(path)).full_scores(" ".join(line))]
     known = [score for score, _, unknown in scores if not unknown]
     assert (found.sentences, found.tokens, found.unknown) == (len(lines) - 1, len(scores), len(scores) - len(known))
@@ -177,7 +177,7 @@ def test_what_a_search_cannot_read_is_one_line(tmp_path):
             tmp_path / "lm.arpa", upper
         ),
         "another vocabulary": lambda: read_words(tmp_path / "lm.arpa", foreign),
-        "has none of the words of dev": lambda: perplexity(tmp_path / "lm.arpa", "dev", [["W1", "W2"]]),
+        "has none of the words of dev": lambda: perplexity(tmp_path / "lm.arpa", {"dev": [["W1", "W2"]]}),
         "no text to count": lambda: estimated([[], []]),
         "has <s> as a word": lambda: estimated([["w1", "<s>"]]),
         "never fall": lambda: estimated(LINES, 3, (0, 2, 1)),

@@ -117,6 +117,7 @@ FRAME = {
     "beam, little room": 51,
     "beam, n-gram and hotwords": 21,
     "beam, words": 25,
+    "beam, less of its internal language model": 31,
     "beam, automata of rows": 21,
     "beam, blanks skipped": 29,
 }
