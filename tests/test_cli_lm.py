@@ -25,13 +25,13 @@ def run(*arguments) -> str:
     return result.output
 
 
-def test_a_tuned_mixture_predicts_better_than_its_parts(folder, tmp_path):
+def test_a_tuned_mixture_predicts_better_than_a_given_one(folder, tmp_path):
     a, b, dev, out = folder / "a", folder / "b", folder / "dev", tmp_path / "lm.arpa"
     perplexities = []
-    for texts in ([a], [b], [a, b, "--tune", dev]):
-        shown = run("lm", *texts, "--out", out)
+    for weights in (["--weights", "0.05,0.95"], ["--weights", "0.95,0.05"], ["--tune", dev]):
+        shown = run("lm", a, b, *weights, "--out", out)
         perplexities.append(float(run("perplexity", out, dev).split("without unknown words ")[1].split(";")[0]))
-    assert perplexities[2] < perplexities[0] and "." in shown.split()[0]
+    assert perplexities[2] < min(perplexities[:2]) and "." in shown.split()[0]
     words = {word for lines in (LINES, OTHERS) for line in lines for word in line}
     assert set(read_ngram(out).words) == words | {"<unk>", "<s>", "</s>"}
 

@@ -4,14 +4,15 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from numpy.typing import NDArray
 
 from audiorec.cli.app import app
-from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Number = TypeVar("Number", int, float)
 
@@ -106,6 +107,7 @@ def transcripts(data: Path) -> list[str]:
 
 def _cutter(tokenizer: Path | None, case: str | None) -> Callable[[Iterable[Path]], Iterator[list[str]]]:
     """From files to their sentences, in words or in a tokenizer's pieces."""
+    from audiorec.config import parse
     from audiorec.text import Normalizer, load_normalizer, load_tokenizer
 
     if tokenizer is None:
@@ -139,7 +141,7 @@ def _words(tokenizer: Path | None, vocabulary: Path | None) -> list[str] | None:
     return words
 
 
-def _warn_of_unknown(path: Path, vocabulary: Path | None, text: NDArray) -> None:
+def _warn_of_unknown(path: Path, vocabulary: Path | None, text: "NDArray") -> None:
     from audiorec.search.ngram import UNKNOWN_ID
 
     words, unknown = int((text > UNKNOWN_ID + 2).sum()), int((text == UNKNOWN_ID).sum())

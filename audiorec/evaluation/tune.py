@@ -144,11 +144,9 @@ class _Searching:
 
 def reweighted(automaton: Automaton, weight: float, bonus: float) -> Automaton:
     """An n-gram of weight 1 with another weight, and a bonus for each symbol."""
-    leaves = (automaton.keys, automaton.weights, automaton.targets)
-    keys, weights, targets = (leaf[:-1] for leaf in leaves)  # without the one that ends them
-    retreats = automaton.failure, weight * automaton.failure_weights, weight * automaton.final
-    arrays = keys, weight * weights + bonus, targets, *retreats
-    return Automaton.of_arrays(automaton.symbols, *arrays, start=automaton.start)
+    arcs = automaton.keys, weight * automaton.weights + bonus, automaton.targets
+    states = automaton.failure, weight * automaton.failure_weights, weight * automaton.final
+    return Automaton.of_arrays(automaton.symbols, *arcs, *states, start=automaton.start)
 
 
 @torch.inference_mode()

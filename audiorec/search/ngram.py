@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audiorec.search.automaton import Automaton
+from audiorec.search.automaton import NO_KEY, Automaton
 
 SPECIALS = UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 UNKNOWN_ID, BEGIN_ID, END_ID = range(3)
@@ -91,12 +91,17 @@ def _renumbered(model: NGram, place: Ints, total: int) -> list[Grams]:
     """The n-grams all of whose words have a new number in ``place``, sorted anew."""
     orders, history = [], np.zeros(1, np.int64)
     for grams in model.orders:
-        above, word = np.divmod(grams.keys, len(model.words))
-        above, word = history[above], place[word]
-        kept = np.flatnonzero((above >= 0) & (word >= 0))
-        keys = above[kept] * total + word[kept]
-        order = np.argsort(keys)
-        kept, keys = kept[order], keys[order]
+        # Whole arrays are few at a time: here is the peak of memory.
+        keys, word = history[grams.keys // len(model.words)], place[grams.keys % len(model.words)]
+        kept = np.flatnonzero((keys >= 0) & (word >= 0))
+        keys *= total
+        keys += word
+        del word
+        keys = keys[kept]
+        if not (keys[1:] > keys[:-1]).all():
+            order = np.argsort(keys)
+            kept, keys = kept[order], keys[order]
+            del order
         history = np.full(len(grams), -1, np.int64)
         history[kept] = np.arange(len(kept)) if orders else keys
         orders.append(Grams(keys, grams.scores[kept], grams.backoffs[kept]))
@@ -108,7 +113,7 @@ def _automaton(orders: Sequence[Grams], size: int, scale: float, bonus: float) -
     total, begin, end = size + 2, size, size + 1
     states, count = _states(orders, total)
     arcs = sum(int((grams.keys % total < size).sum()) for grams in orders)
-    keys, weights, targets = np.empty(arcs, np.int64), np.empty(arcs, np.float32), np.empty(arcs, np.int64)
+    keys, weights, targets = np.full(arcs + 1, NO_KEY), np.zeros(arcs + 1, np.float32), np.zeros(arcs + 1, np.int64)
     failure, failure_weights, final = (
         np.zeros(count, np.int64),
         np.zeros(count, np.float32),

@@ -162,6 +162,9 @@ def test_perplexities_are_kenlms(tmp_path):
     found = perplexity(path, {"held out": lines})["held out"]
     scores = [score for line in lines if line for score in kenlm.Model(str(path)).full_scores(" ".join(line))]
     known = [score for score, _, unknown in scores if not unknown]
+    (tmp_path / "lm.binary").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(200))
+    with pytest.raises(UserError, match="KenLM cannot read it"):
+        perplexity(tmp_path / "lm.binary", {"held out": lines})
     assert (found.sentences, found.tokens, found.unknown) == (len(lines) - 1, len(scores), len(scores) - len(known))
     assert found.with_unknown == pytest.approx(10 ** -np.mean([score for score, _, _ in scores]), rel=1e-4)
     assert found.without_unknown == pytest.approx(10 ** -np.mean(known), rel=1e-4)
