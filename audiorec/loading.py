@@ -89,7 +89,7 @@ def load(
     "lm": "digits.arpa", "hotwords": ["one two"]}``; None is greedy. ``endpoint`` is an EndpointConfig or its keys, which say
     where segments of speech end, or None for no segments. ``threads`` are onnxruntime's, one unless given; torch's are the
     process's (``torch.set_num_threads``). ``language`` is one of the recogniser's ``languages``, where the model is told it. An
-    exported folder runs on the cpu, has one head and one language, and is searched greedily.
+    exported folder runs on the cpu, has one head and one language, and is searched greedily or, of CTC, with a beam.
     """
     if runtime not in RUNTIMES:
         raise UserError(f"runtime: no runtime {runtime!r}; give {', '.join(RUNTIMES)}")

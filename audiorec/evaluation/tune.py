@@ -131,7 +131,7 @@ class _Searching:
         if words:
             lm = reweighted(words.lm, config.word_lm_weight, config.word_bonus)
             words = Words(words.lexicon, lm, config.unk_score, self.recognizer.tokenizer.begins_word).to(device)
-        automata = [one.to(device) for one in (*ngrams, *self.automata[self.ngrams :])]
+        automata = (*ngrams, *self.automata[self.ngrams :])
         return self.recognizer.model.search(self.recognizer.head, config, automata, 0, words)
 
     def texts(self, search: Search, x: Tensor, lengths: Tensor) -> list[str]:
@@ -144,11 +144,9 @@ class _Searching:
 
 def reweighted(automaton: Automaton, weight: float, bonus: float) -> Automaton:
     """An n-gram of weight 1 with another weight, and a bonus for each symbol."""
-    leaves = (automaton.keys, automaton.weights, automaton.targets)
-    keys, weights, targets = (np.asarray(leaf)[:-1] for leaf in leaves)  # without the one that ends them
-    failure, failure_weights, final = map(np.asarray, (automaton.failure, automaton.failure_weights, automaton.final))
-    arrays = keys, weight * weights + bonus, targets, failure, weight * failure_weights, weight * final
-    return Automaton.of_arrays(automaton.symbols, *arrays, start=automaton.start)
+    arcs = automaton.keys, weight * automaton.weights + bonus, automaton.targets
+    states = automaton.failure, weight * automaton.failure_weights, weight * automaton.final
+    return Automaton.of_arrays(automaton.symbols, *arcs, *states, start=automaton.start)
 
 
 @torch.inference_mode()

@@ -73,7 +73,7 @@ class Recognizer(BaseRecognizer):
         self.head = head
         self.search_config = search
         self.device = next(model.parameters()).device
-        self.automata = tuple(automaton.to(self.device) for automaton in automata)
+        self.automata = tuple(automata)
         self.words = words and words.to(self.device)
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
@@ -108,8 +108,7 @@ class Recognizer(BaseRecognizer):
     def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
         """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
         base = self.search_config, self.automata, self.tokenizer, self.normalize
-        automata = session_automata(search, *base, self.words)
-        return tuple(automaton.to(self.device) for automaton in automata)
+        return session_automata(search, *base, self.words)
 
     def runner(self, slots: int, own: bool = False) -> Runner:
         """What computes the words of up to ``slots`` streams, which may bring ``own`` automata.

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audiorec_kernels.beam import ABSENT, LIBRARY
+
+from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live import BaseRecognizer
+from audiorec.runtime.beam import CtcBeamSearch
 from audiorec.runtime.folder import EXPORT, Export, is_export, read_export
 from audiorec.runtime.graphs import Graphs
 from audiorec.runtime.runner import OnnxRunner
@@ -16,15 +20,18 @@ from audiorec.runtime.search import (
     TdtGreedySearch,
     TransducerGreedySearch,
 )
+from audiorec.search.automaton import Automaton
+from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, session_automata
 from audiorec.text import Tokenizer, load_tokenizer
 from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, parse_endpoint
 from audiorec.transcript.delays import delay_name, load_delays
 
-BEAM = "load the model that was exported, with torch: audiorec.load(MODEL, search={'kind': 'beam', …})"
+WITH_TORCH = "load the model that was exported, with torch: audiorec.load(MODEL, search={…})"
+NOT_HERE = "lexicon", "skip_blank"  # settings of a search that this runtime lacks
 
 
 class Recognizer(BaseRecognizer):
-    """The words of an exported model's one head, by a greedy search: those of ``audiorec.Recognizer`` of the model itself.
+    """The words of an exported model's one head, by a greedy search or a beam: those of ``audiorec.Recognizer`` of the model.
 
     ``endpoint`` says where a segment of speech ends, in recordings as in streams; None: all is one segment.
     """
@@ -36,7 +43,7 @@ class Recognizer(BaseRecognizer):
         tokenizer: Tokenizer,
         delays: Mapping[str, Delay],
         endpoint: EndpointConfig | None = ENDPOINT,
-        max_symbols: int | None = None,
+        search: SearchConfig = GREEDY,
     ):
         self.export = export
         self.graphs = graphs
@@ -45,7 +52,9 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
         self.normalize = export.normalize
-        self._search = _search_of(export, graphs, max_symbols)
+        self.search_config = search
+        self.automata = build_automata(search, tokenizer, self.normalize)
+        self._search = self._search_of()
         self._set_endpoint(self._search.segments, endpoint)
 
     @property
@@ -65,12 +74,13 @@ class Recognizer(BaseRecognizer):
 
     def runner(self, slots: int, own: bool = False) -> OnnxRunner:
         """What computes the words of up to ``slots`` streams."""
-        return OnnxRunner(self.graphs, self._search, slots)
+        return OnnxRunner(self.graphs, self._search_of(COLUMNS) if own else self._search, slots)
 
-    def own_automata(self, search: Mapping[str, Any]) -> None:
-        """Raises ConfigError for any key: this runtime has neither hotwords nor n-grams."""
-        if search:
-            raise ConfigError(f"search.{', '.join(search)}: not in the onnx runtime, whose search is greedy; {BEAM}")
+    def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...] | None:
+        """Those of a stream with keys of its own; None without any. Raises UserError where it cannot have them."""
+        if not search:
+            return None
+        return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
 
     def at_latency(self, ms: float) -> "Recognizer":
         """Itself at the latency that it was exported at. Raises UserError for another."""
@@ -97,6 +107,18 @@ class Recognizer(BaseRecognizer):
             raise UserError(f"language {language!r}: this export {but}")
         return self
 
+    def _search_of(self, columns: int = 0) -> NumpySearch:
+        """The search of its head; with ``columns``, of which streams may bring automata of their own."""
+        head, config = self.export.head, self.search_config
+        if config.kind == "beam":
+            return CtcBeamSearch(config.beam, config.window, self.automata, columns, self.export.vocabulary)
+        if head.kind == "ctc":
+            return CtcGreedySearch()
+        if head.kind == "classify":
+            return ClassifySearch(self.export.vocabulary)
+        parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols(), config.max_symbols or head.max_symbols
+        return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
+
 
 def load(
     path: str | Path,
@@ -109,14 +131,14 @@ def load(
     """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
 
     ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
-    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy, with
-    ``max_symbols`` where the head is a transducer.
+    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy (with
+    ``max_symbols`` where the head is a transducer) or, of CTC, a beam with hotwords and an n-gram but without a lexicon.
     """
     folder = Path(path)
     if not is_export(folder):
         raise UserError(f"{folder / EXPORT}: missing; the onnx runtime reads what `audiorec export` writes")
     export = read_export(folder)
-    max_symbols = _greedy(search)
+    config = _parse_search(search, export)
     if threads < 1:
         raise UserError(f"threads must be 1 or more, got {threads}")
     if device not in ("cpu", "auto"):
@@ -130,32 +152,22 @@ def load(
             f"{folder / tokenizer.file}: has {tokenizer.size} pieces, {EXPORT} says {export.vocabulary}; the files are not of "
             "one export"
         )
-    return Recognizer(export, Graphs(folder, export, threads), tokenizer, load_delays(folder), endpoint, max_symbols)
+    return Recognizer(export, Graphs(folder, export, threads), tokenizer, load_delays(folder), endpoint, config)
 
 
-def _search_of(export: Export, graphs: Graphs, max_symbols: int | None) -> NumpySearch:
-    head = export.head
-    transducer = head.kind in ("rnnt", "tdt")
-    if max_symbols not in (None, 1) and not (transducer and head.max_symbols > 1):
-        raise ConfigError(f"search.max_symbols: head {head.name!r} emits one symbol a frame at most; leave it out")
-    if head.kind == "ctc":
-        return CtcGreedySearch()
-    if head.kind == "classify":
-        return ClassifySearch(export.vocabulary)
-    parts = graphs.predict, graphs.join, *graphs.no_symbols(), max_symbols or head.max_symbols
-    return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
-
-
-def _greedy(search: Any) -> int | None:
-    """``max_symbols`` of a greedy ``search``: keys of a SearchConfig, or one. Raises ConfigError for any other key."""
-    given = {key: value for key, value in dict(search or {}).items() if value is not None}
-    if not isinstance(search, Mapping):  # a SearchConfig, which holds its defaults too
-        given = {key: value for key, value in given.items() if key in getattr(search, "model_fields_set", given)}
-    if given.pop("kind", "greedy") != "greedy":
-        raise ConfigError(f"search.kind: the onnx runtime searches greedily; {BEAM}")
-    max_symbols = given.pop("max_symbols", None)
-    if given:
-        raise ConfigError(f"search.{', '.join(given)}: not in the onnx runtime, whose search is greedy; {BEAM}")
-    if max_symbols is not None and (not isinstance(max_symbols, int) or max_symbols < 1):
-        raise ConfigError(f"search.max_symbols: must be a whole number of at least 1, got {max_symbols!r}")
-    return max_symbols
+def _parse_search(search: Any, export: Export) -> SearchConfig:
+    """``search``: a SearchConfig, or its keys. Raises ConfigError for what this runtime or machine lacks."""
+    config = search if isinstance(search, SearchConfig) else parse(SearchConfig, dict(search or {}), prefix="search")
+    for key in NOT_HERE:
+        if key in config.model_fields_set and getattr(config, key) is not None:
+            raise ConfigError(f"search.{key}: not in the onnx runtime; {WITH_TORCH}")
+    several = export.head.kind in ("rnnt", "tdt") and export.head.max_symbols > 1
+    if config.max_symbols not in (None, 1) and not several:
+        raise ConfigError(
+            f"search.max_symbols: head {export.head.name!r} emits one symbol a frame at most; leave it out"
+        )
+    if config.kind == "beam" and export.head.kind != "ctc":
+        raise ConfigError(f"search.kind: the onnx runtime searches {export.head.kind} greedily; {WITH_TORCH}")
+    if config.kind == "beam" and LIBRARY is None:
+        raise ConfigError(f"search.kind: a beam needs the native kernels: {ABSENT}; install them, or search greedily")
+    return config

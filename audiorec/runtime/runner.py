@@ -8,7 +8,7 @@ import numpy as np
 from audiorec.live.slots import Slots
 from audiorec.runtime.graphs import Graphs
 from audiorec.runtime.search import NumpySearch, Said
-from audiorec.runtime.state import State, store, take
+from audiorec.runtime.state import State, put, store, take
 from audiorec.transcript import Ending, Endpointer, Hypothesis, Part, split
 
 Parts = list[list[Part]]  # of each row
@@ -23,6 +23,7 @@ class OnnxRunner(Slots):
         self.search = search
         self._model = {leaf.name: np.zeros((slots, *leaf.shape), leaf.dtype) for leaf in graphs.export.state}
         self._search = search.initial_state(slots)
+        self._owners: dict[int, int] = {}  # slot → its stream's own automata in the search
 
     @property
     def revises(self) -> bool:
@@ -42,8 +43,10 @@ class OnnxRunner(Slots):
         if rest.shape[1]:
             more, model = self.graphs.step(rest, model)
             frames = np.concatenate([frames, more], 1)
-        parts, search = self._hear(frames, None, self.search.initial_state(len(samples)), rows)
+        owners = self._add(own)
+        parts, search = self._hear(frames, None, self.search.initial_state(len(samples), owners), rows)
         slots = self._take_slots(len(samples))
+        self._owners.update(zip(slots, owners, strict=True))
         store(self._model, slots, model)
         store(self._search, slots, search)
         return slots, parts
@@ -62,7 +65,9 @@ class OnnxRunner(Slots):
 
     def commit(self, slot: int, row: Endpointer) -> list[Part]:
         """End the slot's segment at its last frame; the stream goes on."""
-        return row.end(Hypothesis())  # no search here has tokens that a segment's end would commit
+        (said,), state = self.search.commit(take(self._search, [slot]))
+        store(self._search, [slot], state)
+        return row.end(said)
 
     def finish(
         self,
@@ -81,6 +86,7 @@ class OnnxRunner(Slots):
             which = [i for i, slot in enumerate(slots) if (slot is not None) == began]
             if not which:
                 continue
+            owners: list[int] = []
             held = [slot for slot in slots if slot is not None]
             samples, lengths = _padded([rests[i] for i in which], self.period if began else self.first_feed)
             if began:
@@ -88,15 +94,29 @@ class OnnxRunner(Slots):
                 state = take(self._search, held)
             else:
                 frames, counts = self.graphs.short(samples, lengths)
-                state = self.search.initial_state(len(which))
+                owners = self._add([own[i] for i in which])
+                state = self.search.initial_state(len(which), owners)
             found, state = self._hear(frames, counts.tolist(), state, [rows[i] for i in which])
-            rest = self.search.partial(state)
-            for i, said, last, margin in zip(which, found, rest, state["margin"].tolist(), strict=True):
-                parts[i], endings[i] = said, Ending([last], margin)
+            for row, (i, said, margin) in enumerate(zip(which, found, state["margin"].tolist(), strict=True)):
+                parts[i], endings[i] = said, Ending(self.search.hypotheses(state, row), margin)
+            self._remove(owners)
         for slot in slots:
             if slot is not None:
                 self.free(slot)
         return parts, [endings[i] for i in range(len(slots))]
+
+    def free(self, slot: int) -> None:
+        """The stream of this slot is over: another may take it."""
+        super().free(slot)
+        self._remove([self._owners.pop(slot)])
+
+    def _add(self, own: Sequence[Any]) -> list[int]:
+        return [0 if automata is None else self.search.add(automata) for automata in own]
+
+    def _remove(self, owners: Sequence[int]) -> None:
+        for owner in owners:
+            if owner:
+                self.search.remove(owner)
 
     def _hear(
         self, frames: np.ndarray, lengths: list[int] | None, state: State, rows: Sequence[Endpointer]
@@ -106,12 +126,9 @@ class OnnxRunner(Slots):
 
 
 class _Streams:
-    """Frames under a search that commits as it goes: nothing is open where a segment ends."""
-
-    revises = False
-
     def __init__(self, search: NumpySearch, x: np.ndarray, state: State):
         self.search, self.x, self.state = search, x, state
+        self.revises = search.revises
 
     def step(self, start: int, end: int, counts: list[int] | None) -> Said:
         lengths = None if counts is None else np.array(counts, np.int64)
@@ -119,10 +136,12 @@ class _Streams:
         return said
 
     def last(self, rows: list[int]) -> list[int | None]:
-        return [None for _ in rows]
+        return [said.frames[-1] if said.frames else None for said in self.search.partial(take(self.state, rows))]
 
     def commit(self, rows: list[int]) -> Said:
-        return [Hypothesis() for _ in rows]
+        said, part = self.search.commit(take(self.state, rows))
+        self.state = put(self.state, rows, part)
+        return said
 
 
 def _padded(rows: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from audiorec.errors import UserError
 from audiorec.runtime.state import State, repeat, store, take
+from audiorec.search.automaton import Automaton
 from audiorec.text import BLANK
 from audiorec.transcript import Hypothesis
 
@@ -22,9 +24,20 @@ class NumpySearch(ABC):
     segments = True
     """whether a stream may end in the middle, as it does where a segment of speech ends"""
 
+    def add(self, automata: Sequence[Automaton]) -> int:
+        """The owner for streams with automata of their own. Raises UserError where the search takes none."""
+        raise UserError("search: n-grams and hotwords need a beam; load with search={'kind': 'beam'}")
+
+    def remove(self, owner: int) -> None:
+        """Take them out again once no stream needs them. Raises UserError for an ``owner`` that was not given."""
+        raise UserError(f"search: has no automata of the id {owner}")
+
     @abstractmethod
-    def initial_state(self, batch_size: int) -> State:
-        """The state of streams that have not begun; its ``margin`` (B,) is the smallest gap of two best scores."""
+    def initial_state(self, batch_size: int, owners: Sequence[int] | None = None) -> State:
+        """The state of streams that have not begun; its ``margin`` (B,) is the smallest gap of two best scores.
+
+        ``owners``: what ``add`` gave for each; 0, or None for all: the search's own automata, or none.
+        """
 
     @abstractmethod
     def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
@@ -32,7 +45,15 @@ class NumpySearch(ABC):
 
     def partial(self, state: State) -> Said:
         """Each row's tokens that are not committed yet."""
-        return _nothing(len(state["margin"]))
+        return nothing(len(state["margin"]))
+
+    def commit(self, state: State) -> tuple[Said, State]:
+        """Commit all tokens of the best hypothesis; those that say otherwise are dropped, and the search goes on."""
+        return nothing(len(state["margin"])), state
+
+    def hypotheses(self, state: State, row: int) -> list[Hypothesis]:
+        """The ends that a row's committed tokens may have if its stream ends here, best first."""
+        return self.partial(take(state, [row]))
 
 
 class CtcGreedySearch(NumpySearch):
@@ -41,14 +62,14 @@ class CtcGreedySearch(NumpySearch):
     State: ``last`` (B,), the best symbol of the row's last frame; ``frame`` (B,), frames seen; ``margin`` (B,).
     """
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, owners: Sequence[int] | None = None) -> State:
         zeros = np.zeros(batch_size, np.int64)
         return {"last": zeros, "frame": zeros.copy(), "margin": np.full(batch_size, np.inf, np.float32)}
 
     def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
         batch, time = x.shape[:2]
         if time == 0:
-            return _nothing(batch), state
+            return nothing(batch), state
         symbols, best, gaps = _best(x)
         before = np.concatenate([state["last"][:, None], symbols[:, :-1]], 1)
         new = (symbols != BLANK) & (symbols != before)
@@ -59,11 +80,11 @@ class CtcGreedySearch(NumpySearch):
             new, gaps = new & live, np.where(live, gaps, np.inf)
             last = np.where(lengths > 0, symbols[np.arange(batch), np.maximum(lengths - 1, 0)], state["last"])
             frame = state["frame"] + lengths
-        said = _nothing(batch)
+        said = nothing(batch)
         rows, columns = new.nonzero()
         if len(rows):
             sure = _without_blank(best[rows, columns], x[rows, columns, BLANK])
-            _say(said, rows, symbols[rows, columns], state["frame"][rows] + columns, sure)
+            say(said, rows, symbols[rows, columns], state["frame"][rows] + columns, sure)
         return said, {"last": last, "frame": frame, "margin": np.minimum(state["margin"], gaps.min(1))}
 
 
@@ -87,7 +108,7 @@ class TransducerGreedySearch(NumpySearch):
         self.block = block
         self._begin = {"read": read, **{f"predictor.{name}": array for name, array in predictor.items()}}
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, owners: Sequence[int] | None = None) -> State:
         zeros = np.zeros(batch_size, np.int64)
         counts = {name: zeros.copy() for name in ("frame", "skip", "decisions")}
         return {**repeat(self._begin, batch_size), **counts, "margin": np.full(batch_size, np.inf, np.float32)}
@@ -96,13 +117,13 @@ class TransducerGreedySearch(NumpySearch):
         batch, time = x.shape[:2]
         if lengths is None:
             if self.block > 1 and 0 < time <= self.block and (blanks := self._blanks(x, state)):
-                return _nothing(batch), blanks
+                return nothing(batch), blanks
             lengths = np.full(batch, time, np.int64)
         history = {name: state[name].copy() for name in self._begin}
         decisions, margin = state["decisions"].copy(), state["margin"].copy()
         at = state["skip"].copy()  # the frame that each row is at
         count = np.zeros_like(at)  # symbols that it emitted there
-        said = _nothing(batch)
+        said = nothing(batch)
         while len(rows := (at < lengths).nonzero()[0]):
             here = at[rows]
             left = lengths[rows] - here
@@ -129,7 +150,7 @@ class TransducerGreedySearch(NumpySearch):
                 symbol = symbol[who]
                 sure = _confidence(self._symbols(logits[who, last[who]]), symbol)
                 frames, who = state["frame"][rows[who]] + here[who], rows[who]
-                _say(said, who, symbol, frames, sure)
+                say(said, who, symbol, frames, sure)
                 store(history, who, self._after(symbol, take(history, who)))
         return said, {
             **history,
@@ -210,7 +231,7 @@ class ClassifySearch(NumpySearch):
     def __init__(self, classes: int):
         self.classes = classes
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int, owners: Sequence[int] | None = None) -> State:
         return {
             "sum": np.zeros((batch_size, self.classes), np.float32),
             "frame": np.zeros(batch_size, np.int64),
@@ -220,22 +241,22 @@ class ClassifySearch(NumpySearch):
     def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
         batch, time = x.shape[:2]
         if time == 0:
-            return _nothing(batch), state
+            return nothing(batch), state
         # One frame after another, so that the sum is the same at any split.
         sums = np.concatenate([state["sum"][:, None], x], 1).cumsum(1)
         counts = np.full(batch, time) if lengths is None else lengths
         after = {"sum": sums[np.arange(batch), counts], "frame": state["frame"] + counts}
         gaps = _best(_mean(after))[2]
-        return _nothing(batch), {**after, "margin": np.where(counts > 0, gaps, state["margin"])}
+        return nothing(batch), {**after, "margin": np.where(counts > 0, gaps, state["margin"])}
 
     def partial(self, state: State) -> Said:
         """The best label so far, at the last frame; none before the first frame or where the blank is best."""
-        said, mean = _nothing(len(state["frame"])), _mean(state)
+        said, mean = nothing(len(state["frame"])), _mean(state)
         label, best, _ = _best(mean)
         (rows,) = ((state["frame"] > 0) & (label != BLANK)).nonzero()
         total = _log_sum(mean)
         sure = _without_blank(best - total, mean[:, BLANK] - total)
-        _say(said, rows, label[rows], state["frame"][rows] - 1, sure[rows])
+        say(said, rows, label[rows], state["frame"][rows] - 1, sure[rows])
         return said
 
 
@@ -243,11 +264,13 @@ def _mean(state: State) -> np.ndarray:
     return state["sum"] / np.maximum(state["frame"], 1).astype(np.float32)[:, None]
 
 
-def _nothing(batch: int) -> Said:
+def nothing(batch: int) -> Said:
+    """No token in any row."""
     return [Hypothesis() for _ in range(batch)]
 
 
-def _say(said: Said, rows: np.ndarray, ids: np.ndarray, frames: np.ndarray, log_probs: np.ndarray) -> None:
+def say(said: Said, rows: np.ndarray, ids: np.ndarray, frames: np.ndarray, log_probs: np.ndarray) -> None:
+    """Tokens (N,) of rows (N,), in order."""
     for row, *token in zip(rows.tolist(), ids.tolist(), frames.tolist(), log_probs.tolist(), strict=True):
         said[row].append(*token)
 

@@ -244,7 +244,7 @@ def _fields(text: bytes) -> Ints:
     space = (characters == ord(" ")) | ((characters >= ord("\t")) & (characters <= ord("\r")))
     begins = np.flatnonzero(~space & np.append(True, space[:-1]))
     ends = np.flatnonzero(characters == ord("\n"))
-    if not space[-1]:
+    if len(space) and not space[-1]:
         ends = np.append(ends, len(text) - 1)  # the file's last line
     return np.diff(np.searchsorted(begins, ends, "right"), prepend=0)
 

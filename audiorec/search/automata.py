@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import reduce
 
 import torch
+from audiorec_kernels import beam as kernel
 from torch import Tensor
 
 from audiorec.errors import UserError
-from audiorec.search.automaton import Automaton
+from audiorec.search.automaton import Automaton, common_symbols
+from audiorec.search.tensors import Tensors
 from audiorec.streaming import State
 
 
@@ -18,6 +20,7 @@ class Shared:
     def __init__(self, automata: Sequence[Automaton] = (), symbols: int | None = None):
         self.automata = tuple(automata)
         self.symbols = common_symbols(self.automata, symbols)
+        self._kernel: kernel.Automata | None = None
 
     def __bool__(self) -> bool:
         return bool(self.automata)
@@ -39,13 +42,21 @@ class Shared:
 
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Of tokens (B, K, N) after the hypotheses: the sums of their weights, and the next states (B, K, N, F)."""
-        pairs = [one.step(state["automata"][..., f, None], tokens) for f, one in enumerate(self.automata)]
+        here = [one.tensors(tokens.device) for one in self.automata]
+        pairs = [one.step(state["automata"][..., f, None], tokens) for f, one in enumerate(here)]
         weights, targets = zip(*pairs, strict=True)
         return reduce(torch.add, weights), torch.stack(targets, -1)
 
     def final(self, state: State) -> Tensor:
         """(B, K): what the end adds to each hypothesis."""
-        return reduce(torch.add, [one.final[state["automata"][..., f]] for f, one in enumerate(self.automata)])
+        here = [one.tensors(state["automata"].device) for one in self.automata]
+        return reduce(torch.add, [one.final[state["automata"][..., f]] for f, one in enumerate(here)])
+
+    def kernel(self) -> kernel.Automata:
+        """These as the native kernel reads them."""
+        if self._kernel is None:
+            self._kernel = kernel.Automata([[one.kernel for one in self.automata]])
+        return self._kernel
 
 
 @dataclass
@@ -71,11 +82,11 @@ class Pool:
     def __init__(self, columns: int, automata: Sequence[Automaton] = (), symbols: int | None = None):
         self.columns = columns
         self.symbols = symbols
-        self._device = automata[0].keys.device if automata else torch.device("cpu")
+        self._device = torch.device("cpu")
         self._sets: dict[int, tuple[Automaton, ...]] = {}
         self._free: list[int] = []  # ids that were given back
         self._members: dict[int, Member] = {}  # by the automaton's identity
-        self._all: Automaton | None = None
+        self._all: Tensors | None = None
         self._arcs = self._states = 0  # taken there
         self.add(automata)
 
@@ -141,6 +152,17 @@ class Pool:
         assert self._all is not None
         return self._all.final[self._here(state)].sum(-1)
 
+    def kernel(self) -> kernel.Automata:
+        """As of ``Shared``."""
+        if self._kernel is None:
+            assert self.symbols is not None
+            none = [Automaton.null(self.symbols)] * self.columns
+            sets = [self._sets.get(owner, ()) for owner in range(len(self._sets) + len(self._free))]
+            filled = [(*automata, *none[len(automata) :]) for automata in sets]
+            self._kernel = kernel.Automata([[one.kernel for one in automata] for automata in filled])
+            self._seen = filled  # their memory is used
+        return self._kernel
+
     def _here(self, state: State) -> Tensor:
         """The rows' states (B, K, F) as the pool numbers them; for a set that is gone that of the null automaton."""
         first, last, _ = self._table[state["owner"]].unbind(1)
@@ -160,12 +182,12 @@ class Pool:
         members = self._members.values()
         arcs = self.symbols + sum(member.automaton.arc_count for member in members)
         states = 1 + sum(member.automaton.state_count for member in members)
-        self._all = Automaton.room(self.symbols, arcs + arcs // 2, states + states // 2, self._device)
+        self._all = Tensors.room(self.symbols, arcs + arcs // 2, states + states // 2, self._device)
         self._arcs, self._states = self.symbols, 1
         for member in members:
             self._write(self._all, member)
 
-    def _write(self, room: Automaton, member: Member) -> None:
+    def _write(self, room: Tensors, member: Member) -> None:
         one, member.first = member.automaton, self._states
         room.write(one, self._arcs, self._states)
         self._arcs += one.arc_count
@@ -179,23 +201,7 @@ class Pool:
             places = [(one.first, one.automaton.state_count - 1, one.automaton.start) for one in found]
             rows.append([*places, *[(0, 0, 0)] * (self.columns - len(found))])
         self._table = torch.tensor(rows, device=self._device).transpose(1, 2)
-
-
-def common_symbols(automata: Sequence[Automaton], symbols: int | None) -> int | None:
-    """The number of symbols that all automata are over. Raises UserError for one that is over others than ``symbols``."""
-    for automaton in automata:
-        must_fit(automaton.symbols, symbols)
-        symbols = automaton.symbols
-    return symbols
-
-
-def must_fit(symbols: int | None, expected: int | None) -> None:
-    """Raises UserError where both are known and differ: automata of another tokenizer."""
-    if symbols != expected and None not in (symbols, expected):
-        raise UserError(
-            f"search: an automaton over {symbols} symbols does not fit a search over {expected}; "
-            "make it with the tokenizer of the search's model"
-        )
+        self._kernel: kernel.Automata | None = None
 
 
 def _different(owner: int | Tensor) -> set[int]:

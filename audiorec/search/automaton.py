@@ -1,13 +1,21 @@
 """``Automaton``: a weighted automaton with failure transitions, as arrays. Language models and hotwords both are one."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from audiorec_kernels import beam
 from numpy.typing import NDArray
-from torch import Tensor
 
-NO_KEY = torch.iinfo(torch.int64).max
+from audiorec.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from audiorec.search.tensors import Tensors
+
+NO_KEY = np.iinfo(np.int64).max
 
 
 class Automaton:
@@ -27,8 +35,6 @@ class Automaton:
         final: Sequence[float],
         start: int = 0,
     ):
-        self.symbols = symbols
-        self.start = start
         found = sorted((state * symbols + symbol, weight, target) for (state, symbol), (weight, target) in arcs.items())
         # The last key is greater than all others, so that every search ends at a key.
         keys, weights, targets = map(np.array, zip(*found, (NO_KEY, 0.0, 0), strict=True))
@@ -43,6 +49,12 @@ class Automaton:
         self._set(symbols, *arrays, start=start)
         return self
 
+    @classmethod
+    def null(cls, symbols: int) -> "Automaton":
+        """One state, no weight."""
+        keys, arcs, states = np.append(np.arange(symbols), NO_KEY), np.zeros(symbols + 1), np.zeros(1)
+        return cls.of_arrays(symbols, keys, arcs, arcs.copy(), states, states.copy(), states.copy())
+
     def _set(
         self,
         symbols: int,
@@ -52,38 +64,32 @@ class Automaton:
         failure: NDArray,
         failure_weights: NDArray,
         final: NDArray,
-        start: int,
+        start: int = 0,
     ) -> None:
         assert (keys[:symbols] == np.arange(symbols)).all(), "the root needs an arc for every symbol"
         self.symbols, self.start = symbols, start
-        self.keys, self.targets, self.failure = map(torch.from_numpy, (keys, targets, failure))
-        floats = (values.astype(np.float32, copy=False) for values in (weights, failure_weights, final))
-        self.weights, self.failure_weights, self.final = map(torch.from_numpy, floats)
+        self.keys, self.targets, self.failure = (np.ascontiguousarray(x, np.int64) for x in (keys, targets, failure))
+        floats = (np.ascontiguousarray(x, np.float32) for x in (weights, failure_weights, final))
+        self.weights, self.failure_weights, self.final = floats
+        self._tensors: dict[str, Tensors] = {}
 
-    @classmethod
-    def room(cls, symbols: int, arcs: int, states: int, device: torch.device | str) -> "Automaton":
-        """Room for others that ``write`` puts there: so many arcs and states, of which the null automaton has the first.
+    @cached_property
+    def begins(self) -> NDArray:
+        """(S + 1,): each state's first arc, which the native kernel finds its symbols from."""
+        return np.searchsorted(self.keys, self.symbols * np.arange(self.state_count + 1))
 
-        The null automaton has one state and no weight.
-        """
-        self = object.__new__(cls)
-        self.symbols, self.start = symbols, 0
-        self.keys = torch.full((arcs + 1,), NO_KEY, device=device)
-        self.keys[:symbols] = torch.arange(symbols, device=device)
-        self.targets = torch.zeros_like(self.keys)
-        self.weights = torch.zeros_like(self.keys, dtype=torch.float32)
-        self.failure = torch.zeros(states, dtype=torch.int64, device=device)
-        self.final = torch.zeros_like(self.failure, dtype=torch.float32)
-        self.failure_weights = torch.zeros_like(self.final)
-        return self
-
-    def write(self, other: "Automaton", arc: int, state: int) -> None:
-        """Another automaton, its first arc and state here. Its arcs still lead to states as it numbers them itself."""
-        arcs, states = slice(arc, arc + other.arc_count), slice(state, state + other.state_count)
-        self.keys[arcs] = other.keys[:-1].to(self.keys.device) + state * self.symbols
-        self.failure[states] = other.failure.to(self.keys.device) + state
-        self.weights[arcs], self.targets[arcs] = other.weights[:-1], other.targets[:-1]
-        self.failure_weights[states], self.final[states] = other.failure_weights, other.final
+    @cached_property
+    def most(self) -> float:
+        """The highest weight that any symbol has in any state."""
+        own = np.full_like(self.final, -np.inf)
+        np.maximum.at(own, np.arange(self.state_count).repeat(np.diff(self.begins)), self.weights[:-1])
+        highest = own
+        while True:  # once for each failure in a row
+            after = np.maximum(own, self.failure_weights + highest[self.failure])
+            after[0] = own[0]
+            if np.array_equal(after, highest):
+                return float(highest.max())
+            highest = after
 
     @property
     def arc_count(self) -> int:
@@ -93,29 +99,37 @@ class Automaton:
     def state_count(self) -> int:
         return len(self.final)
 
-    def to(self, device: torch.device | str) -> "Automaton":
-        """A copy on ``device``; itself where it is there."""
-        if self.keys.device == torch.device(device):
-            return self
-        other = object.__new__(Automaton)
-        other.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
-        return other
+    @cached_property
+    def kernel(self) -> beam.Automaton:
+        """The same as the native kernel reads it."""
+        return beam.Automaton.of(self)
 
-    def step(self, states: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
-        """The weights and the next states of ``symbols`` after ``states``, any shapes that broadcast."""
-        keys = states * self.symbols + symbols
-        weights, targets = self._follow(keys.flatten())
-        return weights.view(keys.shape), targets.view(keys.shape)
+    def tensors(self, device: "str | object" = "cpu") -> "Tensors":
+        """The same for torch, on a device, where it stays."""
+        from audiorec.search.tensors import Tensors
 
-    def _follow(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for keys (N,). It waits for the device once, and once more for each failure in a row."""
-        at = torch.searchsorted(self.keys, keys)
-        missing = (self.keys[at] != keys).nonzero()[:, 0]
-        weights, targets = self.weights[at], self.targets[at]
-        if len(missing):
-            keys = keys[missing]
-            states = keys // self.symbols
-            more, reached = self._follow(self.failure[states] * self.symbols + keys - states * self.symbols)
-            weights[missing] = self.failure_weights[states] + more
-            targets[missing] = reached
-        return weights, targets
+        found = self._tensors.get(str(device))
+        if found is None:
+            found = self._tensors[str(device)] = Tensors.of(self, device)
+        return found
+
+    def step(self, states: "Tensor", symbols: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """As of ``Tensors``."""
+        return self.tensors(states.device).step(states, symbols)
+
+
+def common_symbols(automata: Sequence[Automaton], symbols: int | None) -> int | None:
+    """The number of symbols that all automata are over. Raises UserError for one that is over others than ``symbols``."""
+    for automaton in automata:
+        must_fit(automaton.symbols, symbols)
+        symbols = automaton.symbols
+    return symbols
+
+
+def must_fit(symbols: int | None, expected: int | None) -> None:
+    """Raises UserError where both are known and differ: automata of another tokenizer."""
+    if symbols != expected and None not in (symbols, expected):
+        raise UserError(
+            f"search: an automaton over {symbols} symbols does not fit a search over {expected}; "
+            "make it with the tokenizer of the search's model"
+        )

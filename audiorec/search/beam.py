@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from audiorec.search.automata import Pool, Shared, must_fit
-from audiorec.search.automaton import Automaton
+from audiorec.search import native
+from audiorec.search.automata import Pool, Shared
+from audiorec.search.automaton import Automaton, must_fit
 from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Tokens, without_blank
 from audiorec.search.words import Variants, Words
@@ -100,6 +101,10 @@ class BeamSearch(ABC):
     def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
         """The subclass's part of the state after the choice."""
 
+    @abstractmethod
+    def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        """``step`` by the native kernel, of frames that are prepared."""
+
     def alone(self, own: State, score: Tensor) -> State:
         """The subclass's part of the one hypothesis that is left, whose ``score`` (B, 1) counts as 0 from now on."""
         return own
@@ -146,12 +151,15 @@ class BeamSearch(ABC):
     def step(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
         """The tokens that these frames commit: x (B, T, C), lengths (B,) any from 0 to T, or None: all of T."""
         batch, time = x.shape[:2]
-        longest = shortest = time
+        longest = shortest = time if batch else 0
         if lengths is not None:
             longest, shortest = (int(lengths.max()), int(lengths.min())) if batch and time else (0, 0)
         if longest == 0:
             return Tokens.none(batch, x.device), state
         frames = self.prepare(x)
+        if native.serves(frames):
+            tokens, state = self.native(frames if longest == time else frames[:, :longest], lengths, state)
+            return self._named(tokens), state
         live, committed = None if lengths is None else valid(lengths, longest), []
         for t in range(longest):
             after, out = self._advance(frames[:, t], state)
@@ -256,9 +264,8 @@ class BeamSearch(ABC):
         extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
         every = torch.cat([stay, extended.flatten(1)], 1)
-        if (
-            self.words
-        ):  # homophones may score the same: then the first of the lexicon is kept first, whatever else there is
+        if self.words:
+            # Homophones may score the same, and by look-ahead a word's end what its going on does: then the first is kept.
             best, index = (leaf[:, :beam] for leaf in every.sort(dim=1, descending=True, stable=True))
         else:
             best, index = every.topk(beam)

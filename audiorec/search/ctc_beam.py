@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from audiorec.search import native
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
+from audiorec.search.tokens import Tokens
 from audiorec.search.words import Words
 from audiorec.streaming import State, map_state
 from audiorec.text import BLANK
@@ -43,6 +45,9 @@ class CtcBeamSearch(BeamSearch):
         return map_state(
             lambda leaf: (leaf - score).index_fill(1, torch.arange(1, self.beam, device=score.device), -torch.inf), own
         )
+
+    def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        return native.ctc(self, frames, lengths, state)
 
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         own, last, score = state["own"], state["last"], state["score"]

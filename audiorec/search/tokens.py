@@ -39,8 +39,8 @@ class Tokens:
     @classmethod
     def none(cls, batch: int, device: torch.device | str = "cpu") -> "Tokens":
         """No tokens in any row."""
-        empty = torch.zeros(batch, 0, dtype=torch.int64, device=device)
-        return cls(empty, empty, empty.float(), empty.sum(1))
+        empty = torch.empty(batch, 0, dtype=torch.int64, device=device)
+        return cls(empty, empty, torch.empty(batch, 0, device=device), empty.new_zeros(batch))
 
     @classmethod
     def of(

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from audiorec.decoders import Joiner, Predictor
+from audiorec.search import native
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
+from audiorec.search.tokens import Tokens
 from audiorec.search.transducer import histories
 from audiorec.search.words import Words
 from audiorec.streaming import State, map_state, take
@@ -46,14 +50,36 @@ class TransducerBeamSearch(BeamSearch):
         empty = self.predictor.initial_state(batch_size * self.beam)
         return self._by_row(histories(self.predictor, self.joiner, empty))
 
+    def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
+        outputs = self.joiner.output.out_features
+        beam, after = native.beam_of(self, state, frames.shape[1], lengths, self.tried, outputs)
+        own, here = state["own"], np.arange(self.beam)
+        gains = self._gains(own)
+        for t in range(frames.shape[1]):
+            log_probs = self._log_probs(frames[:, t], own)
+            source, token = beam.transducer(t, log_probs.contiguous(), gains)
+            new = token.ravel().nonzero()[0]
+            if len(new) or (source != here).any():
+                own = self._grown(own, *map(torch.from_numpy, (source, new, token.ravel()[new])))
+                gains = self._gains(own)
+        return native.tokens_of(self, beam), {**after, "own": own}
+
     def expand(self, frame: Tensor, state: State) -> tuple[Expansion, Tensor]:
         score, last = state["score"][..., None], state["last"]
-        log_probs = self.joiner(frame[:, None], state["own"]["read"]).float().log_softmax(-1)
+        log_probs = self._log_probs(frame, state["own"])
         best, tokens = log_probs[..., BLANK + 1 :].topk(min(self.tried, log_probs.shape[-1] - 1))
         joining = log_probs.gather(2, last[:, None].expand(-1, self.beam, -1))
         stay = state["score"] + log_probs[..., BLANK]
-        gained = -self.ilm_weight * self.internal(state["own"]["read"]).gather(2, tokens) if self.ilm_weight else None
-        return Expansion(stay, tokens + BLANK + 1, score + best, score + joining, gained), log_probs
+        tokens = tokens + BLANK + 1
+        gains = self._gains(state["own"])
+        gained = None if gains is None else gains.gather(2, tokens)
+        return Expansion(stay, tokens, score + best, score + joining, gained), log_probs
+
+    def _gains(self, own: State) -> Tensor | None:
+        """What each symbol gains beside the model's score (B, K, V), by the history alone; None: nothing."""
+        if not self.ilm_weight:
+            return None
+        return F.pad(-self.ilm_weight * self.internal(own["read"]), (BLANK + 1, 0))
 
     def internal(self, read: Tensor) -> Tensor:
         """What the joiner expects after histories that it ``read`` (…, J), had it heard nothing: log-probabilities of all tokens
@@ -66,11 +92,18 @@ class TransducerBeamSearch(BeamSearch):
             self.tried = 4 * self.beam
 
     def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
-        rows = torch.arange(len(choice.source), device=frame.device)[:, None] * self.beam
-        own = take(map_state(lambda leaf: leaf.flatten(0, 1), state["own"]), (rows + choice.source).flatten())
         new = (choice.alive & ~choice.stays).flatten().nonzero()[:, 0]
+        return self._grown(state["own"], choice.source, new, choice.token.flatten()[new])
+
+    def _log_probs(self, frame: Tensor, own: State) -> Tensor:
+        """Of a frame (B, J) after each hypothesis: (B, K, V)."""
+        return self.joiner(frame[:, None], own["read"]).float().log_softmax(-1)
+
+    def _grown(self, own: State, source: Tensor, new: Tensor, symbols: Tensor) -> State:
+        """The hypotheses that come from ``source`` (B, K); ``new`` (N,) of them, counted through rows, have ``symbols`` more."""
+        rows = torch.arange(len(source), device=source.device)[:, None] * self.beam
+        own = take(map_state(lambda leaf: leaf.flatten(0, 1), own), (rows + source).flatten())
         if len(new):
-            symbols = choice.token.flatten()[new]
             grown = histories(self.predictor, self.joiner, self.predictor.step(symbols, take(own["predictor"], new)))
             # In place, for ``take`` has copied.
             own = map_state(lambda leaf, part: leaf.index_copy_(0, new, part), own, grown)

@@ -1,9 +1,13 @@
 """``Words``: what a beam knows of words. Each hypothesis walks the tree of a lexicon; a word's language model scores its end."""
 
+import ctypes
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from audiorec_kernels import beam as kernel
 from torch import Tensor
 
 from audiorec.search.automaton import NO_KEY, Automaton
@@ -43,7 +47,7 @@ class Words:
     ):
         count = len(lexicon.words)
         self.lexicon = lexicon
-        self.lm = lm or Automaton.room(count + 1, count + 1, 1, "cpu")
+        self.lm = lm or Automaton.null(count + 1)
         assert self.lm.symbols == count + 1, "the language model needs a symbol for each word, and one for all others"
         self.unk_score = unk_score
         self.unknown = count + 1  # stands for all other words
@@ -53,12 +57,14 @@ class Words:
         arcs = torch.from_numpy(lexicon.parent[1:] * lexicon.symbols + lexicon.symbol[1:])
         self._arcs = torch.cat([arcs, torch.tensor([NO_KEY])])  # arc i leads to node i + 1
         self._first, self._ends = torch.from_numpy(lexicon.first), torch.from_numpy(lexicon.ends)
+        self._symbol = torch.from_numpy(lexicon.symbol)
         self._word, self._weight = torch.from_numpy(lexicon.word), torch.from_numpy(lexicon.weight)
         self._silent = torch.tensor([False, *(not word for word in lexicon.words)])
         self._begins = torch.tensor([*begins], dtype=torch.bool)
-        unigram = self.lm.weights[:count].masked_fill(self._silent[1:], 0)
-        ahead = torch.from_numpy(lexicon.best_below(unigram.numpy()))
+        silent = np.array([not word for word in lexicon.words])
+        ahead = torch.from_numpy(lexicon.best_below(np.where(silent, 0, self.lm.weights[:count])))
         ahead[ROOT] = 0
+        self._kernel: kernel.Words | None = None
         self.ahead = torch.cat([ahead, torch.zeros(1)])  # (nodes + 1,): the best that a word below a node may gain
 
     def to(self, device: torch.device | str) -> "Words":
@@ -66,7 +72,7 @@ class Words:
         if self.ahead.device == torch.device(device):
             return self
         other = object.__new__(Words)
-        other.__dict__ = {k: v.to(device) if isinstance(v, Tensor | Automaton) else v for k, v in self.__dict__.items()}
+        other.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
         return other
 
     def initial_state(self, rows: int, beam: int, device: torch.device | str) -> State:
@@ -116,8 +122,32 @@ class Words:
         """(B, K): what the end adds. A half word is out, unless all that are ``alive`` have one: then it counts for nothing."""
         between = self.between(state)
         half = torch.where((between & alive).any(1, keepdim=True), -torch.inf, -self.ahead[state["node"]])
-        return torch.where(between, self.lm.final[state["lm"]], half)
+        return torch.where(between, self.lm.tensors(half.device).final[state["lm"]], half)
 
     def commit(self, state: State) -> State:
         """After a segment's end a new word begins, whatever was half said."""
         return {**state, "node": torch.full_like(state["node"], ROOT)}
+
+    def kernel(self) -> kernel.Words:
+        """This as the native kernel reads it."""
+        if self._kernel is None:
+            arrays = (
+                self._first,
+                self._symbol,
+                self._ends,
+                self._word,
+                self._weight,
+                self.ahead,
+                self._silent,
+                self._begins,
+            )
+            lm = self.lm.kernel
+            unk_score = math.nan if self.unk_score is None else self.unk_score
+            entry = float(self._weight.max()) + max(self.lm.most, 0.0)
+            most = max(
+                float(self.ahead.max()), entry, 0.0, -math.inf if self.unk_score is None else unk_score + self.lm.most
+            )
+            self._kernel = kernel.Words(
+                *map(kernel.address, arrays), ctypes.addressof(lm), self.spelling, self.unknown, unk_score, most
+            )
+        return self._kernel

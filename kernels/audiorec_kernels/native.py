@@ -1,31 +1,19 @@
-"""The native library (csrc/): found, loaded and called through ctypes."""
+"""The native library (csrc/) for torch: called with tensors, on torch's threads."""
 
 import ctypes
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch  # first: the library then shares torch's OpenMP
 from torch import Tensor
 
+from audiorec_kernels.library import ABSENT, LIBRARY, WIDE, function
+
+__all__ = ["ABSENT", "LIBRARY", "WIDE", "kernel", "threads"]
+
 # Elements below which a second thread costs more than it saves.
 _FEW = 1 << 15
-
-_path = Path(os.environ.get("AUDIOREC_KERNELS_LIBRARY") or Path(__file__).parent / "lib" / "libaudiorec_kernels.so")
-LIBRARY: ctypes.CDLL | None = None
-ABSENT = ""  # why there is none
-_level = ""
-try:
-    LIBRARY = ctypes.CDLL(str(_path))
-    LIBRARY.audiorec_level.restype = ctypes.c_char_p
-    # A lower level than the machine's can be asked for, to try it.
-    _level = os.environ.get("AUDIOREC_KERNELS_LEVEL") or LIBRARY.audiorec_level().decode()
-except OSError as error:
-    ABSENT = f"{error}; install again with a C++ compiler" if _path.exists() else "it was installed without a compiler"
-
-# Whether it has vectors and fused multiply-adds, which not every kernel of ours is worth calling without.
-WIDE = _level in ("avx2", "avx512")
 
 _HUGE_PAGE, _MADV_HUGEPAGE = 1 << 21, 14
 _madvise = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
@@ -52,13 +40,13 @@ def threads(work: int) -> int:
 
 def kernel(name: str, sizes: int, tensors: int) -> Callable[..., None]:
     """A function of the library, whose arguments are ``sizes`` integers, ``tensors`` contiguous tensors or None, threads."""
-    function = None
+    found = None
 
     def call(*arguments: int | Tensor | None) -> None:
-        nonlocal function
-        if function is None:
-            function = _function(name, sizes, tensors)
-        function(*[_address(x) if isinstance(x, Tensor) else x for x in arguments])
+        nonlocal found
+        if found is None:
+            found = function(name, [*[ctypes.c_int64] * sizes, *[ctypes.c_void_p] * tensors, ctypes.c_int64])
+        found(*[_address(x) if isinstance(x, Tensor) else x for x in arguments])
 
     return call
 
@@ -71,13 +59,3 @@ def _address(x: Tensor) -> int:
         first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
         _madvise(first, (start + size) // _HUGE_PAGE * _HUGE_PAGE - first, _MADV_HUGEPAGE)
     return start
-
-
-def _function(name: str, sizes: int, tensors: int) -> Callable[..., None]:
-    try:
-        function = getattr(LIBRARY, f"{name}_{_level}")
-    except AttributeError:
-        raise RuntimeError(f"{_path} has no {name}: it is older than the package; install again") from None
-    function.argtypes = [*[ctypes.c_int64] * sizes, *[ctypes.c_void_p] * tensors, ctypes.c_int64]
-    function.restype = None
-    return function

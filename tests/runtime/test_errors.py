@@ -74,19 +74,15 @@ def test_a_folder_at_fault_is_named(name, tmp_path):
 
 
 ARGUMENTS = {
-    "beam": (
-        {"search": {"kind": "beam"}},
+    "hotwords": ({"search": {"hotwords": ["one"]}}, ConfigError, "search: hotwords: needs a beam"),
+    "a lexicon": (
+        {"search": {"kind": "beam", "lexicon": "words.txt"}},
         ConfigError,
-        "search.kind: the onnx runtime searches greedily; load the model",
+        "search.lexicon: not in the onnx runtime; load the model that was exported, with torch",
     ),
-    "hotwords": ({"search": {"hotwords": ["one"]}}, ConfigError, "search.hotwords: not in the onnx runtime"),
-    "an unknown key": ({"search": {"beams": 3}}, ConfigError, "search.beams: not in the onnx runtime"),
+    "an unknown key": ({"search": {"beams": 3}}, ConfigError, "search.beams"),
     "symbols": ({"search": {"max_symbols": 3}}, ConfigError, "head 'ctc' emits one symbol a frame at most"),
-    "no symbols": (
-        {"search": {"max_symbols": 0}},
-        ConfigError,
-        "search.max_symbols: must be a whole number of at least 1",
-    ),
+    "no symbols": ({"search": {"max_symbols": 0}}, ConfigError, "search.max_symbols"),
     "device": ({"device": "cuda"}, UserError, "device cuda: the onnx runtime computes on the CPU"),
     "head": ({"head": "transducer"}, UserError, "has no head 'transducer'; the one that was exported is ctc"),
     "threads": ({"threads": 0}, UserError, "threads must be 1 or more"),
@@ -104,7 +100,7 @@ def test_an_argument_that_this_runtime_has_not_is_named(name, tmp_path):
 
 def test_what_works_elsewhere_is_said(tmp_path):
     recognizer = audiorec.load(make(tmp_path / "made"), search={"kind": "greedy"}, device="auto", head="ctc")
-    with pytest.raises(ConfigError, match=r"search\.hotwords: not in the onnx runtime, .* load the model"):
+    with pytest.raises(ConfigError, match=r"search\.hotwords: needs a beam; load the model with search="):
         recognizer.stream(search={"hotwords": ["one"]})
     with recognizer.stream(search={}) as stream:
         stream.accept(b"\0\0" * 800)
@@ -127,5 +123,14 @@ def test_a_search_config_with_its_defaults_is_greedy(tmp_path):
 
     folder = make(tmp_path / "made")
     audiorec.load(folder, search=SearchConfig())
-    with pytest.raises(ConfigError, match=r"search\.kind"):
-        audiorec.load(folder, search=SearchConfig(kind="beam"))
+    transducer = make(tmp_path / "rnnt", "rnnt")
+    with pytest.raises(ConfigError, match=r"search\.kind: the onnx runtime searches rnnt greedily; load the model"):
+        audiorec.load(transducer, search=SearchConfig(kind="beam"))
+
+
+def test_a_beam_without_the_native_kernels_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("audiorec.runtime.recognizer.LIBRARY", None)
+    folder = make(tmp_path / "made")
+    audiorec.load(folder)
+    with pytest.raises(ConfigError, match=r"search\.kind: a beam needs the native kernels: .*or search greedily"):
+        audiorec.load(folder, search={"kind": "beam"})

@@ -104,7 +104,7 @@ def test_an_estimate_is_a_distribution_that_knows_its_text(tmp_path, kind, size,
     machine = read_arpa(tmp_path / "lm.arpa", tokenizer)
     states = torch.arange(len(machine.final))
     weights, _ = machine.step(states[:, None], torch.arange(1, tokenizer.size))
-    sums = weights.exp().sum(1) + machine.final.exp()
+    sums = weights.exp().sum(1) + machine.tensors().final.exp()
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-5, rtol=0)
     assert len(states) == 1 or order > 1
     if order > 1:
@@ -117,7 +117,7 @@ def test_an_estimate_takes_text_that_the_tokenizer_does_not_know(tmp_path, order
     write_ngram(tmp_path / "lm.arpa", estimate_pieces(texts, WORDS, order))
     machine = read_arpa(tmp_path / "lm.arpa", WORDS)
     weights, _ = machine.step(torch.arange(len(machine.final))[:, None], torch.arange(1, WORDS.size))
-    sums = weights.exp().sum(1) + machine.final.exp()
+    sums = weights.exp().sum(1) + machine.tensors().final.exp()
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-5, rtol=0)
     if order > 1:
         assert total(machine, WORDS.encode("a b zebra")) > total(machine, WORDS.encode("b a zebra"))

@@ -12,6 +12,8 @@ from audiorec.decoders import PREDICTORS, Joiner
 from audiorec.search import CtcBeamSearch, CtcGreedySearch, TransducerBeamSearch
 from tests.search.searches import DIM, VOCABULARY, automata, ctc, parts
 
+pytestmark = pytest.mark.usefixtures("form")
+
 SYMBOLS, WIDE = 4, 400  # wide enough for every sequence of five frames
 SOME = 30
 

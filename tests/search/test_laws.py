@@ -8,10 +8,14 @@ from functools import reduce
 
 import pytest
 import torch
+from audiorec_kernels import backend
+from audiorec_kernels.native import ABSENT, LIBRARY
 from torch import Tensor
 
 from audiorec.streaming import State, leaves, map_state, put, take
 from tests.search.searches import DIM, OWNERS, SEARCHES, sets
+
+pytestmark = pytest.mark.usefixtures("form")
 
 LENGTHS = [60, 41, 33, 8, 1, 0]
 SEATS = 3
@@ -119,6 +123,28 @@ def test_any_split_gives_the_tokens_of_the_whole(name, seed):
     search, rows = SEARCHES[name](), utterances()
     expected, _ = whole(search, rows)
     assert live(search, rows, random.Random(seed)) == expected
+
+
+class Turns:
+    """A search whose steps the two forms of its inner loop take in turn."""
+
+    def __init__(self, search, draw: random.Random):
+        self.search, self.draw = search, draw
+
+    def step(self, *arguments):
+        with backend(self.draw.choice(["native", "reference"])):
+            return self.search.step(*arguments)
+
+    def __getattr__(self, name: str):
+        return getattr(self.search, name)
+
+
+@pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
+@pytest.mark.parametrize("name", [name for name in SEARCHES if "beam" in name])
+def test_the_forms_may_take_turns_in_a_stream(name):
+    search, rows, draw = SEARCHES[name](), utterances(), random.Random(7)
+    expected, _ = whole(search, rows)
+    assert live(Turns(search, draw), rows, draw) == expected
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -130,7 +130,7 @@ def test_a_mixture_is_a_distribution_and_the_sum_of_its_parts():
     machine = mixed.automaton({word: i for i, word in enumerate(words)}, len(words))
     weights, _ = machine.step(torch.arange(machine.state_count)[:, None], torch.arange(len(words)))
     weights[:, BEGIN_ID : BEGIN_ID + 2] = -math.inf
-    sums = weights.exp().sum(1) + machine.final.exp()
+    sums = weights.exp().sum(1) + machine.tensors().final.exp()
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-4, rtol=0)
     found, parts = mixed.log_probs(texts[0]), [model.log_probs(texts[0]) for model in models]
     said = texts[0] != BEGIN_ID

@@ -8,6 +8,8 @@ from audiorec.search.words import INSIDE, Words
 from tests.search.searches import DIM, VOCABULARY, automata, ctc, lexicon, parts, word_lm
 from tests.search.test_beam import SYMBOLS, collapse_ctc, every_alignment, score
 
+pytestmark = pytest.mark.usefixtures("form")
+
 WIDE = 400  # wide enough for all labels of four frames, of three with unknown words
 BEGINS = [False, False, True, True, False]  # of each token, whether it may begin a word that is spelled
 

@@ -6,15 +6,20 @@ one frame in ten and blanks between. Times are CPU seconds, so that what else ru
 
 python tools/bench/search.py --automata [--streams 64] … What an n-gram and hotwords cost a beam of CTC: the same ones for all
 streams, hotwords of each stream's own, and the coming and going of one stream's.
+
+python tools/bench/search.py --forms … The beams' native kernel beside torch's form: microseconds of a frame of each stream, one
+by one as a live stream has them, for one stream and for so many. CTC's log-probabilities are given; a transducer's joiner counts.
 """
 
 import argparse
+import itertools
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
+from audiorec_kernels import backend
 from torch import Tensor
 
 from audiorec.decoders import PREDICTORS, Joiner
@@ -41,12 +46,15 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in {"vocabulary": 500, "encoder": 256, "predictor": 256, "joiner": 512}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--forms", action="store_true", help="measure the native kernel beside torch's form")
     parser.add_argument("--automata", action="store_true", help="measure n-grams and hotwords")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if options.automata:
         return automata(options)
+    if options.forms:
+        return forms(options)
     print(
         "| search | frames | tokens a frame | decisions a frame | together, frames/s | one by one, frames/s | ratio |"
     )
@@ -86,7 +94,7 @@ def in_chunks(x: Tensor, lengths: Tensor, chunk: int) -> list[tuple[Tensor, Tens
 
 
 @torch.inference_mode()
-def run(search, chunks: list[tuple[Tensor, Tensor]], owner: int | Tensor = 0) -> None:
+def run(search, chunks: list[tuple[Tensor, Tensor | None]], owner: int | Tensor = 0) -> None:
     state = search.initial_state(len(chunks[0][0]), owner=owner)
     for x, lengths in chunks:
         _, state = search.step(x, lengths, state)
@@ -106,7 +114,7 @@ def of_model(options: argparse.Namespace) -> Iterator[tuple]:
     yield type(recognizer.search()).__name__, recognizer.search(), x, lengths
 
 
-def by_hand(options: argparse.Namespace) -> Iterator[tuple]:
+def by_hand(options: argparse.Namespace, automata: Sequence[Automaton] = ()) -> Iterator[tuple]:
     """Every search, of a joiner that knows each symbol's code in the frames and takes none twice in a row."""
     codes = torch.nn.functional.normalize(torch.randn(options.vocabulary, options.encoder), dim=1)
     spoken = torch.randint(1, options.vocabulary, (options.streams, options.frames))
@@ -119,28 +127,73 @@ def by_hand(options: argparse.Namespace) -> Iterator[tuple]:
         linear.weight.copy_(codes)
         linear.bias.zero_()[0] = 0.5
     yield "ctc", CtcGreedySearch(linear), x, lengths
-    yield f"ctc, beam {options.beam}", CtcBeamSearch(lambda x: linear(x).log_softmax(-1), options.beam), x, lengths
+    yield (
+        f"ctc, beam {options.beam}",
+        CtcBeamSearch(lambda x: linear(x).log_softmax(-1), options.beam, automata=automata),
+        x,
+        lengths,
+    )
     for name, extra, make in (
         ("rnnt", 0, TransducerGreedySearch),
         ("rnnt, one symbol a frame", 0, lambda *model: TransducerGreedySearch(*model, max_symbols=1)),
-        (f"rnnt, beam {options.beam}", 0, lambda *model: TransducerBeamSearch(*model, beam=options.beam)),
+        (
+            f"rnnt, beam {options.beam}",
+            0,
+            lambda *model: TransducerBeamSearch(*model, beam=options.beam, automata=automata),
+        ),
         ("tdt, its durations by chance", len(DURATIONS), lambda *model: TdtGreedySearch(*model, DURATIONS)),
     ):
         yield name, make(*_knowing(codes, options, extra)), x, lengths
 
 
-def automata(options: argparse.Namespace) -> None:
-    """Milliseconds of a frame of all streams, by what their rows have; medians of interleaved runs."""
-    draw, many, symbols = random.Random(0), options.streams, options.vocabulary
+@torch.inference_mode()
+def forms(options: argparse.Namespace) -> None:
+    """Medians of interleaved runs; the first one is not counted."""
+    helpers = {"": (), ", n-gram and hotwords": ngram_and_hotwords(random.Random(0), options.vocabulary)}
+    print("| search | streams | torch, µs | native, µs | ratio |\n|---|---:|---:|---:|---:|")
+    for options.beam, (extra, machines) in itertools.product((4, 8), helpers.items()):
+        torch.manual_seed(0)
+        for name, search, x, lengths in by_hand(options, machines):
+            if "beam" not in name:
+                continue
+            if isinstance(search, CtcBeamSearch):
+                x, search.scores = search.scores(x), lambda scores: scores
+            for streams in (1, options.streams):
+                chunks = [(chunk, None) for chunk, _ in in_chunks(x[:streams], lengths[:streams], 1)]
+                taken: dict[str, list[float]] = {"reference": [], "native": []}
+                for _ in range(options.repeats + 1):
+                    for form, times in taken.items():
+                        began = time.process_time()
+                        with backend(form):
+                            run(search, chunks)
+                        times.append((time.process_time() - began) / len(chunks) / streams * 1e6)
+                torch_form, native = (statistics.median(times[1:]) for times in taken.values())
+                ratio = torch_form / native
+                print(f"| {name}{extra} | {streams} | {torch_form:.0f} | {native:.1f} | {ratio:.1f} |", flush=True)
+
+
+def ngram_and_hotwords(draw: random.Random, symbols: int) -> tuple[Automaton, Automaton]:
+    """A bigram of a hundred pairs for each symbol, and a hundred phrases."""
     arcs = {(0, symbol): (-6 - draw.random(), 1 + symbol) for symbol in range(symbols)}
     for _ in range(100 * symbols):
         before, after = draw.randrange(symbols), min(symbols - 1, int(draw.expovariate(8 / symbols)))
         arcs[1 + before, after] = (-3 - draw.random(), 1 + after)
     ngram = Automaton(symbols, arcs, [(-0.5, 0)] * (symbols + 1), [0.0] * (symbols + 1))
+    return ngram, _hotwords(draw, symbols)
+
+
+def _hotwords(draw: random.Random, symbols: int) -> Automaton:
+    phrases = [tuple(draw.choices(range(1, symbols), k=draw.randint(2, 6))) for _ in range(100)]
+    return context_graph(dict.fromkeys(phrases, 1.5), symbols)
+
+
+def automata(options: argparse.Namespace) -> None:
+    """Milliseconds of a frame of all streams, by what their rows have; medians of interleaved runs."""
+    draw, many, symbols = random.Random(0), options.streams, options.vocabulary
+    ngram, _ = ngram_and_hotwords(draw, symbols)
 
     def hotwords() -> Automaton:
-        phrases = [tuple(draw.choices(range(1, symbols), k=draw.randint(2, 6))) for _ in range(100)]
-        return context_graph(dict.fromkeys(phrases, 1.5), symbols)
+        return _hotwords(draw, symbols)
 
     def scores(x: Tensor) -> Tensor:
         return x

@@ -1,0 +1,138 @@
+"""The runtime's beam of CTC gives what torch's gives, in any split: tokens, times, n-best lists, segments."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from audiorec_kernels.native import ABSENT, LIBRARY
+
+from audiorec.live import Engine
+from audiorec.runtime import load
+from audiorec.runtime.beam import CtcBeamSearch
+from audiorec.runtime.state import put, take
+from audiorec.search import CtcBeamSearch as TorchCtcBeamSearch
+from audiorec.streaming import leaves
+from audiorec.transcript import EndpointConfig, Hypothesis
+from tests.runtime.handmade import make
+from tests.search.searches import DIM, sets
+
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
+
+LENGTHS = [60, 41, 33, 8, 1, 0]
+
+
+def utterances() -> list[np.ndarray]:
+    generator = torch.Generator().manual_seed(1)
+    return [(2 * torch.randn(length, DIM, generator=generator)).log_softmax(-1).numpy() for length in LENGTHS]
+
+
+def said(hypotheses: list[Hypothesis]) -> list[tuple]:
+    return [(one.ids, one.frames) for one in hypotheses]
+
+
+def wanted(row: np.ndarray, cut: int, **options) -> tuple[Hypothesis, list[Hypothesis], float]:
+    """What torch's search says of a row that has a segment's end after ``cut`` frames, and the n-best list of its end."""
+    search, x = TorchCtcBeamSearch(lambda x: x, **options), torch.from_numpy(row)[None]
+    heard, state = Hypothesis(), search.initial_state(1)
+    for i, piece in enumerate(x.tensor_split([cut], 1)):
+        tokens, state = search.step(piece, None, state)
+        heard = heard + tokens.hypothesis(0)
+        if i == 0 and 0 < cut < len(row):
+            tokens, state = search.commit(state)
+            heard = heard + tokens.hypothesis(0)
+    return heard, search.hypotheses(state, 0), float(state["margin"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("base", [0, 1], ids=["none for all", "an n-gram and hotwords for all"])
+@pytest.mark.parametrize(("beam", "window"), [(4, 64), (1, 64), (6, 3)])
+def test_rows_that_come_and_go_say_what_torch_says(beam, window, base, seed):
+    draw, brought = random.Random(seed), sets()
+    search = CtcBeamSearch(beam, window, brought[base], 2, DIM)
+    rows = utterances()
+    own = [draw.choice([None, *brought]) for _ in rows]
+    owners = [0 if automata is None else search.add(automata) for automata in own]
+    state = search.initial_state(len(rows), owners)
+    shapes = {name: (array.shape, array.dtype) for name, array in state.items()}
+    cuts = [draw.randint(1, max(1, n)) for n in LENGTHS]
+    at, heard = [0] * len(rows), [Hypothesis() for _ in rows]
+    while any(a < n for a, n in zip(at, LENGTHS, strict=True)):
+        size = draw.choice([1, 2, 9])
+        counts = [
+            min(draw.randint(0, size), (cut if a < cut else n) - a if n else 0)
+            for a, n, cut in zip(at, LENGTHS, cuts, strict=True)
+        ]
+        x = np.full((len(rows), size, DIM), np.nan, np.float32)
+        for i, count in enumerate(counts):
+            x[i, :count] = rows[i][at[i] : at[i] + count]
+        before = {name: array.copy() for name, array in state.items()}
+        tokens, after = search.step(x, np.array(counts), state)
+        assert all(np.array_equal(before[name], state[name]) for name in state), "step wrote into its state"
+        state = after
+        assert {name: (array.shape, array.dtype) for name, array in state.items()} == shapes
+        for i, count in enumerate(counts):
+            heard[i].extend(tokens[i])
+            at[i] += count
+            if count and at[i] == cuts[i] < LENGTHS[i]:
+                (more,), part = search.commit(take(state, [i]))
+                heard[i].extend(more)
+                state = put(state, [i], part)
+    for i, row in enumerate(rows):
+        automata = brought[base] if own[i] is None else own[i]
+        first, best, margin = wanted(row, cuts[i] if len(row) else 0, beam=beam, window=window, automata=automata)
+        assert said([heard[i]]) == said([first]), i
+        found = search.hypotheses(state, i)
+        assert said(found) == said(best)
+        np.testing.assert_allclose([one.score for one in found], [one.score for one in best], atol=1e-3)
+        np.testing.assert_allclose(heard[i].log_probs, first.log_probs, atol=1e-4)
+        np.testing.assert_allclose(state["margin"][i], margin, atol=1e-3)
+        assert said(search.partial(take(state, [i])))[0][0] in [one.ids for one in found]
+
+
+def test_its_state_is_torchs():
+    torch_state = dict(leaves(TorchCtcBeamSearch(lambda x: x, columns=2, automata=sets()[1]).initial_state(3)))
+    state = CtcBeamSearch(4, 64, sets()[1], 2, DIM).initial_state(3)
+    assert state.keys() == torch_state.keys()
+    for name, array in state.items():
+        assert np.array_equal(array, torch_state[name].numpy()) and array.dtype == torch_state[name].numpy().dtype, name
+
+
+HOTWORDS = {"kind": "beam", "beam": 6, "hotwords": ["one two", "nine"], "hotwords_score": 4.0}
+
+
+def test_a_stream_has_the_words_of_the_whole_and_hotwords_help(speech, tmp_path):
+    folder, samples = make(tmp_path / "made"), speech[:24000]
+    plain, helped = (load(folder, search=search) for search in ({"kind": "beam", "beam": 6}, HOTWORDS))
+    count = [recognizer.transcribe(samples).text.split().count("nine") for recognizer in (plain, helped)]
+    assert count[1] > count[0]
+    for recognizer in (plain, helped):
+        for endpoint in (EndpointConfig(), EndpointConfig(silence=0.1, silence_after_words=0.03, longest=0.4)):
+            recognizer.endpoint = endpoint
+            whole, draw = recognizer.transcribe(samples), random.Random(0)
+            assert len(whole.segments) > 1 or endpoint == EndpointConfig()
+            stream, at = recognizer.stream(), 0
+            while at < len(samples):
+                size = draw.choice([1, 50, 333, 5000])
+                stream.accept(samples[at : at + size])
+                assert stream.partial().text is not None
+                at += size
+            result = stream.finish()
+            assert result.segments == whole.segments
+
+
+def test_sessions_have_hotwords_of_their_own(speech, tmp_path):
+    folder = make(tmp_path / "made")
+    plain, helped = (load(folder, search=search) for search in ({"kind": "beam", "beam": 6}, HOTWORDS))
+    own = {key: value for key, value in HOTWORDS.items() if "hotwords" in key}
+    clips = [speech[i * 3000 :][: 4000 + 500 * i] for i in range(6)]
+    with Engine(plain, slots=3) as engine:
+        for first in (0, 3):
+            sessions = [engine.session(search=own if i % 2 else None) for i in range(first, first + 3)]
+            for session, clip in zip(sessions, clips[first:], strict=False):
+                session.accept(clip)
+            for i, session in enumerate(sessions, first):
+                assert session.finish().text == (helped if i % 2 else plain).transcribe(clips[i]).text
+    stream = plain.stream(search=own)
+    stream.accept(clips[0])
+    assert stream.finish().text == helped.transcribe(clips[0]).text
