@@ -4,8 +4,11 @@
 #   recipe        the recipe that is trained where --recipe names none
 #   splits        its ways to divide the data, each with a training of its own; the first is the main one
 #   options       settings of the recipe that the corpus needs, key=value
-#   options_of    a function, if there is one: options_of RECIPE prints the settings that one recipe needs besides
+#   options_of    a function, if there is one: options_of RECIPE prints the settings that one recipe needs besides; $tokens is
+#                 the kind of tokenizer that --tokens names
 #   demo_options  settings for --demo
+#   searches_of   a function, if there is one: searches_of SPLIT prints decodings beside the plain one, a line each: a name,
+#                 then options of `audiorec decode`
 #   notes         lines for the end of the results
 #   prepare       a function: prepare DIR writes DIR/<split>/{train,dev,test}
 #   demo          a function: what to show at the end of --demo
@@ -17,10 +20,12 @@
 #
 # Bash 3.2, as on a Mac, calls an empty array unbound: write ${name[@]+"${name[@]}"} (tests/recipes/test_shell.py).
 
-usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--splits \"NAME ...\"] [--demo] [key=value ...]
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [key=value ...]
               [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
-              --hotwords, --hotwords-score, --skip-blank, --head, --device]
+              --hotwords, --hotwords-score, --lexicon, --word-lm, --word-lm-weight, --word-bonus, --unk-score,
+              --skip-blank, --head, --device]
        Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
+       --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
        --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4"
 wrong_use() {
   echo "${1:-$(echo "$usage" | head -n 1)}" >&2
@@ -29,7 +34,7 @@ wrong_use() {
 absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
 quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
 
-stage=0 stop_stage=6 demo=false wanted_splits='' seed=''
+stage=0 stop_stage=6 demo=false wanted_splits='' seed='' tokens=''
 data=data exp=exp chunks="40 160 640" best=5
 settings=() decode_options=() decode_name='' shown=''
 while [ $# -gt 0 ]; do
@@ -40,10 +45,14 @@ while [ $# -gt 0 ]; do
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
     --recipe:*) recipe=$2 && shift ;;
+    --tokens:*) tokens=$2 settings+=("tokenizer.kind=$2") shown+=" --tokens $2" && shift ;;
     --splits:*) wanted_splits=$2 && shift ;;
     --decode-name:*) decode_name=$2 shown+=" $1 $2" && shift ;;
-    --lm:* | --hotwords:*) decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift ;;
-    --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --skip-blank:* | --head:* | --device:*)
+    --lm:* | --hotwords:* | --lexicon:* | --word-lm:*)
+      decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift
+      ;;
+    --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --word-lm-weight:* | --word-bonus:* | \
+      --unk-score:* | --skip-blank:* | --head:* | --device:*)
       decode_options+=("$1" "$2") shown+=" $1 $(quoted "$2")" && shift
       ;;
     --*) wrong_use ;;
@@ -91,16 +100,18 @@ once() {
 setting() { audiorec config get "$recipe_file" "$@" ${all_settings[@]+"${all_settings[@]}"}; }
 
 run_of() { # run_of SPLIT [RECIPE]
-  local name=${2:-$recipe}${seed:+_seed$seed}
+  local name=${2:-$recipe}${tokens:+_$tokens}${seed:+_seed$seed}
   if [ "$1" = "$main_split" ]; then echo "$exp/$name"; else echo "$exp/${name}_$1"; fi
 }
+
+pieces_of() { echo "$data/$1/tokenizer${tokens:+_$tokens}"; }
 
 prepare_clean() { rm -rf "$data" && prepare "$data"; }
 
 check() { for part in train dev test; do audiorec data validate "$data/$1/$part"; done; }
 
 tokenizer() { # tokenizer SPLIT
-  audiorec tokenizer "$data/$1/train" --recipe "$recipe_file" --out "$data/$1/tokenizer" \
+  audiorec tokenizer "$data/$1/train" --recipe "$recipe_file" --out "$(pieces_of "$1")" \
     ${all_settings[@]+"${all_settings[@]}"}
 }
 
@@ -116,7 +127,7 @@ train() { # train SPLIT
     fi
   fi
   audiorec train "$recipe_file" ${all_settings[@]+"${all_settings[@]}"} ${before:+trainer.init_from="$before"} \
-    --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$data/$1/tokenizer" --out "$(run_of "$1")"
+    --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$(pieces_of "$1")" --out "$(run_of "$1")"
 }
 
 average() { # average RUN: of its best checkpoints; a short run has fewer of them
@@ -132,11 +143,48 @@ decode() {
     audiorec decode "$run" --data "$data/$split/test" --out "$run/decode/$name" "$@"
 }
 
+# each_search SPLIT ACTION: runs ACTION SPLIT with decode_name and decode_options of each search that the corpus adds.
+each_search() {
+  local name options
+  if [ -n "$decode_name" ] || ! declare -F searches_of >/dev/null; then return; fi
+  while read -r name options; do
+    (decode_name=$name decode_options=($options) && "$2" "$1") </dev/null
+  done < <(searches_of "$1")
+}
+
+decode_all() {
+  decode "$1" offline
+  for ms in $chunks; do decode "$1" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1; done
+  for ahead in $latencies; do
+    decode "$1" "offline-at-$ahead" --latency-ms "$ahead"
+    decode "$1" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
+  done
+}
+
+score_all() {
+  score "$1" offline
+  for ms in $chunks; do score "$1" "streamed-$ms" offline; done
+  for ahead in $latencies; do
+    score "$1" "offline-at-$ahead"
+    score "$1" "streamed-at-$ahead" "offline-at-$ahead"
+  done
+}
+
+decode_words() {
+  decode "$1" offline
+  decode "$1" streamed-160 --streaming --chunk-ms 160 --threads 1
+}
+
+score_words() {
+  score "$1" offline
+  score "$1" streamed-160 offline
+}
+
 score() { # score SPLIT NAME [SAME]: SAME is the decoding whose words should be the same
   local prefix=${decode_name:+$decode_name-} folder && folder=$(run_of "$1")/decode
   echo -n "$recipe on $1, $prefix$2: "
   audiorec score "$data/$1/test" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
-    ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe" --label "split=$1" \
+    ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 
@@ -146,26 +194,19 @@ for split in $wanted_splits; do
   if wanted 1; then once "$data/$split/.checked" "$data/.done" "" check "$split"; fi
   if wanted 2; then
     chosen=$(setting tokenizer)
-    once "$data/$split/tokenizer/.done" "$data/.done" "$chosen" tokenizer "$split"
+    once "$(pieces_of "$split")/.done" "$data/.done" "$chosen" tokenizer "$split"
   fi
   if wanted 3; then train "$split"; fi
   if wanted 4; then once "$run/.averaged" "$run/checkpoints/last.ckpt" "" average "$run"; fi
   if wanted 5 || wanted 6; then latencies=$(audiorec info "$run" --latencies); fi # a model of several: at each of them
+  # Phones are no words without a search that knows words: the plain decoding is not measured.
   if wanted 5; then
-    decode "$split" offline
-    for ms in $chunks; do decode "$split" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1; done
-    for ahead in $latencies; do
-      decode "$split" "offline-at-$ahead" --latency-ms "$ahead"
-      decode "$split" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
-    done
+    if [ "$tokens" != phone ] || [ -n "$decode_name" ]; then decode_all "$split"; fi
+    each_search "$split" decode_words
   fi
   if wanted 6; then
-    score "$split" offline
-    for ms in $chunks; do score "$split" "streamed-$ms" offline; done
-    for ahead in $latencies; do
-      score "$split" "offline-at-$ahead"
-      score "$split" "streamed-at-$ahead" "offline-at-$ahead"
-    done
+    if [ "$tokens" != phone ] || [ -n "$decode_name" ]; then score_all "$split"; fi
+    each_search "$split" score_words
     audiorec card "$run" "$run"/decode/*/score.json
   fi
 done

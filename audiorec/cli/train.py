@@ -75,9 +75,13 @@ def tokenizer(
     overrides: Annotated[list[str] | None, typer.Argument(help="The recipe's settings, as key.key=value.")] = None,
     *,
     recipe: Annotated[Path | None, typer.Option(help="Take the settings from this recipe's `tokenizer`.")] = None,
-    kind: Annotated[str | None, typer.Option(help="char, word, bpe or unigram.", show_default="bpe")] = None,
+    kind: Annotated[str | None, typer.Option(help="char, word, phone, bpe or unigram.", show_default="bpe")] = None,
     size: Annotated[
         int | None, typer.Option(help="Number of pieces, blank included.", show_default="all; 500 for bpe, unigram")
+    ] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="Of phone: a file of lines `word phone phone …`.")] = None,
+    unsaid: Annotated[
+        str | None, typer.Option(help="Of phone, words not in it: refuse, skip or guess.", show_default="refuse")
     ] = None,
     case: Annotated[str | None, typer.Option(help="lower, upper or none.", show_default="none")] = None,
     unicode: Annotated[str | None, typer.Option(help="NFC or NFKC.", show_default="NFC")] = None,
@@ -94,7 +98,7 @@ def tokenizer(
         settings = load_model_config(recipe, overrides or []).tokenizer.model_dump()
     elif overrides:
         raise ConfigError(f"{overrides[0]}: settings go with a recipe; give --recipe")
-    settings |= _given(kind=kind, size=size)
+    settings |= _given(kind=kind, size=size, lexicon=lexicon, unsaid=unsaid)
     settings["normalize"] = settings.get("normalize", {}) | _given(case=case, unicode=unicode, punctuation=punctuation)
     config = TOKENIZERS.parse(settings)
     trained = train_tokenizer(config, transcripts(data))

@@ -21,7 +21,7 @@ from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
 from audiorec.data.sounds import draws_of
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
 from audiorec.errors import UserError
-from audiorec.text import Normalizer, Tokenizer
+from audiorec.text import UNKNOWN, Normalizer, Tokenizer
 
 NAMED = 10  # utterances left out that are named
 logger = logging.getLogger("audiorec")
@@ -36,6 +36,9 @@ class DataConfig(Config):
         False, description="leave out, and name, utterances whose audio cannot be used, instead of ending"
     )
     allow_pipes: bool = Field(False, description="run the commands of wav.scp; of folders that you trust alone")
+    cache_gb: PositiveFloat = Field(
+        1.0, description="decoded audio kept in memory, by each worker: an hour at 16 kHz takes 0.23"
+    )
     workers: int = Field(0, ge=0, description="processes that prepare batches beside the training")
     strings: StringsConfig | None = Field(None, description="join short utterances of a speaker; off unless given")
 
@@ -88,7 +91,7 @@ class SpeechData:
         found = read_data_dir(folder, allow_empty_text=allow_empty_text, allow_pipes=config.allow_pipes)
         self.seconds = _usable(folder, found, config.skip_bad)
         self.utterances = {utterance.id: utterance for utterance in found if utterance.id in self.seconds}
-        self.recordings = Recordings()
+        self.recordings = Recordings(round(config.cache_gb * 10**9))
         self._drawn: tuple[AugmentConfig, dict[str, Draw]] | None = None
 
     def training(self, changes: AugmentConfig, seed: int, epoch: int, limit: int | None = None) -> DataLoader:
@@ -102,6 +105,8 @@ class SpeechData:
         chosen = [
             u for u in self.utterances.values() if options.min_seconds <= self.seconds[u.id] <= options.max_seconds
         ]
+        if self.tokenizer.skips_unknown:
+            chosen = [u for u in chosen if UNKNOWN not in self.tokenizer.encode(self.normalize(u.text))]
         if not chosen:
             raise UserError(
                 f"{self.folder}: no utterance lasts from {options.min_seconds} to {options.max_seconds} s; "

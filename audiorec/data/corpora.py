@@ -27,10 +27,16 @@ HOMES = {
     "an4": ("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz",),
     "yesno": ("https://www.openslr.org/resources/1/waves_yesno.tar.gz",),
 }
+# What has to be put there by hand: the file or files, and where they come from.
+BY_HAND = {
+    "lexicon": "cmudict.dict of https://github.com/cmusphinx/cmudict",
+    "books": "text files, one sentence a line (https://www.gutenberg.org has books; none that dev or test read)",
+}
+ARCHIVES = (".tar", ".tar.xz")
 
 
 def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
-    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, or ``NAME.tar`` there, or else a download from its public home.
+    """The folder of a corpus: ``$AUDIOREC_DATA/NAME``, ``NAME.tar`` or ``NAME.tar.xz`` there, or a download from its public home.
 
     Archives are unpacked into ``cache``, once. Raises UserError that names the file to put, and where.
     """
@@ -39,7 +45,22 @@ def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
         return folder
     if unpacked.is_dir():
         return unpacked
-    if home and (archive := Path(home) / f"{name}.tar").is_file():
+    archive = next((path for end in ARCHIVES if home and (path := Path(home) / f"{name}{end}").is_file()), None)
+    if archive:
+        _unpack([archive], unpacked, inner=name)
+    elif name in HOMES:
+        fetched = [_fetch(url, unpacked.parent, name) for url in HOMES[name]]
+        _unpack(fetched, unpacked)
+        for archive in fetched:
+            archive.unlink()
+    else:
+        content = f", which holds {BY_HAND[name]}" if name in BY_HAND else ""
+        if not home:
+            raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that has {name}/ or {name}.tar{content}")
+        raise UserError(f"corpus {name}: neither {folder} nor {folder}.tar is there; put one of them there{content}")
+    return unpacked
+    archive = next((path for end in ARCHIVES if home and (path := Path(home) / f"{name}{end}").is_file()), None)
+    if archive:
         _unpack([archive], unpacked, inner=name)
     elif name in HOMES:
         fetched = [_fetch(url, unpacked.parent, name) for url in HOMES[name]]

@@ -14,10 +14,11 @@ from audiorec.files import write_text
 
 LEGEND = """\
 Word error rates in %, offline with their 95 % bootstrap interval over utterances, streamed by the size of the pieces
-fed{seeds}. *Differ*: utterances whose words are not the same streamed as offline (the most of any size). *Latency*: the
-model's own, from features, subsampling and look-ahead{resampling}. *State*: what a stream carries. *Training*: minutes in all,
-validation included, and seconds for each hour of audio seen. *RTF*: seconds of work per second of audio (streamed: the
-slowest size, on one core{streams}). This page is generated."""
+fed{seeds}. *CER*: the rate of letters, offline. *Differ*: utterances whose words are not the same streamed as offline (the most
+of any size). *Latency*: the model's own, from features, subsampling and look-ahead{resampling}. *State*: what a stream carries.
+*Heard*: hours of audio in training, every epoch counted. *Training*: minutes in all, validation included, and seconds for each of
+these hours. *RTF*: seconds of work per second of audio (streamed: the slowest size, on one core{streams}). This page is
+generated."""
 LEGEND_RESAMPLING = """; audio that comes at another rate than the
 model's is resampled, which adds up to {:g} ms"""
 LEGEND_SEEDS = """. Where a recipe was trained with several
@@ -35,6 +36,7 @@ class Row(Config):
     split: str
     mode: Literal["offline", "streamed"]
     wer: float
+    cer: float | None = None
     interval: tuple[float, float] | None = None
     utterances: int | None = None
     words: int | None = None
@@ -162,9 +164,11 @@ def _table(lines: list[Line]) -> str:
         **{
             f"streamed, {chunk:g} ms": [_wer(line.get(chunk, []), interval=False) for line in lines] for chunk in chunks
         },
+        "CER": [_rate([row.cer for row in line.get(OFFLINE, []) if row.cer is not None]) for line in lines],
         "differ": [_differ(line) for line in lines],
         "latency, ms": [_first(line, "algorithmic_latency_ms", "{:g}") for line in lines],
         "state, bytes": [_first(line, "state_bytes", "{:,}") for line in lines],
+        "heard, h": [_training(line)[2] for line in lines],
         "training, min": [_training(line)[0] for line in lines],
         "s per hour": [_training(line)[1] for line in lines],
         "RTF offline": [_factor(line.get(OFFLINE, [])) for line in lines],
@@ -199,11 +203,15 @@ def _wer(rows: list[Row], interval: bool = True) -> str:
     """Of one training with its interval, of several their mean and standard deviation."""
     if not rows:
         return NONE
-    rates = [100 * row.wer for row in rows]
+    bounds = rows[0].interval if interval and len(rows) == 1 else None
+    return _rate([row.wer for row in rows]) + (f" [{100 * bounds[0]:.2f}, {100 * bounds[1]:.2f}]" if bounds else "")
+
+
+def _rate(rates: list[float]) -> str:
+    """A rate in %; of several trainings the mean and the standard deviation."""
     if len(rates) > 1:
-        return f"{mean(rates):.2f} ± {stdev(rates):.2f}"
-    bounds = rows[0].interval if interval else None
-    return f"{rates[0]:.2f}" + (f" [{100 * bounds[0]:.2f}, {100 * bounds[1]:.2f}]" if bounds else "")
+        return f"{100 * mean(rates):.2f} ± {100 * stdev(rates):.2f}"
+    return f"{100 * rates[0]:.2f}" if rates else NONE
 
 
 def _differ(line: Line) -> str:
@@ -217,17 +225,17 @@ def _factor(rows: Iterable[Row]) -> str:
     return f"{max(factors):.2g}" if factors else NONE
 
 
-def _training(line: Line) -> tuple[str, str]:
-    """Minutes in all, and seconds for an hour of audio; of several trainings the mean."""
+def _training(line: Line) -> tuple[str, str, str]:
+    """Minutes in all, seconds for an hour of audio, and hours of audio heard; of several trainings the mean."""
     trainings = {
         row.seed: (row.training_seconds, row.training_audio_seconds)
         for row in reversed(_rows(line))
         if row.training_seconds and row.training_audio_seconds
     }
     if not trainings:
-        return NONE, NONE
+        return NONE, NONE, NONE
     seconds, audio = (mean(values) for values in zip(*trainings.values(), strict=True))
-    return f"{seconds / 60:.1f}", f"{seconds / (audio / 3600):.0f}"
+    return f"{seconds / 60:.1f}", f"{seconds / (audio / 3600):.0f}", f"{audio / 3600:.0f}"
 
 
 def _commands(rows: list[Row]) -> list[str]:

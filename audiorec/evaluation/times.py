@@ -36,7 +36,8 @@ def measure_delay(
     """
     utterances = [u for u in read_data_dir(data, allow_pipes=allow_pipes) if u.text]
     chosen = utterances[:: max(1, len(utterances) // UTTERANCES)][:UTTERANCES]
-    texts = {u.id: normalize(u.text).split() for u in chosen}
+    expected = recognizer.tokenizer.expected
+    texts = {u.id: expected(normalize(u.text)).split() for u in chosen}
     begins, ends, silence = [], [], np.zeros(round(TAIL * recognizer.sample_rate), np.float32)
     for names, samples in batches(chosen, Recordings(), recognizer.sample_rate):
         results = recognizer.transcribe_batch([np.concatenate([audio, silence]) for audio in samples])

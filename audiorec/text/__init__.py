@@ -1,6 +1,6 @@
-"""Text: tokenizers (characters, words, sentencepiece) and the normalisation before them."""
+"""Text: tokenizers (characters, words, phones, sentencepiece) and the normalisation before them."""
 
-from audiorec.text import subword, table  # noqa: F401 (register the kinds)
+from audiorec.text import phone, subword, table  # noqa: F401 (register the kinds)
 from audiorec.text.build import describe_size, load_normalizer, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.text.normalize import Normalizer
 from audiorec.text.registry import TOKENIZERS, TokenizerConfig

@@ -19,7 +19,8 @@ def train_tokenizer(config: TokenizerConfig | str, texts: Iterable[str], size: i
 
     ``config`` is a typed config, or a kind alone, which ``size`` goes with. The size counts all pieces, ``<blk>`` and
     ``<unk>`` included: char and word keep the most frequent, bpe and unigram have exactly as many. Without a size char and
-    word keep all pieces; bpe and unigram have 500, or the largest number that the text allows.
+    word keep all pieces; bpe and unigram have 500, or the largest number that the text allows. ``phone`` has the phones of its
+    config's lexicon.
 
     Raises ConfigError for an unknown kind, UserError for no text or a size that the text does not allow.
     """
@@ -27,7 +28,7 @@ def train_tokenizer(config: TokenizerConfig | str, texts: Iterable[str], size: i
     lines = training_words(parsed.normalize(text) for text in texts)
     if not lines:
         raise UserError("tokenizer: there is no text to train on; give it transcripts that hold words")
-    return TOKENIZERS.find(parsed.kind).train(lines, parsed.size)
+    return TOKENIZERS.find(parsed.kind).train(lines, parsed)
 
 
 def save_tokenizer(folder: Path | str, tokenizer: Tokenizer, config: TokenizerConfig) -> None:

@@ -25,11 +25,12 @@ class SubwordTokenizer(Tokenizer):
         self.pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
 
     @classmethod
-    def train(cls, lines: list[list[str]], size: int | None) -> "SubwordTokenizer":
-        """A tokenizer of exactly ``size`` pieces; without a size, of 500 or the largest number that the text allows.
+    def train(cls, lines: list[list[str]], config: TokenizerConfig) -> "SubwordTokenizer":
+        """A tokenizer of exactly the config's ``size``; without one, of 500 pieces or the largest number that the text allows.
 
         Raises UserError when the text does not allow the size.
         """
+        size = config.size
         target = cls.default_size if size is None else size
         characters = {character for line in lines for word in line for character in word}
         minimum = len(characters) + 3  # blank, unknown and "▁"

@@ -32,11 +32,12 @@ class TableTokenizer(Tokenizer):
         """Whether ``cut`` could have made it."""
 
     @classmethod
-    def train(cls, lines: list[list[str]], size: int | None) -> "TableTokenizer":
-        """The pieces of a text, the most frequent first, cut off at ``size``.
+    def train(cls, lines: list[list[str]], config: TokenizerConfig) -> "TableTokenizer":
+        """The pieces of a text, the most frequent first, cut off at the config's ``size``.
 
         Raises UserError when the text has fewer than ``size`` pieces, or ``size`` leaves room for none.
         """
+        size = config.size
         counts = Counter(piece for line in lines for word in line for piece in cls.cut(word))
         # "▁" comes first whatever its count: a table of characters needs it.
         ranked = sorted(counts, key=lambda piece: (piece != MARK, -counts[piece], piece))
@@ -54,7 +55,7 @@ class TableTokenizer(Tokenizer):
 
         Raises UserError that names the line at fault: ids must count up from 0, and every piece be of that kind.
         """
-        pieces = _read_pieces(path)
+        pieces = read_pieces(path)
         cls = CharTokenizer if MARK in pieces else WordTokenizer
         for piece in list(pieces)[len(SPECIALS) :]:
             if not cls.is_piece(piece):
@@ -68,7 +69,7 @@ class TableTokenizer(Tokenizer):
         return [self.ids.get(piece, UNKNOWN) for word in words for piece in self.cut(word)]
 
     def _content(self) -> bytes:
-        return "".join(f"{piece} {index}\n" for index, piece in enumerate(self.pieces)).encode()
+        return table(self.pieces)
 
 
 @TOKENIZERS.register
@@ -107,7 +108,11 @@ class WordTokenizer(TableTokenizer):
         return len(piece) > 1 and piece.rfind(MARK) == 0
 
 
-def _read_pieces(path: Path) -> dict[str, int]:
+def table(pieces: list[str]) -> bytes:
+    return "".join(f"{piece} {index}\n" for index, piece in enumerate(pieces)).encode()
+
+
+def read_pieces(path: Path) -> dict[str, int]:
     """Piece → the number of its line; the special pieces come first."""
     pieces: dict[str, int] = {}
     for number, line in enumerate(_read_lines(path), 1):

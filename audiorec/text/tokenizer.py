@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audiorec.files import replacing
-from audiorec.text.registry import TOKENIZERS
+from audiorec.text.registry import TOKENIZERS, TokenizerConfig
 
 BLANK, UNKNOWN = 0, 1
 BLANK_PIECE, UNKNOWN_PIECE = "<blk>", "<unk>"
@@ -32,18 +32,24 @@ class Tokenizer(ABC):
     """
 
     kind: str
-    """``kind`` in a recipe: char, word, bpe, unigram, or a plugin's"""
+    """``kind`` in a recipe: char, word, phone, bpe, unigram, or a plugin's"""
     file: str
-    """the name of the file that ``save`` writes"""
+    """the name of the file that ``save`` writes, and that tells the kind"""
+    beside: tuple[str, ...] = ()
+    """names of other files that it writes"""
     default_size: int | None = None
     """number of pieces where the recipe sets none; None: all pieces of the text"""
     pieces: list[str]
-    """id → piece; 0 is ``<blk>``, 1 is ``<unk>``, and a piece that starts a word starts with "▁", for every kind"""
+    """id → piece; 0 is ``<blk>``, 1 is ``<unk>``, and a piece that starts a word starts with "▁", for every kind but phone"""
+    error_rate: str = "WER"
+    """the name of the rate at which a greedy search errs in what ``decode`` gives"""
+    skips_unknown: bool = False
+    """whether utterances with an unknown piece are left out of training"""
 
     @classmethod
     @abstractmethod
-    def train(cls, lines: list[list[str]], size: int | None) -> "Tokenizer":
-        """Train on the words of each text, to ``size`` pieces. Raises UserError when the text does not allow it."""
+    def train(cls, lines: list[list[str]], config: TokenizerConfig) -> "Tokenizer":
+        """Train on the words of each text, as the kind's config says. Raises UserError when the text does not allow it."""
 
     @staticmethod
     @abstractmethod
@@ -66,8 +72,16 @@ class Tokenizer(ABC):
     @cached_property
     def begins_word(self) -> list[bool]:
         """Of each token, whether a word begins with it, as `words` tells words apart."""
-        whole = self.kind == "word"
-        return [piece.startswith(MARK) or (whole and i == UNKNOWN) for i, piece in enumerate(self.pieces)]
+        return [self.marked(token).startswith(MARK) for token in range(self.size)]
+
+    def marked(self, token: int) -> str:
+        """The piece of a token, with "▁" where it starts a word."""
+        whole = token == UNKNOWN and self.kind == "word"
+        return MARK + self.pieces[token] if whole else self.pieces[token]
+
+    def expected(self, text: str) -> str:
+        """What ``decode`` should give of a model that hears a text rightly: the text."""
+        return text
 
     def save(self, folder: Path | str) -> None:
         """Write ``file`` into a folder, whole or not at all, in place of any other tokenizer's."""
@@ -75,7 +89,11 @@ class Tokenizer(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / self.file) as aside:
             aside.write_bytes(self._content())
-        for other in {cls.file for cls in TOKENIZERS.kinds.values()} - {self.file}:
+        for name, content in self._content_beside().items():
+            with replacing(folder / name) as aside:
+                aside.write_bytes(content)
+        every = {name for cls in TOKENIZERS.kinds.values() for name in (cls.file, *cls.beside)}
+        for other in every - {self.file, *self.beside}:
             (folder / other).unlink(missing_ok=True)
 
     @abstractmethod
@@ -83,6 +101,9 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _content(self) -> bytes: ...
+
+    def _content_beside(self) -> dict[str, bytes]:
+        return {}
 
 
 def words(tokenizer: Tokenizer, ids: Iterable[int]) -> list[Word]:
@@ -95,10 +116,7 @@ def words(tokenizer: Tokenizer, ids: Iterable[int]) -> list[Word]:
     for index, token in enumerate(ids):
         if token == BLANK:
             continue
-        piece = tokenizer.pieces[token]
-        if token == UNKNOWN and tokenizer.kind == "word":
-            piece = MARK + piece
-        tail, *starts = piece.split(MARK)
+        tail, *starts = tokenizer.marked(token).split(MARK)
         if tail:
             text, start, _ = spans.pop() if spans else Word("", index, index)
             spans.append(Word(text + tail, start, index + 1))

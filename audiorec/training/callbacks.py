@@ -68,7 +68,7 @@ class Reporter(Callback):
         dropped = [f"{row[f'{part}_dropped']} {part}" for part in ("train", "valid") if row[f"{part}_dropped"]]
         logger.info(
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
-            f"{row['valid_loss']:.4f}  WER {100 * row['valid_wer']:6.2f} %  {seconds:.1f} s"
+            f"{row['valid_loss']:.4f}  {module.tokenizer.error_rate} {100 * row['valid_wer']:6.2f} %  {seconds:.1f} s"
             + (f"  without a path: {', '.join(dropped)}" if dropped else "")
         )
         self._name(module.train_tally.without_path, "training")

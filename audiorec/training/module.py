@@ -112,7 +112,7 @@ class Training(lightning.LightningModule):
         place = f"validation after step {self.global_step}"
         self.valid_tally.add(place, batch.ids, self._losses(frames, batch), batch.token_lengths)
         self.valid_tally.read()
-        self.references += batch.texts
+        self.references += [self.tokenizer.expected(text) for text in batch.texts]
         decoded = decode(self.model.head().search(), *next(iter(frames.values())))
         self.hypotheses += [self.tokenizer.decode((said + ending.best).ids) for said, ending in decoded]
 

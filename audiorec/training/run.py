@@ -47,6 +47,7 @@ MAY_CHANGE = {
     "trainer.accelerator",
     "data.allow_pipes",
     "data.workers",
+    "data.cache_gb",
 }
 
 

@@ -245,3 +245,19 @@ def test_defaults():
     state = model.initial_state(1, ragged=True)
     _, _, after = model.step(torch.randn(1, 10 * model.period, 80), torch.tensor([10 * model.period]), state)
     assert state_bytes(after) == state_bytes(state) and len(list(leaves(state))) == len(list(leaves(after)))
+
+
+def test_gradients_in_bfloat16_are_those_of_float32():
+    """On a CPU attention is then written out; padding must not reach them."""
+    torch.manual_seed(0)
+    attention = SelfAttention(16, 2, Context(left=8, chunk=4)).train()
+    x, lengths = torch.randn(3, 24, 16), torch.tensor([24, 4, 16])
+    given = []
+    for low in (False, True):
+        attention.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            y, _ = attention(x, lengths)
+        y.float().square().sum().backward()
+        given.append([y.detach().float(), *(weight.grad.clone() for weight in attention.parameters())])
+    for exact, rough in zip(*given, strict=True):
+        assert (rough - exact).abs().max() < 0.03 * exact.abs().max()

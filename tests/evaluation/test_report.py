@@ -16,7 +16,16 @@ def row(recipe="lstm_ctc", split="test", mode="offline", wer=0.05, **more) -> di
 
 
 ROWS = [
-    row(wer=0.0321, interval=[0.02, 0.0456], utterances=300, words=1500, decode_seconds=1.0, commit="abc", command="x"),
+    row(
+        wer=0.0321,
+        cer=0.012,
+        interval=[0.02, 0.0456],
+        utterances=300,
+        words=1500,
+        decode_seconds=1.0,
+        commit="abc",
+        command="x",
+    ),
     row(mode="streamed", chunk_ms=80, wer=0.0321, differences=0, decode_seconds=4.0, commit="abc", command="y"),
     row(mode="streamed", chunk_ms=160.0, wer=0.033, differences=2, decode_seconds=3.0, commit="abc", command="y"),
     row("blstm_ctc", wer=0.021, commit="0de", command="z"),
@@ -58,6 +67,8 @@ def test_every_number_is_in_its_cell():
         "differ": "2",
         "latency, ms": "125",
         "state, bytes": "4,096",
+        "CER": "1.20",
+        "heard, h": "10",
         "training, min": "10.0",
         "s per hour": "60",
         "RTF offline": "0.01",
@@ -66,7 +77,7 @@ def test_every_number_is_in_its_cell():
     blstm = found["test"][0]
     assert (blstm["WER offline"], blstm["streamed, 80 ms"], blstm["differ"]) == ("2.10", "–", "–")
     assert found["test"][3]["differ"] == "–", "a decoding that was not compared is not called equal"
-    measured = {"parameters", "latency, ms", "state, bytes", "training, min", "s per hour"}
+    measured = {"parameters", "latency, ms", "state, bytes", "heard, h", "training, min", "s per hour"}
     assert set(found["dev"][0]) == {"recipe", "WER offline", "differ", *measured}
 
 

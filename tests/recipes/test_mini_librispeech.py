@@ -18,6 +18,7 @@ from audiorec.errors import UserError
 from tests.conftest import ROOT
 
 prepare = runpy.run_path(str(ROOT / "egs/mini_librispeech/local/prepare.py"))["main"]
+words = runpy.run_path(str(ROOT / "egs/mini_librispeech/local/words.py"))["main"]
 SPEAKERS = {"train": ["19", "103"], "dev": ["4406"], "test": ["4088", "8226"]}
 
 
@@ -160,3 +161,47 @@ def test_the_real_archive(shared, tmp_path, monkeypatch):
     assert speakers["dev"] == {"4406", "5652"} and speakers["test"] == {"4088", "8226"} and len(speakers["train"]) == 28
     assert not speakers["train"] & (speakers["dev"] | speakers["test"])
     assert all(u.path.is_file() for utterances in parts.values() for u in utterances)
+
+
+def test_words_for_the_search_are_those_of_the_dictionary_and_of_training_alone(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUDIOREC_DATA", str(home))
+    data = tmp_path / "data"
+    prepared(find_corpus("mini_librispeech", tmp_path / "cache"), data)
+    (tmp_path / "lexicon").mkdir()
+    dictionary = "it's IH1 T S\nbox B AA1 K S # a comment\nbox(2) B AA0 K S\nbox(3) B AO1 K S\na. EY1\ncat K AE1 T\ndog D AO1 G\n"
+    (tmp_path / "lexicon/cmudict.dict").write_text(dictionary)
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books/a.txt").write_text("The box's cat's dog's\ndogs' boxes'\n")
+    words(data, tmp_path / "lexicon", tmp_path / "books")
+    assert (data / "lexicon.txt").read_text().splitlines() == [
+        "BOX B AA K S",
+        "BOX B AO K S",
+        "BOX'S B AA K S AH Z",
+        "BOX'S B AO K S AH Z",
+        "CAT K AE T",
+        "CAT'S K AE T S",
+        "DOG D AO G",
+        "DOG'S D AO G Z",
+        "IT'S IH T S",
+    ]
+    assert (data / "lm/books.txt").read_text() == "THE BOX'S CAT'S DOG'S\nDOGS' BOXES'\n"
+    assert len((data / "lm/transcripts.txt").read_text().splitlines()) == len(read_data_dir(data / "train"))
+    with pytest.raises(UserError, match=r"cmudict\.dict of https://github\.com/cmusphinx/cmudict"):
+        words(data, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("name", "named"), [("lexicon", "cmusphinx/cmudict"), ("books", "gutenberg")])
+def test_what_lies_nowhere_is_named_with_its_home(name, named, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUDIOREC_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=rf"corpus {name}: neither .*{name}\.tar is there; .*{named}"):
+        find_corpus(name, tmp_path / "cache")
+    monkeypatch.delenv("AUDIOREC_DATA")
+    with pytest.raises(UserError, match=rf"corpus {name}: set AUDIOREC_DATA .*{named}"):
+        find_corpus(name, tmp_path / "cache")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a").write_text("x")
+    with tarfile.open(tmp_path / f"{name}.tar.xz", "w:xz") as tar:
+        tar.add(tmp_path / name, name)
+    shutil.rmtree(tmp_path / name)
+    monkeypatch.setenv("AUDIOREC_DATA", str(tmp_path))
+    assert (find_corpus(name, tmp_path / "cache") / "a").read_text() == "x"

@@ -86,6 +86,16 @@ def test_settings_of_the_tokenizer_reach_its_stage_which_is_redone_when_they_cha
     assert wrong.returncode == 2 and "tokenizer.sise: unknown key" in wrong.stderr and wrong.stderr.count("\n") == 1
 
 
+def test_other_tokens_have_a_tokenizer_and_a_run_of_their_own(tiny):
+    stage = ["--stage", "2", "--stop-stage", "2"]
+    run(tiny, *stage, "--tokens", "char", corpus="tiny")
+    run(tiny, *stage, "--tokens", "word", corpus="tiny")
+    kinds = [load_tokenizer(tiny / f"egs/tiny/data/all/tokenizer_{kind}").kind for kind in ("char", "word")]
+    assert kinds == ["char", "word"] and not (tiny / "egs/tiny/data/all/tokenizer").exists()
+    wrong = start(tiny, "--stage", "5", "--tokens", "char", corpus="tiny")
+    assert wrong.returncode == 1 and "exp/lstm_ctc_char" in wrong.stderr
+
+
 @pytest.mark.slow
 def test_a_second_decoding_and_a_second_seed_stand_beside_the_first(tiny):
     home, settings = tiny / "egs/tiny", [*SMALL, "encoder.planes=4", "features.sample_rate=8000", "tokenizer.kind=word"]

@@ -13,7 +13,6 @@ from audiorec.errors import ConfigError, UserError
 from audiorec.models import ModelConfig
 from audiorec.text import (
     BLANK,
-    KINDS,
     TOKENIZERS,
     UNKNOWN,
     Tokenizer,
@@ -42,7 +41,7 @@ def transcripts() -> list[str]:
     return digits + ENGLISH.strip().splitlines()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=SIZES)
 def tokenizer(request) -> Tokenizer:
     return train_tokenizer(request.param, transcripts(), SIZES[request.param])
 
@@ -151,7 +150,7 @@ def test_long_texts_are_not_left_out(kind):
     assert UNKNOWN not in train_tokenizer(kind, [long], 5).encode(long)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SIZES)
 def test_a_size_is_kept_exactly_or_refused_with_what_would_do(kind):
     texts = transcripts()
     with pytest.raises(UserError, match=r"size 9999: .* \d+ to \d+ pieces") as error:
@@ -235,7 +234,7 @@ def test_the_most_frequent_words_are_kept():
 @pytest.mark.parametrize(
     ("kind", "texts", "size", "error", "message"),
     [
-        ("morse", ["one"], None, ConfigError, "'morse'; it accepts bpe, char, unigram, word"),
+        ("morse", ["one"], None, ConfigError, "'morse'; it accepts bpe, char, phone, unigram, word"),
         ("char", [" ", "<unk>", "▁"], None, UserError, "no text"),
     ],
 )
@@ -288,5 +287,5 @@ def test_a_model_cut_off_anywhere_is_refused_or_whole_enough(tmp_path, capfd):
 
 
 def test_a_folder_without_a_tokenizer(tmp_path):
-    with pytest.raises(UserError, match=r"no tokenizer here \(neither tokenizer.model nor tokens.txt\)"):
+    with pytest.raises(UserError, match=r"no tokenizer here \(neither tokens.txt nor phones.txt nor tokenizer.model\)"):
         load_tokenizer(tmp_path / "nowhere")
