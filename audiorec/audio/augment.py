@@ -27,7 +27,7 @@ class MixConfig(Config):
 
     files: list[str] = Field(min_length=1, description="patterns of audio files under augment.recordings")
     snr_db: Range = Field((5.0, 20.0), description="speech to noise, drawn evenly")
-    probability: float = Field(0.3, ge=0, le=1)
+    probability: float = Field(0.3, ge=0, le=1, description="share of utterances that get it")
 
 
 class BabbleConfig(Config):
@@ -35,7 +35,7 @@ class BabbleConfig(Config):
 
     voices: tuple[PositiveInt, PositiveInt] = Field((3, 7), description="how many, drawn evenly")
     snr_db: Range = Field((10.0, 20.0), description="speech to babble, drawn evenly")
-    probability: float = Field(0.3, ge=0, le=1)
+    probability: float = Field(0.3, ge=0, le=1, description="share of utterances that get it")
 
 
 class RoomConfig(Config):
@@ -44,7 +44,7 @@ class RoomConfig(Config):
     files: list[str] = Field([], description="patterns of impulse responses under augment.recordings")
     simulated: float = Field(0.5, ge=0, le=1, description="share of drawn rooms; all where there are no files")
     seconds: Range = Field((0.15, 0.5), description="time in which a drawn room falls by 60 dB, drawn evenly")
-    probability: float = Field(0.3, ge=0, le=1)
+    probability: float = Field(0.3, ge=0, le=1, description="share of utterances spoken in one")
 
 
 class AugmentConfig(Config):
@@ -62,8 +62,8 @@ class AugmentConfig(Config):
     )
     noise: MixConfig | None = Field(None, description="recorded noise")
     music: MixConfig | None = Field(None, description="recorded music")
-    babble: BabbleConfig | None = None
-    room: RoomConfig | None = None
+    babble: BabbleConfig | None = Field(None, description="other utterances of the training data")
+    room: RoomConfig | None = Field(None, description="reverberation")
     telephone_probability: float = Field(0.0, ge=0, le=1, description="share of utterances cut to 300 to 3400 Hz")
     codecs: list[Codec] = Field(["gsm", "ulaw", "opus"], min_length=1, description="one of them is drawn")
     codec_probability: float = Field(0.0, ge=0, le=1, description="share of utterances that go through a codec")

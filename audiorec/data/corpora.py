@@ -59,19 +59,6 @@ def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
             raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that has {name}/ or {name}.tar{content}")
         raise UserError(f"corpus {name}: neither {folder} nor {folder}.tar is there; put one of them there{content}")
     return unpacked
-    archive = next((path for end in ARCHIVES if home and (path := Path(home) / f"{name}{end}").is_file()), None)
-    if archive:
-        _unpack([archive], unpacked, inner=name)
-    elif name in HOMES:
-        fetched = [_fetch(url, unpacked.parent, name) for url in HOMES[name]]
-        _unpack(fetched, unpacked)
-        for archive in fetched:
-            archive.unlink()
-    elif home:
-        raise UserError(f"corpus {name}: neither {folder} nor {folder}.tar is there; put one of them there")
-    else:
-        raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that holds {name}/ or {name}.tar")
-    return unpacked
 
 
 def _unpack(archives: Iterable[Path], out: Path, inner: str = "") -> None:

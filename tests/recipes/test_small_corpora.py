@@ -68,7 +68,7 @@ def test_yesno_comes_from_its_public_home(yesno, tmp_path, monkeypatch):
         asked.append(url)
         shutil.make_archive(str(to).removesuffix(".tar.gz"), "gztar", yesno)
 
-    monkeypatch.setattr("lhotse.utils.resumable_download", fetch)
+    monkeypatch.setattr("audiorec.data.corpora.download", fetch)
     parts = prepared("yesno", find_corpus("yesno", tmp_path / "cache"), tmp_path / "data", 8000)
     assert asked == list(HOMES["yesno"]) and len(parts["test"]) == 30
 
