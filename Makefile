@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-minimum gpu lint format constraints clean
+.PHONY: help setup demo test test-all test-minimum gpu lint format docs constraints clean
 
 # Corpora that lie beside the clone are used where the user has not said otherwise (docs/design.md, section 5).
 CORPORA := $(shell cd ../shared/data 2>/dev/null && pwd)
@@ -42,13 +42,16 @@ format: setup ## mend what can be mended by itself
 	$(PYTHON_ENV)/ruff check --fix
 	$(PYTHON_ENV)/ruff format
 
+docs: setup ## build the documentation into docs/_build/html; a broken link or a warning is an error
+	$(PYTHON_ENV)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
 constraints: ## pin the development dependencies anew (UPGRADE=--upgrade moves them on)
 	UV_PYTHON_DOWNLOADS=never $(or $(wildcard $(PYTHON_ENV)/uv),uv) pip compile --quiet --no-cache --universal $(UPGRADE) \
 	  --python-version 3.10 --extra dev --no-annotate --no-emit-index-url --custom-compile-command "make constraints" \
 	  --output-file tools/constraints.txt pyproject.toml tools/constraints.in
 
 clean: ## remove .venv, caches and builds; data and experiments stay
-	rm -rf .venv .cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
+	rm -rf .venv .cache .pytest_cache .ruff_cache .import_linter_cache build dist docs/_build *.egg-info
 	find audiorec kernels tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find kernels/cmake -mindepth 1 ! -name CMakeLists.txt -delete
 	rm -rf kernels/audiorec_kernels/lib

@@ -15,7 +15,7 @@ OPTIONAL = (
     *("torchaudio", "triton", "k2", "kaldi_native_fbank", "sounddevice"),
     *("lhotse", "lightning", "pytorch_lightning", "matplotlib", "tensorboard"),
     *("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
-    *("starlette", "uvicorn", "websockets", "prometheus_client", "python_multipart", "huggingface_hub"),
+    *("starlette", "uvicorn", "websockets", "prometheus_client", "python_multipart", "huggingface_hub", "kenlm"),
 )
 
 # Arguments: a package, then the modules that shall be absent. Prints the modules that were imported.

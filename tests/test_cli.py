@@ -77,7 +77,7 @@ def test_transcribe_info_tokenizer_and_validate(model_dir, data, tmp_path):
 
 def test_decode_with_a_beam_an_n_gram_and_hotwords(model_dir, data, tmp_path):
     (tmp_path / "hotwords").write_text("seven nine :9\n")
-    assert run("lm", model_dir, data, "--out", tmp_path / "lm.arpa").returncode == 0
+    assert run("lm", data, "--tokenizer", model_dir, "--out", tmp_path / "lm.arpa").returncode == 0
     search = ["--search", "beam", "--lm", tmp_path / "lm.arpa", "--hotwords", tmp_path / "hotwords"]
     done = run("decode", model_dir, "--data", data, "--out", tmp_path / "out", *search, "--streaming")
     assert done.returncode == 0 and "seven nine" in (tmp_path / "out/text").read_text(), done.stderr
@@ -193,6 +193,7 @@ def broken_data(tmp_path):
         (2, "integer", lambda m, d, t: train(d, t, "encoder.dim=wide")),
         (2, "search.kind", lambda m, d, t: decode(m, d, t, "--search", "wide")),
         (2, "hotwords: needs a beam: add --search beam", lambda m, d, t: decode(m, d, t, "--hotwords", t)),
+        (2, "max_symbols: head 'ctc' emits one", lambda m, d, t: ["transcribe", m, d, "--max-symbols", 2]),
         (2, "lm: needs a beam: add --search beam", lambda m, d, t: ["transcribe", m, d, "--lm", t]),
         (2, "beam: needs a beam: add --search beam", lambda m, d, t: decode(m, d, t, "--beam", 8)),
         (2, "no effect without lm", lambda m, d, t: decode(m, d, t, "--search", "beam", "--lm-weight", 0.5)),

@@ -29,7 +29,7 @@ def lint_imports(tree: Path) -> subprocess.CompletedProcess:
 
 def files_of(*folders: str, suffixes: set[str]) -> list[Path]:
     """The project's own files: what git would track, without asking git."""
-    made = re.compile(r"/(__pycache__|egs/[^/]+/(data|exp)|kernels/cmake)/")
+    made = re.compile(r"/(__pycache__|egs/[^/]+/(data|exp)|kernels/cmake|docs/_build)/")
     found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
     return [path for path in found if not made.search(path.as_posix())]
 

@@ -10,7 +10,7 @@ import pytest
 from audiorec import progress as module
 from audiorec.audio.read import write
 from audiorec.data.corpora import find_corpus
-from audiorec.data.cuts import make_cuts
+from audiorec.data.durations import recording_seconds
 from audiorec.data.kaldi import Utterance, read_data_dir, write_data_dir
 from audiorec.data.validate import validate
 from audiorec.progress import progress
@@ -59,6 +59,6 @@ def test_unpacking_and_looking_at_recordings_show_progress(tmp_path, capsys, mon
         validate(tmp_path, deep=True)
         expected = "recordings examined: 1 of 3"
     else:
-        make_cuts(read_data_dir(tmp_path))
+        recording_seconds(tmp_path, read_data_dir(tmp_path))
         expected = "recordings examined: 2 of 3"
     assert expected in capsys.readouterr().err

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 570  # of all parts together
 TOOLKIT = ("pydantic", "yaml", "numpy", "soundfile", "soxr", "sentencepiece", "safetensors", "typer", "rich")
-TRAINING = (*TOOLKIT, "lightning", "lhotse", "jiwer")
+TRAINING = (*TOOLKIT, "lightning", "jiwer")
 
 
 @dataclass

@@ -21,6 +21,9 @@ Source = PathLike | BinaryIO
 RATES = (1_000, 768_000)  # hertz; a header that says another is damaged
 PIECE = 2**16  # samples of all channels that are decoded at once
 FRAMES_PER_BYTE = 6_000  # no codec packs more (Opus: 120 ms of silence in 2 bytes)
+# What libsndfile seeks in to the sample: each sample stands alone, or in a flac frame that does.
+EXACT_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC"}
+EXACT_SUBTYPES = {"PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 
 logger = logging.getLogger("audiorec")
 
@@ -39,6 +42,19 @@ class AudioFile:
         piece = (PIECE // 16 if accept_truncated else PIECE) // file.channels
         self._buffer = np.empty((max(1, piece), file.channels), np.float32)
         self._done = 0
+
+    def skip(self, frames: int) -> None:
+        """Go on after so many frames: by seeking where that is exact, else by decoding them. The first call alone."""
+        exact = self._file.format in EXACT_FORMATS and self._file.subtype in EXACT_SUBTYPES
+        if exact and self.frames is not None:
+            self._done = min(frames, self.frames)
+            try:
+                self._file.seek(self._done)
+            except soundfile.LibsndfileError:
+                self._cut(f"frame {self._done} cannot be found")
+            return
+        while frames and (count := len(self.read(frames))):
+            frames -= count
 
     def read(self, limit: int) -> np.ndarray:
         """The next frames (T, channels), 1 ≤ T ≤ limit, valid until the next call; T = 0 at the end.

@@ -30,9 +30,9 @@ class Levels:
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) // self.size * self.size
         # float64 and whole decibels, so that rounding does not tell how many frames came at once.
-        power = np.square(samples[:whole].reshape(-1, self.size), dtype=np.float64).mean(1)
-        level = 10 * np.log10(np.maximum(power, 1e-20)) + FULL_SCALE
-        self._kept[1].extend(np.rint(level).clip(0, 255).astype(np.uint8).tobytes())
+        power = np.square(samples[:whole].reshape(-1, self.size), dtype=np.float64).sum(1) / self.size
+        level = 10 * np.log10(np.maximum(power, 1e-20)) + FULL_SCALE  # 0 or more
+        self._kept[1].extend(np.rint(np.minimum(level, 255)).astype(np.uint8).tobytes())
         self._rest = samples[whole:]
 
     def forget(self, frame: int) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from audiorec_kernels.precision import full_precision
+from pydantic import Field
 from torch import Tensor
 
 from audiorec.audio.mel import MelFeatures
@@ -23,8 +24,8 @@ FLOOR = 1.1920928955078125e-07
 
 class LogMelConfig(Config):
     kind: Literal["log_mel"] = "log_mel"
-    sample_rate: int = 16000
-    bins: int = 80
+    sample_rate: int = Field(16000, description="hertz; recordings of another rate are resampled")
+    bins: int = Field(80, description="of the mel scale")
 
 
 class LogMel(MelFeatures):

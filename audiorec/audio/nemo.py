@@ -19,8 +19,8 @@ GUARD = 2.0**-24  # added to every energy before the logarithm
 
 class NemoMelConfig(Config):
     kind: Literal["nemo"] = "nemo"
-    sample_rate: int = 16000
-    bins: int = 80
+    sample_rate: int = Field(16000, description="hertz; recordings of another rate are resampled")
+    bins: int = Field(80, description="of the mel scale")
     rounding: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the window and the mel weights; some checkpoints keep theirs in bfloat16"
     )

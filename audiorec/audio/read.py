@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiorec.audio.file import PathLike, Source, open_audio, reason
+from audiorec.audio.file import AudioFile, PathLike, Source, open_audio, reason
 from audiorec.audio.resample import Resampler
 from audiorec.errors import UserError
 from audiorec.files import replacing
@@ -49,7 +49,7 @@ def header(source: Source, *, accept_truncated: bool = False) -> Header:
 def blocks(
     source: Source, seconds: float = 30.0, *, channel: int | None = None, accept_truncated: bool = False
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Decode a file, or a binary file object, from its first sample to its last, in constant memory, never seeking.
+    """Decode a file, or a binary file object, from its first sample to its last, in constant memory.
 
     Yields (samples, sample rate): mono float32 (T,) of ``seconds``, the last block shorter. Channels are averaged, unless
     ``channel`` (0 is the first) names one. Raises UserError as `header` does, for a channel that the file has not, and when
@@ -57,36 +57,53 @@ def blocks(
     decoded as far as it goes, and the logger ``audiorec`` warns.
     """
     with open_audio(source, accept_truncated) as audio:
-        if channel is not None and not 0 <= channel < audio.channels:
-            raise UserError(f"{audio.name}: has {audio.channels} channel(s), so no channel {channel} (0 is the first)")
-        size = max(1, round(seconds * audio.sample_rate))
-        done = missing = 0
-        while not missing:
-            pieces, missing = [], size
-            while missing and len(frames := audio.read(missing)):
-                pieces.append(_average(frames) if channel is None else frames[:, channel].copy())
-                missing -= len(frames)
-            if pieces:
-                samples = np.concatenate(pieces)
-                yield _plausible(samples, audio.name, done), audio.sample_rate
-                done += len(samples)
+        for samples in _mono(audio, seconds, channel):
+            yield samples, audio.sample_rate
 
 
 def read(
-    source: Source, sample_rate: int | None = None, *, channel: int | None = None, accept_truncated: bool = False
+    source: Source,
+    sample_rate: int | None = None,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    channel: int | None = None,
+    accept_truncated: bool = False,
 ) -> tuple[np.ndarray, int]:
-    """Read a whole file: mono float32 samples (T,), resampled to `sample_rate` (hertz) if given, and their rate.
+    """Read a file: mono float32 samples (T,), resampled to `sample_rate` (hertz) if given, and their rate.
 
-    Arguments and errors are those of `blocks`.
+    ``start`` and ``end`` cut as a slice does, in samples of the rate returned: what lies before is not decoded where seeking is
+    exact (wav, flac, aiff), and what lies after nowhere. The other arguments and errors are those of `blocks`.
     """
-    pieces, resampler = [], None
-    for samples, rate in blocks(source, channel=channel, accept_truncated=accept_truncated):
-        if resampler is None:
-            to_rate = rate if sample_rate is None else sample_rate
-            resampler = Resampler(rate, to_rate)
-        pieces.append(resampler.push(samples))
-    assert resampler is not None  # a file without samples is refused
-    return np.concatenate([*pieces, resampler.flush()]), to_rate
+    with open_audio(source, accept_truncated) as audio:
+        rate = audio.sample_rate if sample_rate is None else sample_rate
+        resampler = Resampler(audio.sample_rate, rate)
+        first, last, before = resampler.reach(start, end)
+        audio.skip(first)
+        pieces = [resampler.push(samples) for samples in _mono(audio, channel=channel, first=first, last=last)]
+    samples = np.concatenate([*pieces, resampler.flush()])
+    return samples[before : None if end is None else before + max(0, end - start)], rate
+
+
+def _mono(
+    audio: AudioFile, seconds: float = 30.0, channel: int | None = None, first: int = 0, last: int | None = None
+) -> Iterator[np.ndarray]:
+    """Samples (T,) of ``seconds`` each, from the frame ``first``, where the file stands, up to the frame ``last``."""
+    if channel is not None and not 0 <= channel < audio.channels:
+        raise UserError(f"{audio.name}: has {audio.channels} channel(s), so no channel {channel} (0 is the first)")
+    size = max(1, round(seconds * audio.sample_rate))
+    done, missing = first, 0
+    while not missing:
+        wanted = size if last is None else min(size, last - done)
+        pieces, missing = [], wanted
+        while missing and len(frames := audio.read(missing)):
+            pieces.append(_average(frames) if channel is None else frames[:, channel].copy())
+            missing -= len(frames)
+        if not pieces:
+            return
+        samples = np.concatenate(pieces)
+        yield _plausible(samples, audio.name, done)
+        done += len(samples)
 
 
 def write(path: PathLike, samples: np.ndarray, sample_rate: int) -> None:
@@ -131,12 +148,13 @@ def check(samples: np.ndarray, name: str) -> np.ndarray:
 
 def _plausible(samples: np.ndarray, name: str, first: int = 0) -> np.ndarray:
     """The samples, the first of which is number ``first``; errors and warnings as in `check`."""
+    if not len(samples) or (samples.max() <= LOUDEST and samples.min() >= -LOUDEST):  # neither holds where one is NaN
+        return samples
     finite = np.isfinite(samples)
     if not finite.all():
         bad = int(finite.argmin())
         raise UserError(f"{name}: sample {first + bad} is {samples[bad]}: mend or leave out this audio")
-    if len(samples) and max(samples.max(), -samples.min()) > LOUDEST:
-        _warn_of_loudness(name, float(np.abs(samples).max()))
+    _warn_of_loudness(name, float(np.abs(samples).max()))
     return samples
 
 

@@ -50,6 +50,17 @@ class Resampler:
         """Audio held back at worst: the duration pushed less the duration returned. At most 3 ms from 8 kHz on."""
         return self._latency
 
+    def reach(self, start: int, end: int | None) -> tuple[int, int | None, int]:
+        """Where to read for the output samples from ``start`` to ``end`` alone, bit for bit: the first input sample and the one
+        after the last, None where ``end`` is; and how many output samples come before ``start`` then."""
+        if self._same:
+            return start, None if end is None else max(start, end), 0
+        # At multiples of `down` an output sample lies on an input sample, as at 0, so the phases of the filter agree.
+        whole = max(0, start * self._down // self._up - self._past) // self._down
+        first = whole * self._down
+        last = None if end is None else max(first, (end - 1) * self._down // self._up + self._ahead + 1)
+        return first, last, start - whole * self._up
+
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and return those that are ready, float32 (U,)."""
         samples = np.array(samples, np.float32)  # a copy: whoever records may use his buffer again
@@ -74,7 +85,9 @@ class Resampler:
         count = max(0, -((self._next - complete * self._up) // self._down))
         if not count:
             return np.zeros(0, np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._waiting, taps)
+        # sliding_window_view gives the same, and takes a third of the time of all that a piece of 160 ms needs.
+        size = self._waiting.itemsize
+        windows = np.ndarray((complete, taps), np.float32, self._waiting, strides=(size, size))
         out = np.empty(count, np.float32)
         (self._by_phase if self._up <= FEW_PHASES else self._by_block)(windows, out)
         self._next += count * self._down

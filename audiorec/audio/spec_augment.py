@@ -10,10 +10,10 @@ from audiorec.config import Config
 
 
 class SpecAugmentConfig(Config):
-    time_masks: int = Field(0, ge=0)
+    time_masks: int = Field(0, ge=0, description="stretches of time hidden in each utterance")
     time_width: int = Field(20, ge=1, description="most frames that one mask hides")
     time_share: float = Field(0.2, ge=0, le=1, description="most of an utterance that all time masks hide")
-    frequency_masks: int = Field(0, ge=0)
+    frequency_masks: int = Field(0, ge=0, description="bands of bins hidden in each utterance")
     frequency_width: int = Field(10, ge=1, description="most bins that one mask hides")
 
 

@@ -13,10 +13,11 @@ from audiorec.errors import ConfigError, UserError
 # Packages that a plain install does not bring, and the extra that does.
 SERVE = "starlette", "uvicorn", "websockets", "python_multipart", "prometheus_client"
 EXTRAS = {
-    **dict.fromkeys(("lightning", "lhotse", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("lightning", "matplotlib", "tensorboard"), "train"),
     **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(SERVE, "serve"),
     "huggingface_hub": "import",
+    "kenlm": "lm",
 }
 
 app = typer.Typer(
@@ -35,6 +36,9 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: the 
 Head = Annotated[str | None, typer.Option(help="The head to use; else the first.")]
 Latency = Annotated[float | None, typer.Option(min=0, help="Look-ahead of the attention.")]
 Language = Annotated[str | None, typer.Option(help="What the model is told it hears; `audiorec info` lists them.")]
+AllowPipes = Annotated[
+    bool, typer.Option("--allow-pipes", help="Run the commands of wav.scp; of folders that you trust alone.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")]
 Runtime = Annotated[str, typer.Option(help="torch, onnx (for an exported folder), or auto: by what the folder holds.")]
 

@@ -31,6 +31,23 @@ def get(
         print(_line(get_setting(config, key)))
 
 
+@config_app.command()
+def keys(part: Annotated[str, typer.Argument(help="Only keys that begin with this, such as trainer.")] = "") -> None:
+    """Print every key of a recipe: what it accepts, its default, what it means; kinds of installed plugins are among them."""
+    from audiorec.errors import ConfigError
+    from audiorec.training.keys import recipe_sections
+
+    sections = [section for section in recipe_sections() if any(key.name.startswith(part) for key in section.keys)]
+    if not sections:
+        raise ConfigError(f"{part}: no key begins with this; `audiorec config keys` prints them all")
+    for section in sections:
+        print(f"\n{section.title}")
+        for key in section.keys:
+            if key.name.startswith(part):
+                default = "required" if key.default is None else f"default {key.default}" if key.default else ""
+                print(f"  {key.name}: {'; '.join(filter(None, [key.accepts, default, key.description]))}")
+
+
 def _line(value: object) -> str:
     if value is None:
         return ""

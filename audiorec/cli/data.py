@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiorec.cli.app import data_app
+from audiorec.cli.app import AllowPipes, data_app
 from audiorec.errors import UserError
 
 LINES = 10
@@ -21,12 +21,13 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="A data directory.")],
     deep: Annotated[bool, typer.Option(help="Decode every recording to its end.")] = False,
     allow_empty_text: AllowEmptyText = False,
+    allow_pipes: AllowPipes = False,
     limit: Limit = LINES,
 ) -> None:
     """Report every problem of a data directory."""
     from audiorec.data.validate import validate
 
-    _report(folder, validate(folder, deep=deep, allow_empty_text=allow_empty_text), limit)
+    _report(folder, validate(folder, deep=deep, allow_empty_text=allow_empty_text, allow_pipes=allow_pipes), limit)
     print(f"{folder}: no problems")
 
 
@@ -34,6 +35,7 @@ def validate(
 def fix(
     folder: Annotated[Path, typer.Argument(help="A data directory.")],
     allow_empty_text: AllowEmptyText = False,
+    allow_pipes: AllowPipes = False,
     limit: Limit = LINES,
 ) -> None:
     """Mend the tables of a data directory: sort them, leave out utterances that are not in all, make spk2utt anew.
@@ -45,7 +47,7 @@ def fix(
 
     for change in fix_data_dir(folder, allow_empty_text):
         print(f"{folder}/{change}")
-    _report(folder, validate(folder, allow_empty_text=allow_empty_text), limit)
+    _report(folder, validate(folder, allow_empty_text=allow_empty_text, allow_pipes=allow_pipes), limit)
     print(f"{folder}: no problems")
 
 

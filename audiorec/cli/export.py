@@ -77,5 +77,8 @@ def export(
         print(
             f"sherpa-onnx has no flush: give {settings['tail_seconds']:g} s of silence at the end; {out}/README.md shows how"
         )
-    if settings.get("max_symbols", 1) > 1 and format is Format.sherpa_onnx:
+    if settings.get("silence_before"):
+        silence = f"{1000 * settings['silence_before']:g} ms of silence"
+        print(f"its features are NeMo's only of samples as 16-bit numbers that begin with {silence}")
+    if settings.get("max_symbols", 1) > 1 and settings.get("interface") == "lstm":
         print("its searches emit one token a frame at most, audiorec's with this model more: words may differ there")

@@ -4,14 +4,15 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from numpy.typing import NDArray
 
 from audiorec.cli.app import app
-from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Number = TypeVar("Number", int, float)
 
@@ -46,7 +47,7 @@ def lm(
     from audiorec.search.kneser_ney import Vocabulary, estimate
     from audiorec.search.mixture import mix, tune_weights
 
-    if (tune or weights) and len(texts) < 2 or (tune and weights):
+    if ((tune or weights) and len(texts) < 2) or (tune and weights):
         raise ConfigError("lm: --tune or --weights, one of them, goes with two texts or more")
     if tokenizer and (vocabulary or case):
         raise ConfigError("lm: --tokenizer knows its pieces and its case; leave --vocabulary and --case out")
@@ -84,10 +85,9 @@ def perplexity(
     from audiorec.search.perplexity import perplexity
 
     cut = _cutter(tokenizer, case)
-    for path in texts:
-        found = perplexity(lm, str(path), list(cut([path])))
+    for name, found in perplexity(lm, {str(path): list(cut([path])) for path in texts}).items():
         print(
-            f"{path}: perplexity {found.with_unknown:.2f}, without unknown words {found.without_unknown:.2f}; "
+            f"{name}: perplexity {found.with_unknown:.2f}, without unknown words {found.without_unknown:.2f}; "
             f"{found.sentences} sentences, {found.tokens - found.sentences} words, {found.unknown} unknown "
             f"({found.unknown_rate:.2%})"
         )
@@ -98,7 +98,8 @@ def transcripts(data: Path) -> list[str]:
     from audiorec.data.kaldi import read_data_dir
 
     if data.is_dir():
-        return [utterance.text for utterance in read_data_dir(data, allow_empty_text=True)]
+        found = read_data_dir(data, allow_empty_text=True, allow_pipes=True)  # runs none of them
+        return [utterance.text for utterance in found]
     try:
         return data.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -107,6 +108,7 @@ def transcripts(data: Path) -> list[str]:
 
 def _cutter(tokenizer: Path | None, case: str | None) -> Callable[[Iterable[Path]], Iterator[list[str]]]:
     """From files to their sentences, in words or in a tokenizer's pieces."""
+    from audiorec.config import parse
     from audiorec.text import Normalizer, load_normalizer, load_tokenizer
 
     if tokenizer is None:
@@ -128,11 +130,10 @@ def find_tokenizer(path: Path) -> Path:
 
 def _words(tokenizer: Path | None, vocabulary: Path | None) -> list[str] | None:
     """The words that an n-gram may have; None: all of its text."""
-    from audiorec.text import BLANK, load_tokenizer
+    from audiorec.text import UNKNOWN, load_tokenizer
 
     if tokenizer:
-        pieces = load_tokenizer(find_tokenizer(tokenizer)).pieces
-        return [piece for index, piece in enumerate(pieces) if index != BLANK]
+        return load_tokenizer(find_tokenizer(tokenizer)).pieces[UNKNOWN:]  # without the blank
     if vocabulary is None:
         return None
     words = [re.sub(r"\(\d+\)$", "", line.split()[0]) for line in transcripts(vocabulary) if line.strip()]
@@ -141,7 +142,7 @@ def _words(tokenizer: Path | None, vocabulary: Path | None) -> list[str] | None:
     return words
 
 
-def _warn_of_unknown(path: Path, vocabulary: Path | None, text: NDArray) -> None:
+def _warn_of_unknown(path: Path, vocabulary: Path | None, text: "NDArray") -> None:
     from audiorec.search.ngram import UNKNOWN_ID
 
     words, unknown = int((text > UNKNOWN_ID + 2).sum()), int((text == UNKNOWN_ID).sum())

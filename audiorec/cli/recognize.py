@@ -1,4 +1,4 @@
-"""Commands that use models: decode, align, mic."""
+"""Commands that use models: decode, tune, align, mic."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Head, Language, Latency, Model, Runtime, Threads, app
+from audiorec.cli.app import AllowPipes, Device, Head, Language, Latency, Model, Runtime, Threads, app
 from audiorec.cli.load import load_recognizer
 from audiorec.cli.search import with_search
 from audiorec.errors import ConfigError
@@ -28,6 +28,7 @@ def decode(
     language: Language = None,
     threads: Threads = None,
     device: Device = "cpu",
+    allow_pipes: AllowPipes = False,
     search: dict[str, Any],
 ) -> None:
     """Decode a data directory, offline or streamed."""
@@ -48,9 +49,51 @@ def decode(
         facts["latency_ms"] = recognizer.model.look_ahead_ms
     if recognizer.languages:
         facts["language"] = recognizer.model.language
-    summary = decode(recognizer, data, out, (chunk_ms or 160.0) if streaming else None, facts, streams or AT_ONCE)
+    chunk = (chunk_ms or 160.0) if streaming else None
+    summary = decode(recognizer, data, out, chunk, facts, streams or AT_ONCE, allow_pipes)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
+
+
+@app.command()
+@with_search
+def tune(
+    model: Model,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="What to try, `word_bonus=-1,0,1`; else the usual values of all.")
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory with texts: dev, never the test set.")],
+    utterances: Annotated[int | None, typer.Option(min=1, show_default="all", help="How many of it to decode.")] = None,
+    head: Head = None,
+    latency_ms: Latency = None,
+    language: Language = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    search: dict[str, Any],
+) -> None:
+    """Find the weights of n-grams and the bonus of words with which a beam makes the fewest errors."""
+    from audiorec.evaluation.tune import ranges, tune
+
+    given = {}
+    for setting in settings or []:
+        key, _, values = setting.partition("=")
+        try:
+            given[key] = [float(value) for value in values.split(",")]
+        except ValueError:
+            raise ConfigError(f"tune: {setting!r}: write it as key=value,value") from None
+    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, "torch", language=language)
+    tried = ranges(recognizer.search_config, given)
+    trials = []
+    for trial in tune(recognizer, data, recognizer.normalize, tried, utterances):
+        trials.append(trial)
+        print(f"WER {100 * trial.wer:.2f} %: {_options(trial.setting)}", flush=True)
+    best = min(trials, key=lambda trial: trial.wer)
+    print(f"best of {len(trials)}: {_options(best.setting)}: WER {100 * best.wer:.2f} %")
+
+
+def _options(setting: dict[str, float]) -> str:
+    return " ".join(f"--{key.replace('_', '-')} {value:g}" for key, value in setting.items())
 
 
 @app.command()
@@ -61,12 +104,13 @@ def align(
     out: Annotated[Path, typer.Option(help="Folder for tokens.ctm, words.ctm and align.json.")],
     head: Head = None,
     device: Device = "cpu",
+    allow_pipes: AllowPipes = False,
 ) -> None:
     """Find when each token and word of a data directory begins and ends."""
     from audiorec.evaluation.align import align
     from audiorec.models import find_device
 
-    summary = align(model, data, out, head, find_device(device))
+    summary = align(model, data, out, head, find_device(device), allow_pipes)
     for name, reason in summary["left_out"].items():
         print(f"{name}: left out: {reason}", file=sys.stderr)
     print(f"{out}: {summary['utterances']} utterances aligned, {len(summary['left_out'])} left out")

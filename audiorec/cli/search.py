@@ -31,13 +31,19 @@ def _search(
     unk_score: Annotated[
         float | None, typer.Option(show_default="none", help="Score of each word the lexicon lacks; pieces spell it.")
     ] = None,
+    ilm_weight: Annotated[
+        float | None, typer.Option(min=0, show_default="0", help="Weight of a transducer's internal LM, taken off.")
+    ] = None,
     skip_blank: Annotated[float | None, typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,
+    max_symbols: Annotated[
+        int | None, typer.Option(min=1, show_default="10", help="Symbols a frame, of a transducer's greedy search.")
+    ] = None,
 ) -> dict[str, Any]:
     """The keys of a SearchConfig, those that were given."""
     settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "lm_bonus": lm_bonus}
-    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "skip_blank": skip_blank}
-    settings |= {"lexicon": lexicon, "word_lm": word_lm, "word_lm_weight": word_lm_weight}
-    settings |= {"word_bonus": word_bonus, "unk_score": unk_score}
+    settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "lexicon": lexicon}
+    settings |= {"word_lm": word_lm, "word_lm_weight": word_lm_weight, "word_bonus": word_bonus}
+    settings |= {"unk_score": unk_score, "ilm_weight": ilm_weight, "skip_blank": skip_blank, "max_symbols": max_symbols}
     return {name: value for name, value in settings.items() if value is not None}
 
 

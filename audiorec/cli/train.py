@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorec.cli.app import Device, Model, app
+from audiorec.cli.app import AllowPipes, Device, Model, app
 from audiorec.cli.lm import transcripts
 from audiorec.errors import ConfigError, UserError
 
@@ -20,6 +20,7 @@ def train(
     valid: Annotated[Path, typer.Option(help="Data directory to choose checkpoints by.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command again goes on where it stopped.")],
     tokenizer: Annotated[Path | None, typer.Option(help="Trained tokenizer; else one is trained.")] = None,
+    allow_pipes: AllowPipes = False,
 ) -> None:
     """Train a model; the run folder holds checkpoints, logs, curves.png and model/."""
     from audiorec.config import load_config
@@ -27,9 +28,11 @@ def train(
     from audiorec.training.config import RunConfig
     from audiorec.training.run import train as run
 
-    model = run(load_config(RunConfig, recipe, overrides or []), train, valid, out, tokenizer)
+    settings = [*(overrides or []), *(["data.allow_pipes=true"] if allow_pipes else [])]
+    config = load_config(RunConfig, recipe, settings)
+    model = run(config, train, valid, out, tokenizer)
     if not read_delays(model):
-        _measure_delays(model, valid)
+        _measure_delays(model, valid, allow_pipes=config.data.allow_pipes)
     print(model)
 
 
@@ -40,13 +43,14 @@ def average(
     valid: Annotated[
         Path | None, typer.Option(help="Data directory to measure word times on: `audiorec times`.")
     ] = None,
+    allow_pipes: AllowPipes = False,
 ) -> None:
     """Average the best checkpoints of a run into its model directory."""
     from audiorec.training.run import average
 
     model = average(run, best)
     if valid:
-        _measure_delays(model, valid)
+        _measure_delays(model, valid, allow_pipes=allow_pipes)
     else:
         print(f"words have the times of their tokens until `audiorec times {run} --data DIR`", file=sys.stderr)
     print(model)
@@ -58,9 +62,10 @@ def times(
     *,
     data: Annotated[Path, typer.Option(help="Data directory with texts: neither the training's nor the test's.")],
     device: Device = "cpu",
+    allow_pipes: AllowPipes = False,
 ) -> None:
     """Measure how late a model emits its words; with that its words have a begin and an end."""
-    if not _measure_delays(model, data, device):
+    if not _measure_delays(model, data, device, allow_pipes):
         raise UserError(f"{data}: no delay could be measured on it")
 
 
@@ -105,7 +110,7 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _measure_delays(model: Path, data: Path, device: str = "cpu") -> bool:
+def _measure_delays(model: Path, data: Path, device: str = "cpu", allow_pipes: bool = False) -> bool:
     """Write how late each head of a model emits its words, at each of its latencies; whether one could be measured."""
     from audiorec.evaluation.times import measure_delay
     from audiorec.models import delay_name, find_model, load_model_config, write_delays
@@ -119,7 +124,7 @@ def _measure_delays(model: Path, data: Path, device: str = "cpu") -> bool:
         for ms in latencies:
             view = recognizer if ms is None else recognizer.at_latency(ms)
             name = delay_name(head, ms)
-            if delay := measure_delay(view, data, config.tokenizer.normalize):
+            if delay := measure_delay(view, data, config.tokenizer.normalize, allow_pipes):
                 delays[name] = delay
                 begin, end = delay.begin[1], delay.end[1]
                 print(

@@ -1,8 +1,10 @@
 """Batches of samples and tokens from a data directory: augmented and shuffled for training, or as recorded."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,24 +12,30 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from audiorec.audio.augment import AugmentConfig, augment, augment_clip
+from audiorec.audio.augment import AugmentConfig, Draw, augment, augment_clip
 from audiorec.config import Config
-from audiorec.data.cuts import append_cuts, bucket, clip_ids, make_cuts
+from audiorec.data.buckets import bucket, padding
 from audiorec.data.draws import generator, seed_of
-from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.data.durations import utterance_seconds
+from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
+from audiorec.data.sounds import draws_of
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
 from audiorec.errors import UserError
 from audiorec.text import UNKNOWN, Normalizer, Tokenizer
 
-if TYPE_CHECKING:
-    from lhotse.cut import Cut, CutSet
+NAMED = 10  # utterances left out that are named
+logger = logging.getLogger("audiorec")
 
 
 class DataConfig(Config):
-    batch_seconds: PositiveFloat = Field(120.0, description="largest amount of audio in a batch")
+    batch_seconds: PositiveFloat = Field(120.0, description="largest amount of audio in a batch, padding included")
     buckets: PositiveInt = Field(8, description="number of classes of similar duration; a batch is drawn from one")
     min_seconds: float = Field(0.1, description="shorter training utterances are left out")
     max_seconds: float = Field(30.0, description="longer training utterances are left out")
+    skip_bad: bool = Field(
+        False, description="leave out, and name, utterances whose audio cannot be used, instead of ending"
+    )
+    allow_pipes: bool = Field(False, description="run the commands of wav.scp; of folders that you trust alone")
     cache_gb: PositiveFloat = Field(
         1.0, description="decoded audio kept in memory, by each worker: an hour at 16 kHz takes 0.23"
     )
@@ -53,8 +61,18 @@ class Batch:
         return replace(self, **{name: getattr(self, name).pin_memory() for name in names})
 
 
+class Row(NamedTuple):
+    """A row of a batch: an utterance, or several that are joined."""
+
+    id: str
+    clips: Sequence[Utterance]
+
+
 class SpeechData:
-    """The utterances of a data directory, at one sample rate, as batches."""
+    """The utterances of a data directory, at one sample rate, as batches. ``seconds`` says how long each is.
+
+    Raises UserError that counts and names utterances without usable audio; with ``config.skip_bad`` they are left out.
+    """
 
     def __init__(
         self,
@@ -70,57 +88,69 @@ class SpeechData:
         self.tokenizer = tokenizer
         self.normalize = normalize
         self.config = config
-        self.utterances = {
-            utterance.id: utterance for utterance in read_data_dir(folder, allow_empty_text=allow_empty_text)
-        }
-        self.cuts = make_cuts(self.utterances.values())
+        found = read_data_dir(folder, allow_empty_text=allow_empty_text, allow_pipes=config.allow_pipes)
+        self.seconds = _usable(folder, found, config.skip_bad)
+        self.utterances = {utterance.id: utterance for utterance in found if utterance.id in self.seconds}
         self.recordings = Recordings(round(config.cache_gb * 10**9))
+        self._drawn: tuple[AugmentConfig, dict[str, Draw]] | None = None
 
     def training(self, changes: AugmentConfig, seed: int, epoch: int, limit: int | None = None) -> DataLoader:
         """The batches of one epoch, a function of seed and epoch alone; or the first ``limit`` of them.
 
-        Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none.
+        Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none, and where
+        ``changes`` name files that are not there.
         """
         options = self.config
-        cuts = [cut for cut in self.cuts.values() if options.min_seconds <= cut.duration <= options.max_seconds]
+        self._draws(changes)  # in this process, so that workers have it and errors come at once
+        chosen = [
+            u for u in self.utterances.values() if options.min_seconds <= self.seconds[u.id] <= options.max_seconds
+        ]
         if self.tokenizer.skips_unknown:
-            cuts = [
-                cut
-                for cut in cuts
-                if UNKNOWN not in self.tokenizer.encode(self.normalize(self.utterances[cut.id].text))
-            ]
-        if not cuts:
+            chosen = [u for u in chosen if UNKNOWN not in self.tokenizer.encode(self.normalize(u.text))]
+        if not chosen:
             raise UserError(
                 f"{self.folder}: no utterance lasts from {options.min_seconds} to {options.max_seconds} s; "
                 "change data.min_seconds or data.max_seconds"
             )
-        if self.config.strings:
-            utterances = [self.utterances[cut.id] for cut in cuts]
-            cuts = [
-                append_cuts(name, [self.cuts[clip.id] for clip in clips])
-                for name, clips in draw_strings(utterances, self.config.strings, seed, epoch)
-            ]
-        batches = bucket(cuts, self.config.batch_seconds, self.config.buckets, True, seed_of(seed, epoch, "batches"))
+        if options.strings:
+            rows = [Row(name, clips) for name, clips in draw_strings(chosen, options.strings, seed, epoch)]
+        else:
+            rows = [Row(utterance.id, (utterance,)) for utterance in chosen]
+        batches = self._batches(rows, generator(seed, epoch, "batches"))
         return self._loader(_Items(self, changes, seed, epoch), batches[:limit])
 
     def as_recorded(self) -> DataLoader:
         """The batches of all utterances, as they were recorded."""
-        batches = bucket(self.cuts.values(), self.config.batch_seconds, self.config.buckets, False, 0)
-        return self._loader(_Items(self, None, 0, 0), batches)
+        rows = [Row(utterance.id, (utterance,)) for utterance in self.utterances.values()]
+        return self._loader(_Items(self, None, 0, 0), self._batches(rows, None))
 
-    def samples(self, cut: "Cut", changes: AugmentConfig | None, random: np.random.Generator) -> np.ndarray:
-        """The samples (T,) of a cut: as recorded where ``changes`` is None."""
-        clips = [self.recordings.samples(self.utterances[name], self.sample_rate) for name in clip_ids(cut)]
+    def samples(self, row: Row, changes: AugmentConfig | None, random: np.random.Generator) -> np.ndarray:
+        """The samples (T,) of a row: as recorded where ``changes`` is None."""
+        clips = [self.recordings.samples(utterance, self.sample_rate) for utterance in row.clips]
         if changes is None:
             return np.concatenate(clips)
         clips = [augment_clip(clip, self.sample_rate, changes, random) for clip in clips]
         strings = self.config.strings
         joined = join_clips(clips, self.sample_rate, strings, random)[0] if strings else np.concatenate(clips)
-        return augment(joined, self.sample_rate, changes, random)
+        return augment(joined, self.sample_rate, changes, random, self._draws(changes))
 
-    def _loader(self, items: Dataset, batches: "list[CutSet]") -> DataLoader:
+    def _draws(self, changes: AugmentConfig) -> dict[str, Draw]:
+        """What the changes draw from recordings; kept, as it knows its files and rooms."""
+        if self._drawn is None or self._drawn[0] != changes:
+            utterances = list(self.utterances.values())
+            self._drawn = changes, draws_of(changes, self.sample_rate, utterances, self.recordings)
+        return self._drawn[1]
+
+    def _batches(self, rows: list[Row], random: np.random.Generator | None) -> list[list[Row]]:
+        seconds = [sum(self.seconds[utterance.id] for utterance in row.clips) for row in rows]
+        batches = bucket(seconds, self.config.batch_seconds, self.config.buckets, random)
+        logger.debug("%s: %d batches, %.1f %% padding", self.folder, len(batches), 100 * padding(seconds, batches))
+        return [[rows[i] for i in batch] for batch in batches]
+
+    def _loader(self, items: Dataset, batches: list[list[Row]]) -> DataLoader:
         # The loader's own generator: what it draws for its workers must not move the draws of the model.
         random = torch.Generator()
+        # A list and not a sampler: Lightning would set a sampler's epoch, and in another way when a run is resumed.
         return DataLoader(
             items,
             sampler=batches,
@@ -132,24 +162,53 @@ class SpeechData:
 
 
 class _Items(Dataset):
-    """A set of cuts → its batch."""
+    """Rows → their batch."""
 
     def __init__(self, data: SpeechData, changes: AugmentConfig | None, seed: int, epoch: int):
         self.data, self.changes, self.seed, self.epoch = data, changes, seed, epoch
 
-    def __getitem__(self, cuts: "CutSet") -> Batch:
-        data, samples, tokens, texts = self.data, [], [], []
-        for cut in cuts:
-            random = generator(self.seed, self.epoch, cut.id)
-            samples.append(torch.from_numpy(data.samples(cut, self.changes, random)))
-            texts.append(data.normalize(" ".join(data.utterances[name].text for name in clip_ids(cut))))
+    def __getitem__(self, rows: list[Row]) -> Batch:
+        data, kept, samples, tokens, texts = self.data, [], [], [], []
+        for row in rows:
+            random = generator(self.seed, self.epoch, row.id)
+            try:
+                samples.append(torch.from_numpy(data.samples(row, self.changes, random)))
+            except UserError as error:
+                if not data.config.skip_bad:
+                    raise
+                logger.warning("%s is left out: %s", row.id, error)
+                continue
+            kept.append(row)
+            texts.append(data.normalize(" ".join(utterance.text for utterance in row.clips)))
             tokens.append(torch.tensor(data.tokenizer.encode(texts[-1]), dtype=torch.int64))
+        if not kept:
+            raise UserError(f"{data.folder}: no audio of a batch can be used: {', '.join(row.id for row in rows)}")
         return Batch(
             samples=torch.nn.utils.rnn.pad_sequence(samples, batch_first=True),
             lengths=torch.tensor([len(row) for row in samples]),
             tokens=torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
             token_lengths=torch.tensor([len(row) for row in tokens]),
-            seeds=[seed_of(self.seed, self.epoch, f"features of {cut.id}") for cut in cuts],
-            ids=[cut.id for cut in cuts],
+            seeds=[seed_of(self.seed, self.epoch, f"features of {row.id}") for row in kept],
+            ids=[row.id for row in kept],
             texts=texts,
         )
+
+
+def _usable(folder: Path | str, utterances: list[Utterance], skip_bad: bool) -> dict[str, float]:
+    """Utterance → its seconds, of those whose audio can be used."""
+    seconds, bad = utterance_seconds(folder, utterances)
+    if not bad:
+        return seconds
+    some = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:NAMED])
+    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    what = f"{folder}: {len(bad)} of {len(utterances)} utterances have no usable audio"
+    if not skip_bad:
+        name, why = next(iter(bad.items()))
+        raise UserError(
+            f"{what}, such as {name}: {why} (all: `audiorec data validate {folder}`); "
+            "mend them, or leave them out with data.skip_bad=true"
+        )
+    if not seconds:
+        raise UserError(f"{what}: {some}{more}")
+    logger.warning("%s and are left out: %s%s", what, some, more)
+    return seconds

@@ -4,6 +4,8 @@ import gzip
 import os
 import shutil
 import tarfile
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +19,13 @@ HOMES = {
         "https://www.openslr.org/resources/31/train-clean-5.tar.gz",
         "https://www.openslr.org/resources/31/dev-clean-2.tar.gz",
     ),
+    "librispeech": tuple(
+        f"https://www.openslr.org/resources/12/{part}.tar.gz"
+        for part in ("train-clean-100", "dev-clean", "test-clean", "test-other")
+    ),
+    "speech_commands": ("http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",),
+    "an4": ("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz",),
+    "yesno": ("https://www.openslr.org/resources/1/waves_yesno.tar.gz",),
 }
 # What has to be put there by hand: the file or files, and where they come from.
 BY_HAND = {
@@ -49,19 +58,6 @@ def find_corpus(name: str, cache: Path | str = ".cache") -> Path:
         if not home:
             raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that has {name}/ or {name}.tar{content}")
         raise UserError(f"corpus {name}: neither {folder} nor {folder}.tar is there; put one of them there{content}")
-    return unpacked
-    archive = next((path for end in ARCHIVES if home and (path := Path(home) / f"{name}{end}").is_file()), None)
-    if archive:
-        _unpack([archive], unpacked, inner=name)
-    elif name in HOMES:
-        fetched = [_fetch(url, unpacked.parent, name) for url in HOMES[name]]
-        _unpack(fetched, unpacked)
-        for archive in fetched:
-            archive.unlink()
-    elif home:
-        raise UserError(f"corpus {name}: neither {folder} nor {folder}.tar is there; put one of them there")
-    else:
-        raise UserError(f"corpus {name}: set AUDIOREC_DATA to the folder that holds {name}/ or {name}.tar")
     return unpacked
 
 
@@ -110,16 +106,35 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _fetch(url: str, folder: Path, name: str) -> Path:
-    """Download; an earlier download that was cut off is continued."""
-    from lhotse.utils import resumable_download
-
     archive = folder / url.rsplit("/", 1)[1]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        resumable_download(url, archive)
+        if not archive.exists():
+            download(url, archive)
     except OSError as error:
         raise UserError(
             f"corpus {name}: {url} cannot be fetched ({error}); try again, or set AUDIOREC_DATA to the folder that holds "
             f"{name}/ or {name}.tar"
         ) from None
     return archive
+
+
+def download(url: str, path: Path) -> None:
+    """Fetch a file, which appears whole; what an earlier call left beside it is continued. Raises OSError."""
+    part = path.with_name(f"{path.name}.part")
+    begun = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={begun}-"} if begun else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            begun = begun if reply.status == 206 else 0  # a server may send it all again
+            total = begun + int(reply.headers["Content-Length"] or 0)
+            with part.open("ab" if begun else "wb") as file, progress(f"fetching {url} (MB)", total >> 20) as advance:
+                while piece := reply.read(2**20):
+                    file.write(piece)
+                    advance(1)
+                if total and file.tell() < total:
+                    raise OSError(f"the connection ended after {file.tell() >> 20} of {total >> 20} MB")
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not begun:  # all was there
+            raise
+    part.replace(path)

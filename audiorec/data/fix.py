@@ -138,10 +138,12 @@ def _match(folder: Path, files: dict[str, _File], allow_empty_text: bool) -> Non
 
 
 def _is_span(rest: str) -> bool:
-    """Whether it is RECORDING START END with a start before the end; −1 is the recording's end."""
+    """Whether it is RECORDING START END [CHANNEL] with a start before the end; −1 is the recording's end."""
     try:
-        _, *times = rest.split()
-        start, end = map(float, times)
+        _, *fields = rest.split()
+        start, end = map(float, fields[:2])
+        if len(fields) > 3 or (fields[2:] and int(fields[2]) < 0):
+            return False
     except ValueError:
         return False
     return math.isfinite(end) and start >= 0 and (start < end or end == -1)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+from operator import le
 from pathlib import Path
 
 from audiorec.errors import UserError
@@ -15,8 +17,13 @@ KEYS = {
     "text": "utterance",
     "utt2spk": "utterance",
     "spk2utt": "speaker",
+    "reco2dur": "recording",
+    "utt2dur": "utterance",
 }
+DURATIONS = "reco2dur", "utt2dur"  # which need not be there, nor be complete
 FILES = tuple(KEYS)
+
+STRAYS = tuple(bytes([byte]) for byte in b"\t\v\f\r\x1c\x1d\x1e\x1f")  # ASCII's spaces but the space and the newline
 
 Table = dict[str, tuple[int, str]]  # key → its line number and the rest of that line
 
@@ -52,9 +59,12 @@ def read_table(path: Path, problems: list[Problem]) -> Table:
     def add(line: int | None, message: str) -> None:
         problems.append(Problem(path.name, line, message))
 
+    lines = read_lines(path)
+    if plain := _plain_table(lines):
+        return plain
     rows: Table = {}
     returns, unsorted, last = [], [], ""
-    for number, raw in enumerate(read_lines(path), 1):
+    for number, raw in enumerate(lines, 1):
         try:
             line = raw.decode()
         except UnicodeDecodeError as error:
@@ -85,6 +95,25 @@ def read_table(path: Path, problems: list[Problem]) -> Table:
     if unsorted:
         add(unsorted[0], f"is not in order{_likewise(unsorted)}: sort the file with LC_ALL=C sort")
     return rows
+
+
+def _plain_table(lines: list[bytes]) -> Table | None:
+    """The rows of a file with nothing to report and one space between words, as most are: many times sooner."""
+    whole = b"\n".join(lines)
+    if b"  " in whole or b" \n" in whole or b"\n " in whole or whole[:1] == b" " or whole[-1:] == b" ":
+        return None
+    try:
+        text = whole.decode()
+    except UnicodeDecodeError:
+        return None
+    if any(stray in whole for stray in STRAYS) if text.isascii() else re.search(r"[^\S \n]|\A\ufeff", text):
+        return None
+    rows = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        key, _, rest = line.partition(" ")
+        rows[key] = number, rest
+    ordered = all(map(le, rows, islice(rows, 1, None)))
+    return rows if ordered and len(rows) == len(lines) and "" not in rows else None
 
 
 def read_lines(path: Path) -> list[bytes]:

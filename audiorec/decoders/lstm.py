@@ -16,7 +16,7 @@ from audiorec.text import BLANK
 class LstmPredictorConfig(PredictorConfig):
     kind: Literal["lstm"] = "lstm"
     dim: PositiveInt = Field(256, description="of the embedding and of every layer")
-    layers: PositiveInt = 1
+    layers: PositiveInt = Field(1, description="their number")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the embedding")
 
 

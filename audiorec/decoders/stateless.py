@@ -16,7 +16,7 @@ GROUP = 4  # channels that the convolution mixes
 
 class StatelessConfig(PredictorConfig):
     kind: Literal["stateless"] = "stateless"
-    dim: PositiveInt = Field(256, multiple_of=GROUP)
+    dim: PositiveInt = Field(256, multiple_of=GROUP, description="of the embedding and of its output")
     context: PositiveInt = Field(2, description="number of last symbols that it reads")
 
 

@@ -234,14 +234,14 @@ class AttentionOptions(Config):
     heads: PositiveInt = Field(4, description="of attention; each takes dim / heads channels, an even number")
     positions: Positions = Field("rotary", description="rotary, or relative as in Transformer-XL")
     expansion: PositiveInt = Field(4, description="of the feed-forwards' inner width")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
 
 class AttentionConfig(AttentionOptions, SubsampledConfig):
     """What the configs of attention encoders share."""
 
     dim: PositiveInt = Field(128, description="width of every layer")
-    layers: PositiveInt = 8
+    layers: PositiveInt = Field(8, description="their number")
 
 
 def without_bias(module: M) -> M:

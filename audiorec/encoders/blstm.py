@@ -164,10 +164,10 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
 class BlstmConfig(SubsampledConfig):
     kind: Literal["blstm"] = "blstm"
     dim: PositiveInt = Field(288, description="width of every layer, half of it for each direction")
-    layers: PositiveInt = 4
+    layers: PositiveInt = Field(4, description="their number")
     chunk: PositiveInt | None = Field(16, description="encoder frames computed together; null: all (offline only)")
     look_ahead: NonNegativeInt = Field(8, description="encoder frames after its chunk that the backward direction sees")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
     @field_validator("dim")
     @classmethod

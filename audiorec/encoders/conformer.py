@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Literal
 
 import torch
+from audiorec_kernels.backends import tracing_for_onnx
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from audiorec.encoders.attention import (
     without_bias,
 )
 from audiorec.encoders.dropout import Dropout
-from audiorec.encoders.layers import FeedForward
+from audiorec.encoders.layers import FeedForward, depthwise_of_taps
 from audiorec.encoders.registry import ENCODERS
 from audiorec.encoders.stack import LAYERS, Stack, build_layers
 from audiorec.errors import UserError
@@ -44,7 +45,11 @@ class Convolution(StreamingModule):
         x = mask(x, lengths)
         inner = self.gated(x)
         frames = torch.cat([state["left"].to(inner.dtype), inner], 1)
-        y = x + self.out(self.depthwise(frames.transpose(1, 2)).transpose(1, 2))
+        if tracing_for_onnx():
+            y = depthwise_of_taps(frames, self.depthwise)
+        else:
+            y = self.depthwise(frames.transpose(1, 2)).transpose(1, 2)
+        y = x + self.out(y)
         left = last_frames(frames, lengths, self.kernel - 1).to(state["left"].dtype)
         return mask_finite(y, lengths), lengths, {"left": left}
 

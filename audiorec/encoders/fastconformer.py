@@ -17,7 +17,7 @@ from audiorec.streaming import Linear, Pointwise, Sequential, StreamingModule
 class FastConformerConfig(ConformerConfig):
     kind: Literal["fastconformer"] = "fastconformer"  # type: ignore[assignment]
     dim: PositiveInt = Field(512, description="width of every layer")
-    layers: PositiveInt = 17
+    layers: PositiveInt = Field(17, description="their number")
     heads: PositiveInt = Field(8, description="of attention; each takes dim / heads channels, an even number")
     positions: Positions = Field("relative", description="rotary, or relative as in Transformer-XL")
     strides: list[PositiveInt] = Field([2, 2, 2], description="of the convolutions; their product is the subsampling")

@@ -95,7 +95,7 @@ class FlashGru(FlashRnn):
 class FlashConfig(RnnConfig):
     """What the flash LSTM's and GRU's configs share."""
 
-    layers: PositiveInt = 6
+    layers: PositiveInt = Field(6, description="their number")
     heads: PositiveInt = Field(4, description="independent recurrences of a layer; divides its cells")
 
     @field_validator("heads")
@@ -173,7 +173,7 @@ class FlashLstmEncoder(RnnEncoder):
 
 class FlashGruConfig(FlashConfig):
     kind: Literal["flash_gru"] = "flash_gru"
-    layers: PositiveInt = 8
+    layers: PositiveInt = Field(8, description="their number")
 
 
 @ENCODERS.register

@@ -115,7 +115,7 @@ class IcefallLstmLayerConfig(Config):
         1024, description="cells, projected to the width within the recurrence where they are more"
     )
     feed_forward: PositiveInt = Field(2048, description="inner width of the feed-forward")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
 
 @LAYERS.register
@@ -159,7 +159,7 @@ class IcefallLstmLayer(StreamingModule):
 
 class IcefallLstmConfig(IcefallLstmLayerConfig):
     dim: PositiveInt = Field(512, description="width of every layer")
-    layers: PositiveInt = 12
+    layers: PositiveInt = Field(12, description="their number")
     strides: list[PositiveInt] = Field(
         [1, 2, 2], min_length=1, description="of the convolutions, in frames and in bins"
     )

@@ -7,6 +7,25 @@ from audiorec.encoders.dropout import Dropout
 from audiorec.streaming import Linear
 
 
+def taps(frames: Tensor, kernel: int, stride: int = 1) -> list[Tensor]:
+    """What each tap of a convolution over time sees of frames (B, T, C): ``kernel`` times (B, (T − kernel) // stride + 1, C).
+
+    onnxruntime computes products and sums of these faster than its convolutions of one dimension.
+    """
+    count = frames.shape[1] - kernel + 1
+    return [frames[:, tap : tap + count : stride] for tap in range(kernel)]
+
+
+def depthwise_of_taps(frames: Tensor, conv: nn.Conv1d) -> Tensor:
+    """``conv``, each channel alone, of frames (B, T, C) by ``taps``."""
+    assert conv.bias is not None
+    y = conv.bias
+    seen = taps(frames, conv.kernel_size[0], conv.stride[0])
+    for frame, weight in zip(seen, conv.weight[:, 0].unbind(1), strict=True):
+        y = y + frame * weight
+    return y
+
+
 class FeedForward(nn.Module):
     """``x + scale · W₂ activation(W₁ norm(x))``: pre-norm, residual, frame by frame; Conformers take two with scale ½."""
 

@@ -87,7 +87,7 @@ class LmuOptions(Config):
     channels: PositiveInt = Field(48, description="signals that each layer remembers")
     order: PositiveInt = Field(16, description="numbers that keep one signal (d)")
     frame: Seconds = Field(0.01, description="seconds from one input frame to the next")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
 
 class LmuLayerConfig(LmuOptions):
@@ -108,9 +108,9 @@ class LmuLayer(PreNorm):
 
 class LmuConfig(LmuOptions, SubsampledConfig):
     kind: Literal["lmu"] = "lmu"
-    arrangement: Literal["plain", "lmuformer"] = "plain"
+    arrangement: Literal["plain", "lmuformer"] = Field("plain", description="what stands around each memory")
     dim: PositiveInt = Field(256, description="width of every layer")
-    layers: PositiveInt = 6
+    layers: PositiveInt = Field(6, description="their number")
     theta: list[Seconds] = Field([0.8], description="seconds remembered: one number for all layers, or one each")
     embedding_layers: PositiveInt = Field(2, description="lmuformer: convolutions after the strided ones")
     expand: PositiveInt = Field(2, description="lmuformer: width inside the channel mixer, as a multiple of dim")

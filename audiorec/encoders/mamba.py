@@ -93,7 +93,7 @@ class MambaOptions(Config):
     expand: PositiveInt = Field(2, description="channels inside a block, as a multiple of dim")
     conv_kernel: PositiveInt = Field(4, description="frames seen by the convolution in each block")
     dt_rank: PositiveInt | None = Field(None, description="rank of the step's projection; dim / 16 if not given")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
     def mamba(self, dim: int, output_dim: int) -> Mamba:
         return Mamba(dim, output_dim, self.state_size, self.expand, self.conv_kernel, self.dt_rank)
@@ -116,7 +116,7 @@ class MambaLayer(PreNorm):
 class MambaConfig(MambaOptions, SubsampledConfig):
     kind: Literal["mamba"] = "mamba"
     dim: PositiveInt = Field(256, description="width between the blocks")
-    layers: PositiveInt = 6
+    layers: PositiveInt = Field(6, description="their number")
     chunk: PositiveInt | None = Field(16, description="bidirectional: encoder frames computed together; null: all")
     look_ahead: NonNegativeInt = Field(8, description="bidirectional: encoder frames seen after the chunk")
     bidirectional: bool = Field(False, description="half of dim for each direction, under the window rule of blstm")

@@ -125,7 +125,7 @@ class MinRnnOptions(Config):
     conv_kernel: PositiveInt = Field(4, description="frames seen by each block's convolution, its own the last")
     expansion: PositiveInt = Field(2, description="cells of a block, over dim")
     mlp_expansion: PositiveInt = Field(2, description="width of a block's MLP, over dim")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
 
 class Block(Sequential):
@@ -174,7 +174,7 @@ class MinRnnConfig(MinRnnOptions, SubsampledConfig):
 
     kind: str
     dim: PositiveInt = Field(192, description="width between the blocks")
-    layers: PositiveInt = 6
+    layers: PositiveInt = Field(6, description="their number")
 
 
 class MinRnnEncoder(Stack):

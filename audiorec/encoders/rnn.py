@@ -79,7 +79,7 @@ class RnnLayerConfig(Config):
 
     kind: str
     hidden: PositiveInt | None = Field(None, description="cells, projected back to dim; null: dim, unprojected")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
 
 class RnnConfig(SubsampledConfig):
@@ -87,12 +87,12 @@ class RnnConfig(SubsampledConfig):
 
     kind: str
     dim: PositiveInt = Field(256, description="width between the layers")
-    layers: PositiveInt = 4
+    layers: PositiveInt = Field(4, description="their number")
     hidden: PositiveInt | None = Field(
         None, description="cells of a layer, projected back to dim; null: dim, unprojected"
     )
     reduce_after: list[PositiveInt] = Field([], description="layers, counted from 1, after which two frames become one")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the numbers set to zero in training")
 
     @field_validator("reduce_after")
     @classmethod

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from audiorec.config import Config
+from audiorec.encoders.layers import depthwise_of_taps, taps
 from audiorec.streaming import (
     Linear,
     Pointwise,
@@ -115,9 +116,8 @@ class StridedConv(Strided):
         self.conv = _conv(nn.Conv1d, input_dim, output_dim, kernel, separable, stride=stride)
 
     def convolve(self, frames: Tensor) -> Tensor:
-        if tracing_for_onnx() and isinstance(self.conv, nn.Sequential):
-            depthwise, mix = self.conv  # the mix is a product, which other runtimes compute faster than a convolution
-            return F.linear(depthwise(frames.transpose(1, 2)).transpose(1, 2), mix.weight[:, :, 0], mix.bias)
+        if tracing_for_onnx():
+            return self._of_taps(frames)
         if (
             not torch.compiler.is_compiling()
             and frames.is_cpu
@@ -126,6 +126,13 @@ class StridedConv(Strided):
         ):
             return self._products(frames)
         return self.conv(frames.transpose(1, 2)).transpose(1, 2).contiguous()
+
+    def _of_taps(self, frames: Tensor) -> Tensor:
+        if isinstance(self.conv, nn.Sequential):
+            alone, mix = self.conv
+            return F.linear(depthwise_of_taps(frames, alone), mix.weight[:, :, 0], mix.bias)
+        windows = torch.cat(taps(frames, self.kernel, self.stride), 2)
+        return F.linear(windows, self.conv.weight.transpose(1, 2).flatten(1), self.conv.bias)
 
     def _products(self, frames: Tensor) -> Tensor:
         """The same convolution as products of windows: of the few frames that a live stream has."""

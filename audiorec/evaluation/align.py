@@ -25,6 +25,7 @@ def align(
     out: Path | str,
     head: str | None = None,
     device: str | torch.device = "cpu",
+    allow_pipes: bool = False,
 ) -> dict:
     """Align every utterance of ``data`` by a head of the model, the first unless named.
 
@@ -42,7 +43,7 @@ def align(
         raise UserError(f"{model_path}: has no head {name!r}; it has {', '.join(config.heads)}")
     model = model.exit(name)
     delay = read_delays(model_path).get(delay_name(name, model.look_ahead_ms))
-    utterances = read_data_dir(data, require_text=False)
+    utterances = read_data_dir(data, require_text=False, allow_pipes=allow_pipes)
     ids = {u.id: tokenizer.encode(config.tokenizer.normalize(u.text)) for u in utterances}
     left_out = {utterance: "its text is empty" for utterance, row in ids.items() if not row}
     with_text = [u for u in utterances if u.id not in left_out]

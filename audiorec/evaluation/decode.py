@@ -34,16 +34,19 @@ def decode(
     chunk_ms: float | None = None,
     facts: dict | None = None,
     streams: int = 1,
+    allow_pipes: bool = False,
 ) -> dict:
     """Decode every utterance of ``data`` into the folder ``out``: offline in batches, or streamed in ``chunk_ms`` pieces,
     ``streams`` utterances at once.
 
     Writes ``text``, ``words.ctm`` and ``decode.json``, all or nothing; returns the content of ``decode.json``, to which
-    ``facts`` are added. Raises UserError naming the utterance or file that cannot be decoded.
+    ``facts`` are added. ``allow_pipes`` runs the commands of wav.scp.
+
+    Raises UserError naming the utterance or file that cannot be decoded.
     """
     from audiorec.models import parameter_count
 
-    utterances = read_data_dir(data, require_text=False)
+    utterances = read_data_dir(data, require_text=False, allow_pipes=allow_pipes)
     recordings = Recordings()
     results: dict[str, Result] = {}
     audio_seconds = decode_seconds = 0.0
@@ -88,10 +91,13 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
         parts += [f"{config.word_lm.name} × {config.word_lm_weight:g}"] if config.word_lm else []
         parts += [f"word bonus {config.word_bonus:g}"] if config.word_bonus else []
         parts += [f"unknown words {config.unk_score:+g}"] if config.unk_score is not None else []
+    parts += [f"internal LM × −{config.ilm_weight:g}"] if config.ilm_weight else []
     if config.hotwords:
         parts.append(f"hotwords + {config.hotwords_score:g}")
     if config.skip_blank:
         parts.append(f"blanks above {config.skip_blank:g} skipped")
+    if config.max_symbols:
+        parts.append(f"{config.max_symbols} symbols a frame")
     return ", ".join(parts) or None
 
 

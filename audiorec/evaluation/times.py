@@ -25,14 +25,16 @@ EDGE = 0.05  # seconds of silence that an utterance begins and ends with, if it 
 OUTLIERS = 5  # per cent on either side that the lowest and the highest leave out
 
 
-def measure_delay(recognizer: "Recognizer", data: Path | str, normalize: Normalizer) -> Delay | None:
+def measure_delay(
+    recognizer: "Recognizer", data: Path | str, normalize: Normalizer, allow_pipes: bool = False
+) -> Delay | None:
     """How late the model emits words, by the first and the last word of utterances of ``data``.
 
     Before the first word and after the last there is silence, so that the level of the audio tells where the one begins and the
     other ends, whatever the corpus. After the last sample the model hears silence, in which late words come. None where too few
     utterances begin or end with silence and the right word.
     """
-    utterances = [u for u in read_data_dir(data) if u.text]
+    utterances = [u for u in read_data_dir(data, allow_pipes=allow_pipes) if u.text]
     chosen = utterances[:: max(1, len(utterances) // UTTERANCES)][:UTTERANCES]
     expected = recognizer.tokenizer.expected
     texts = {u.id: expected(normalize(u.text)).split() for u in chosen}

@@ -12,7 +12,6 @@ import numpy as np
 
 from audiorec.export.rewriting import FLOAT, LAYER, MICROSOFT, UINT8, Op, Rewriting, attribute, constant_of
 
-KINDS = "MatMul", "Gemm", "Conv", "LSTM", "GRU"
 _SMALLEST = 4096  # numbers in a weight that is worth it
 # Below this a product is faster in floats: turning its rows into bytes costs more than the product. Its weight is kept as bytes.
 _FEW = 1 << 16
@@ -21,7 +20,6 @@ _ZERO = 128  # the unsigned byte that stands for 0 in a row
 _LARGEST = 127  # of a row's bytes, from their zero
 # Of a weight's bytes: processors without VNNI add two products in 16 bits, which hold 2 · 255 · 64.
 _WEIGHT = 64
-_END = np.iinfo(np.int64).max
 _EXACT = "features"  # energies span nine decades, which no byte does
 
 
@@ -38,9 +36,7 @@ def quantise(model: Any, keep: Sequence[str] = ()) -> None:
 
 def layers_of(model: Any) -> list[str]:
     """The names of the layers of a graph that ``quantise`` may change."""
-    names = (
-        node.metadata_props.get(LAYER) for node in model.graph if node.op_type in ("MatMul", "Conv", "LSTM", "GRU")
-    )
+    names = (node.metadata_props.get(LAYER) for node in model.graph if node.op_type in ("MatMul", "LSTM", "GRU"))
     return list(dict.fromkeys(name for name in names if name and not within(name, _EXACT)))
 
 
@@ -75,32 +71,15 @@ class _Quantising(Rewriting):
         y = self._product(node.inputs[0], node.inputs[1].name, weight.T if attribute(node, "transB", 0) else weight)
         self.replace(self.op("Add", [y, node.inputs[2]]) if len(node.inputs) > 2 else y)
 
-    def conv(self, node: Any) -> None:
-        """Over time alone: the product of windows, for integers of a convolution are slower than floats."""
-        weight = constant_of(node.inputs[1])
-        if weight is None or weight.ndim != 3 or attribute(node, "group", 1) != 1 or weight.size < _SMALLEST:
-            return
-        if any(attribute(node, "pads", [])) or list(attribute(node, "dilations", [1])) != [1]:
-            return
-        (stride,) = attribute(node, "strides", [1])
-        outputs, _, kernel = weight.shape
-        x = self.op("Transpose", [node.inputs[0]], perm=[0, 2, 1])
-        ends = [tap - kernel + 1 or _END for tap in range(kernel)]
-        cut = [(self.integers(tap), self.integers(end), self.integers(1)) for tap, end in enumerate(ends)]
-        windows = self.op("Concat", [self.op("Slice", [x, *at, self.integers(stride)]) for at in cut], axis=2)
-        y = self._product(windows, node.inputs[1].name, weight.transpose(2, 1, 0).reshape(-1, outputs))
-        y = self.op("Add", [y, node.inputs[2]]) if len(node.inputs) > 2 else y
-        self.replace(self.op("Transpose", [y], perm=[0, 2, 1]))
-
     def lstm(self, node: Any) -> None:
-        x, recurrence, bias, lengths = self._inputs(node)
+        gates, recurrence, bias, lengths = self._inputs(node)
         dim = recurrence[1].shape[0]
-        gates = self.op("Add", [x, self.constant(f"{node.inputs[1].name}.bias", bias[: 4 * dim] + bias[4 * dim :])])
+        both = self.constant(f"{node.inputs[1].name}.bias", bias[: 4 * dim] + bias[4 * dim :])
         open_and_new, thirds = self.integers(3 * dim, dim), self.integers(dim, dim, dim)
 
         def frame(op: Op, states: Sequence[Any], frames: Sequence[Any]) -> tuple[Sequence[Any], Any]:
             h, c = states
-            total = op("Add", [self._recurrent(op, h, *recurrence), frames[0]])
+            total = op("Add", [self._recurrent(op, h, *recurrence, both), frames[0]])
             opens, new = op("Split", [total, open_and_new], 2, axis=-1)
             i, o, f = op("Split", [op("Sigmoid", [opens]), thirds], 3, axis=-1)
             c = op("Add", [op("Mul", [f, c]), op("Mul", [i, op("Tanh", [new])])])
@@ -119,7 +98,7 @@ class _Quantising(Rewriting):
 
         def frame(op: Op, states: Sequence[Any], frames: Sequence[Any]) -> tuple[Sequence[Any], Any]:
             (h,) = states
-            total = op("Add", [self._recurrent(op, h, *recurrence), after])
+            total = self._recurrent(op, h, *recurrence, after)
             opens_h, new_h = op("Split", [total, open_and_new], 2, axis=-1)
             opens_x, new_x = op("Split", [frames[0], open_and_new], 2, axis=-1)
             z, r = op("Split", [op("Sigmoid", [op("Add", [opens_x, opens_h])]), halves], 2, axis=-1)
@@ -157,16 +136,17 @@ class _Quantising(Rewriting):
         floats = self.op("Cast", [self.constant(f"{name}.bytes", small)], to=FLOAT)
         return self.op("Mul", [floats, self.constant(f"{name}.scales", scales)])
 
-    def _recurrent(self, op: Op, h: Any, name: str, weight: np.ndarray) -> Any:
-        """h (B, K), between −1 and 1, times ``weight`` (K, N)."""
+    def _recurrent(self, op: Op, h: Any, name: str, weight: np.ndarray, bias: Any) -> Any:
+        """h (B, K), between −1 and 1, times ``weight`` (K, N), and ``bias`` (N,)."""
         scale = self.number(1 / _LARGEST)
-        return self._integers(op, op("QuantizeLinear", [h, scale, self._zero()]), scale, name, weight)
+        return self._integers(op, op("QuantizeLinear", [h, scale, self._zero()]), scale, name, weight, bias)
 
-    def _integers(self, op: Op, taken: Any, scale: Any, name: str, weight: np.ndarray) -> Any:
-        """Bytes (…, K) of which one stands for ``scale``, times ``weight`` (K, N), as floats."""
+    def _integers(self, op: Op, taken: Any, scale: Any, name: str, weight: np.ndarray, bias: Any = None) -> Any:
+        """Bytes (…, K) of which one stands for ``scale``, times ``weight`` (K, N), as floats, and ``bias`` (N,)."""
         small, scales = quantised(weight)
         right = self.constant(f"{name}.bytes", small), self.constant(f"{name}.scales", scales[0])
-        return op("MatMulIntegerToFloat", [taken, right[0], scale, right[1], self._zero()], domain=MICROSOFT)
+        more = [] if bias is None else [None, bias]  # the zero of the weight, which is 0
+        return op("MatMulIntegerToFloat", [taken, right[0], scale, right[1], self._zero(), *more], domain=MICROSOFT)
 
     def _zero(self) -> Any:
         return self.constant("rewritten.zero", np.uint8(_ZERO))

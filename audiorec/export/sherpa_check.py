@@ -10,6 +10,7 @@ import torch
 from audiorec.errors import UserError
 from audiorec.export.check import TOLERANCE, open_session, relative_error
 from audiorec.export.graphs import scores
+from audiorec.export.sherpa_parts import Heard
 from audiorec.models import AsrModel
 from audiorec.models.transducer import TransducerHead
 
@@ -21,6 +22,8 @@ _ZIPFORMER = (
     "num_encoder_layers",
     "cnn_module_kernels",
 )
+_CACHES = [f"cache_last_{name}_dim{i}" for name in ("channel", "time") for i in (1, 2, 3)]
+_NEMO = {"window_size", "chunk_shift", "subsampling_factor", "vocab_size", *_CACHES}
 EMBED = 128, 3, 19  # sizes of the state of a Zipformer's subsampling, which are no metadata
 # Interface → graph → the keys that sherpa-onnx 2.0.1 reads. One that is missing, or no number, ends its process.
 KEYS: dict[str, dict[str, set[str]]] = {
@@ -30,8 +33,16 @@ KEYS: dict[str, dict[str, set[str]]] = {
         "decoder": {"vocab_size", "context_size"},
         "joiner": set(),
     },
+    "nemo_ctc": {"model": _NEMO},
+    "nemo_transducer": {
+        "encoder": _NEMO | {"normalize_type", "pred_rnn_layers", "pred_hidden"},
+        "decoder": set(),
+        "joiner": set(),
+    },
 }
-# Interface → graph → its inputs in order, each by its sizes: a key of the metadata, a number, or None for the rows.
+_STRINGS = {"model_type": "lstm", "normalize_type": "NA"}
+_NEMO_INPUTS = [(None, "bins", "window_size"), (None,), (None, *_CACHES[:3]), (None, *_CACHES[3:]), (None,)]
+# Interface → graph → its inputs in order, each by its sizes: a key of the metadata, a number, None for the rows, "bins" for any.
 _INPUTS: dict[str, dict[str, list[tuple[Any, ...]]]] = {
     "zipformer2_ctc": {
         "model": [
@@ -53,6 +64,12 @@ _INPUTS: dict[str, dict[str, list[tuple[Any, ...]]]] = {
         "decoder": [(None, "context_size")],
         "joiner": [(None, "bins"), (None, "bins")],
     },
+    "nemo_ctc": {"model": _NEMO_INPUTS},
+    "nemo_transducer": {
+        "encoder": _NEMO_INPUTS,
+        "decoder": [(None, 1), (None,), (1, None, "bins"), (1, None, "bins")],
+        "joiner": [(None, "bins", 1), (None, "bins", 1)],
+    },
 }
 
 
@@ -65,7 +82,7 @@ def must_fit(interface: str, name: str, graph: Any, metadata: Mapping[str, Any])
     if set(metadata) != wanted:
         raise UserError(f"export: {name}.onnx: metadata {sorted(set(metadata) ^ wanted)} missing or foreign")
     for key, value in metadata.items():
-        if key == "model_type" if value == "lstm" else isinstance(value, int) and 1 <= value < 1 << 31:
+        if value == _STRINGS[key] if key in _STRINGS else isinstance(value, int) and 1 <= value < 1 << 31:
             continue
         raise UserError(f"export: {name}.onnx: metadata {key}={value!r}: must be a whole number of at least 1")
     expected = _INPUTS[interface][name]
@@ -91,21 +108,62 @@ class Caller:
 
     def begin(self, rows: int) -> list[np.ndarray]:
         """The states of streams that have no chunk yet."""
-        ctc = self.settings["interface"] == "zipformer2_ctc"
-        name = "model" if ctc else "encoder"
+        interface, name = self.settings["interface"], next(iter(self.sessions))
         says = self.sessions[name].get_modelmeta().custom_metadata_map
-        sizes = [[says.get(size, size) for size in sizes] for sizes in _INPUTS[self.settings["interface"]][name][1:]]
+        given = 2 if self.nemo else 1  # inputs that are no states
+        sizes = [[says.get(size, size) for size in sizes] for sizes in _INPUTS[interface][name][given:]]
         states = [np.zeros([rows if size is None else int(size) for size in shape], np.float32) for shape in sizes]
-        return [*states[:-1], states[-1].astype(np.int64)] if ctc else states
+        return states if interface == "lstm" else [*states[:-1], states[-1].astype(np.int64)]
+
+    @property
+    def nemo(self) -> bool:
+        return self.settings["interface"].startswith("nemo")
+
+    def step(self, x: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The frames (N, T', …) of a chunk of features (N, T, bins), with the blank first, and the next state."""
+        name = next(iter(self.sessions))
+        if not self.nemo:
+            y, *state = self.run(name, x, *state)
+            return y, state
+        lengths = np.full(len(x), x.shape[1])
+        y, _, *state = self.run(name, np.ascontiguousarray(x.transpose(0, 2, 1)), lengths, *state)
+        return (np.roll(y, 1, -1) if name == "model" else y.transpose(0, 2, 1)), state
 
     def frames(self, features: np.ndarray) -> np.ndarray:
         """Frames (N, T', …) of features (N, T, bins), whole chunks."""
         chunk, parts, state = self.settings["chunk"], [], self.begin(len(features))
         for start in range(0, features.shape[1], chunk):
-            x = np.ascontiguousarray(features[:, start : start + chunk])
-            y, *state = self.run(next(iter(self.sessions)), x, *state)
+            y, state = self.step(np.ascontiguousarray(features[:, start : start + chunk]), state)
             parts.append(y)
         return np.concatenate(parts, 1)
+
+    def reads(self, histories: list[np.ndarray]) -> list[np.ndarray]:
+        """What the joiner reads (N, J) after each symbol (N,) of a history that the blank begins."""
+        if self.nemo:
+            return self._reads_of_nemo(histories)
+        context = int(self.sessions["decoder"].get_modelmeta().custom_metadata_map["context_size"])
+        y, found = np.full((len(histories[0]), context), -1), []
+        for symbols in histories:
+            y = np.concatenate([y[:, 1:], symbols[:, None]], 1)
+            found += self.run("decoder", y)
+        return found
+
+    def _reads_of_nemo(self, histories: list[np.ndarray]) -> list[np.ndarray]:
+        rows, vocabulary, found = len(histories[0]), self.settings["vocabulary"], []
+        sizes = [x.shape[2] for x in self.sessions["decoder"].get_inputs()[2:]]
+        state = [np.zeros((1, rows, size), np.float32) for size in sizes]
+        for symbols in histories:
+            last = ((symbols - 1) % vocabulary).astype(np.int32)[:, None]
+            read, _, *state = self.run("decoder", last, np.ones(rows, np.int32), *state)
+            found.append(read[..., 0])
+        return found
+
+    def joined(self, frame: np.ndarray, read: np.ndarray) -> np.ndarray:
+        """The logits (N, V), with the blank first, of frames (N, J) that are there beside what was read."""
+        frame = np.concatenate([frame, np.zeros((len(frame), 1), np.float32)], 1)
+        if not self.nemo:
+            return self.run("joiner", frame, read)[0]
+        return np.roll(self.run("joiner", frame[..., None], read[..., None])[0][:, 0, 0], 1, -1)
 
 
 @torch.no_grad()
@@ -119,10 +177,10 @@ def check(
     caller = Caller(folder, settings)
     head: Any = model.head(name)
     late, chunk = settings["late_frames"], settings["chunk"]
-    features = torch.randn(rows, chunk * (chunks + late), settings["feature_dim"]) * 2 - 9
+    heard = Heard(model.features)
+    features = torch.randn(rows, chunk * (chunks + late), settings["feature_dim"]) * 2 - 9 + heard.louder
     encoder: Any = model.body
-    normal: Any = model.features
-    y, _ = encoder((features - normal.mean) / normal.std)
+    y, _ = encoder(heard(features))
     if settings["head"]["kind"] == "tdt":
         return _tdt_error(caller.frames(features.numpy()), settings, head.search(), y)
     expected = scores(head, y).numpy()
@@ -158,19 +216,15 @@ def _tdt_error(given: np.ndarray, settings: Mapping[str, Any], search: Any, y: t
 
 def _transducer_error(caller: Caller, head: TransducerHead, frames: np.ndarray) -> float:
     """The decoder's and the joiner's error after each symbol of rows of random histories."""
-    says = caller.sessions["decoder"].get_modelmeta().custom_metadata_map
-    context, vocabulary, rows, worst = int(says["context_size"]), int(says["vocab_size"]), len(frames), 0.0
-    state, history = head.predictor.initial_state(rows), [np.full((rows, context), 0)]
-    history[0][:, : context - 1] = -1
-    for i in range(min(context, 12)):
-        y = np.concatenate(history, 1)[:, -context:]
-        (read,) = caller.run("decoder", y)
+    rows, vocabulary, worst = len(frames), caller.settings["vocabulary"], 0.0
+    count = min(caller.settings["history"] or 12, 12)
+    histories = [torch.zeros(rows, dtype=torch.int64), *torch.randint(1, vocabulary, (count - 1, rows))]
+    state = head.predictor.initial_state(rows)
+    for i, read in enumerate(caller.reads([symbols.numpy() for symbols in histories])):
+        state = head.predictor.step(histories[i], state) if i else state
         expected = head.joiner.predictor_proj(head.predictor.output(state))
         frame = frames[:, i % frames.shape[1]]
-        (logits,) = caller.run("joiner", np.concatenate([frame, np.zeros((rows, 1), np.float32)], 1), read)
         joined = head.joiner(torch.from_numpy(frame), expected)
+        logits = caller.joined(frame, read)
         worst = max(worst, relative_error(read, expected.numpy()), relative_error(logits, joined.numpy()))
-        symbols = torch.randint(1, vocabulary, (rows,))
-        state = head.predictor.step(symbols, state)
-        history.append(symbols[:, None].numpy())
     return worst

@@ -4,6 +4,7 @@ It keeps a stream's state itself: zeros of fixed sizes before the first chunk. S
 fixed and which begins as zeros, travels as one float tensor.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from audiorec_kernels.rnn import dense_lstm
 from torch import Tensor, nn
 
+from audiorec.audio.nemo import GUARD, NemoMel
 from audiorec.decoders.lstm import weights_of
 from audiorec.export.graphs import Layout, Part, scores
 from audiorec.models import AsrModel
@@ -19,6 +21,7 @@ from audiorec.streaming import State, window
 from audiorec.text import BLANK
 
 SURE = 1e4  # added to the blank's score where there is no frame: no other symbol comes near
+SCALE = 1 << 15  # of samples as 16-bit numbers
 
 
 class Packed:
@@ -49,8 +52,31 @@ class Packed:
         )
 
 
-class Chunk(Part):
-    """A chunk (N, ``chunk``, bins) of Kaldi's log-mel features, not normalised, through the encoder.
+class Heard(nn.Module):
+    """The log-mel that sherpa-onnx computes (N, T, bins) → the model's features.
+
+    Kaldi's are only normalised. For NeMo's models it computes log(max(p, 1.19e-7)), and quiet speech falls below that floor. So
+    samples are to be given as 16-bit numbers, where the floor lies far below NeMo's 2⁻²⁴, and are scaled back here.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: Any):
+        super().__init__()
+        self.nemo = isinstance(features, NemoMel)
+        self.louder = 2 * math.log(SCALE) if self.nemo else 0.0
+        self.register_buffer("mean", features.mean)
+        self.register_buffer("std", features.std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.nemo:
+            x = ((x - self.louder).exp() + GUARD).log()
+        return (x - self.mean) / self.std
+
+
+class Chunk(nn.Module):
+    """A chunk (N, ``chunk``, bins) of sherpa-onnx's log-mel features through the encoder.
 
     It gives ``chunk / stride`` frames a chunk. Look-ahead leaves the first chunk, or chunks, with fewer: those that are missing
     stand before the others, so that all frames of a stream are late by the same number, and are marked.
@@ -59,22 +85,24 @@ class Chunk(Part):
     encoder: Any
     head: Any
     frames: int
-    mean: Tensor
-    std: Tensor
+    slots = 1  # for each frame
 
     def __init__(self, model: AsrModel, head: nn.Module, chunk: int):
         super().__init__()
         features: Any = model.features
         self.encoder, self.head, self.bins = model.body, head, features.output_dim
-        self.register_buffer("mean", features.mean)
-        self.register_buffer("std", features.std)
+        self.heard = Heard(features)
         self.chunk, self.frames = chunk, chunk // self.encoder.stride
         self.state = Packed(self.encoder.initial_state(1, ragged=True))
+
+    def said(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """What becomes of the frames (N, T' · slots, …), and the next state (N, size)."""
+        raise NotImplementedError
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """What the head makes of the frames (N, T', …), which of them are missing (N, T', 1), and the encoder's next state."""
         lengths = torch.full_like(x[:, 0, 0], self.chunk, dtype=torch.int64)
-        y, counts, state = self.encoder.advance((x - self.mean) / self.std, lengths, state)
+        y, counts, state = self.encoder.advance(self.heard(x), lengths, state)
         missing = self.frames - counts
         order = torch.arange(self.frames, device=x.device) - missing[:, None]
         y = scores(self.head, y).gather(1, order.clamp(min=0)[..., None].expand(-1, -1, self.width))
@@ -92,38 +120,52 @@ def blank_where(missing: Tensor, scores: Tensor) -> Tensor:
     return scores + SURE * missing * (torch.arange(scores.shape[-1]) == BLANK)
 
 
-class ZipformerCtc(Chunk):
+class CtcChunk(Chunk):
+    """Log-probabilities (N, T', V)."""
+
+    def said(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs, missing, state = self.run(x, self.state.unpack(packed))
+        return blank_where(missing, log_probs), self.state.pack(state)
+
+
+class TransducerChunk(Chunk):
+    """What the joiner reads (N, T', J + 1): a frame has a channel more, 1 where it is missing."""
+
+    def said(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
+        frames, missing, state = self.run(x, self.state.unpack(packed))
+        return torch.cat([frames, missing.to(frames.dtype)], 2), self.state.pack(state)
+
+
+class ZipformerCtc(Part):
     """icefall's streaming Zipformer with CTC, of one layer: features (N, T, bins), its eight states, of which the first, the
     keys (1, N, size) of one frame of left context, holds ours."""
 
     inputs = "x", "key", "nonlin_attn", "val1", "val2", "conv1", "conv2", "embed_states", "processed_lens"
     outputs = "log_probs", *(f"new_{name}" for name in inputs[1:])
 
-    slots = 1  # for each frame
+    def __init__(self, chunk: Chunk):
+        super().__init__()
+        self.chunk = chunk
 
     def compute(self, x: Tensor, key: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        log_probs, packed = self.said(x, key[0])
+        log_probs, packed = self.chunk.said(x, key[0])
         *same, processed = others
-        return log_probs, packed[None], *same, processed + self.chunk
-
-    def said(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores (N, T' · slots, V) of the frames, and the next state (N, size)."""
-        log_probs, missing, state = self.run(x, self.state.unpack(packed))
-        return blank_where(missing, log_probs), self.state.pack(state)
+        return log_probs, packed[None], *same, processed + self.chunk.chunk
 
 
-class LstmEncoder(Chunk):
-    """icefall's LSTM transducer's encoder: features (N, T, bins), h (1, N, size), c (1, N, 1), of which h holds the state.
-
-    A frame has a channel more than the joiner reads, 1 where it is missing.
-    """
+class LstmEncoder(Part):
+    """icefall's LSTM transducer's encoder: features (N, T, bins), h (1, N, size), c (1, N, 1), of which h holds the state."""
 
     inputs = "x", "h", "c"
     outputs = "encoder_out", "next_h", "next_c"
 
+    def __init__(self, chunk: Chunk):
+        super().__init__()
+        self.chunk = chunk
+
     def compute(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        frames, missing, state = self.run(x, self.state.unpack(h[0]))
-        return torch.cat([frames, missing.to(frames.dtype)], 2), self.state.pack(state)[None], c + 0
+        frames, packed = self.chunk.said(x, h[0])
+        return frames, packed[None], c + 0
 
 
 class Joined(Part):

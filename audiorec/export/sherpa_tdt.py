@@ -4,7 +4,7 @@ comes out as CTC would say it."""
 import torch
 from torch import Tensor
 
-from audiorec.export.sherpa_parts import SURE, Packed, ZipformerCtc
+from audiorec.export.sherpa_parts import SURE, CtcChunk, Packed
 from audiorec.models import AsrModel
 from audiorec.models.transducer import TransducerHead
 from audiorec.search import TdtGreedySearch
@@ -12,8 +12,8 @@ from audiorec.streaming import State, map_state
 from audiorec.text import BLANK
 
 
-class ZipformerTdt(ZipformerCtc):
-    """As ``ZipformerCtc``. A frame becomes ``slots`` of them: one for each symbol that it may emit, and a blank after each, so
+class TdtChunk(CtcChunk):
+    """As ``CtcChunk``. A frame becomes ``slots`` of them: one for each symbol that it may emit, and a blank after each, so
     that CTC's rule leaves all.
 
     State: the encoder's; ``predictor``, and ``begun`` (N,), without which it is that before any symbol; ``skip`` (N,), frames to

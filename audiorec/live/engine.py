@@ -20,9 +20,10 @@ TICK_SECONDS = 1.0  # of audio that a stream is stepped by at most, so that one 
 class Engine:
     """Up to ``slots`` sessions at once over one recogniser; any thread may open and use sessions.
 
-    At a border of periods all sessions that have whole periods waiting are stepped as one batch, without padding; those that
-    begin are fed their first samples in a batch of their own. A batch waits up to ``wait_ms`` for sessions that have less than
-    a period. ``queue_seconds`` of audio may wait in each session. ``close`` it at the end, or use it as a context manager.
+    At a border of periods all sessions that have whole periods waiting are stepped, those with as many of them as one batch,
+    without padding; those that begin are fed their first samples in a batch of their own. A batch waits up to ``wait_ms`` for
+    sessions that have less than a period. ``queue_seconds`` of audio may wait in each session. ``close`` it at the end, or use
+    it as a context manager.
     """
 
     def __init__(self, recognizer: LiveRecognizer, slots: int = 64, queue_seconds: float = 10.0, wait_ms: float = 0.0):
@@ -216,11 +217,13 @@ class Engine:
                 else:
                     pause = self._until_idle()
                 self._work.wait(pause)
-            periods = min((session._queue.size // runner.period for session in step), default=1)
-            # A power of two, so that batches have few shapes.
-            size = runner.period * 2 ** (min(periods, self._longest).bit_length() - 1)
             first = [self._pop(session, session._needed) for session in begin]
-            pieces = [self._pop(session, size) for session in step]
+            batches: dict[int, list[tuple[EngineSession, np.ndarray]]] = {}  # by samples of each row
+            for session in step:
+                periods = min(session._queue.size // runner.period, self._longest)
+                # A power of two, so that batches have few shapes.
+                size = runner.period * 2 ** (periods.bit_length() - 1)
+                batches.setdefault(size, []).append((session, self._pop(session, size)))
             ends = [s for s in asks if s._request in ("finish", "end")]
             rests = [self._pop(session, session._queue.size) for session in ends]
             self._done.notify_all()
@@ -232,19 +235,19 @@ class Engine:
                 for session, slot, more in zip(begin, slots, parts, strict=True):
                     session._slot = slot
                     session._inbox.extend(more)
-            if step:
-                held = [session._slot for session in step if session._slot is not None]
-                parts = runner.step(held, np.stack(pieces), [session._endpointer for session in step])
-                for session, more in zip(step, parts, strict=True):
+            for batch in batches.values():
+                held = [session._slot for session, _ in batch if session._slot is not None]
+                pieces = np.stack([piece for _, piece in batch])
+                parts = runner.step(held, pieces, [session._endpointer for session, _ in batch])
+                for (session, _), more in zip(batch, parts, strict=True):
                     session._inbox.extend(more)
             for session in asks:
                 if session._request == "commit" and session._slot is not None:
                     session._inbox.extend(runner.commit(session._slot, session._endpointer))
             endings = self._finish(ends, rests)
             now = time.perf_counter()
-            self._meter.tick(
-                now - start, sum(map(len, first + pieces + rests)) / self.recognizer.sample_rate, len(step)
-            )
+            samples = sum(map(len, first + rests)) + sum(size * len(batch) for size, batch in batches.items())
+            self._meter.tick(now - start, samples / self.recognizer.sample_rate, len(step))
             with self._done:
                 for session in begin + step:
                     while session._marks and session._marks[0][0] <= session._fed:

@@ -212,6 +212,8 @@ class AsrModel(Sequential):
         if layer := self.taps[name]:
             raise ConfigError(f"heads.{name}: reads {layer}, not the model's end: model.exit({name!r}) has its search")
         search = self.heads[name].search(config, automata, columns, words)
+        if config.max_symbols not in (None, getattr(search, "max_symbols", 1)):
+            raise ConfigError(f"search.max_symbols: head {name!r} emits one symbol a frame at most; leave it out")
         if config.skip_blank is None:
             return search
         beside = [self.heads[other] for other, layer in self.taps.items() if layer is None]

@@ -29,12 +29,16 @@ def _name_kinds(heads: Any) -> Any:
 
 
 class ModelConfig(Config):
-    format: Literal[1] = FORMAT
-    features: Features = DEFAULT
-    encoder: ENCODERS.field
+    format: Literal[1] = Field(FORMAT, description="of the model folder")
+    features: Features = Field(DEFAULT, description="what turns samples into frames")
+    encoder: ENCODERS.field = Field(description="what reads the frames")
     prompt: PromptConfig | None = Field(None, description="the language, told after the encoder; null: not told")
-    heads: Annotated[dict[str, HEADS.field], Field(min_length=1), BeforeValidator(_name_kinds)]
-    tokenizer: TOKENIZERS.field = {}  # noqa: RUF012 (becomes a config of the default kind)
+    heads: Annotated[
+        dict[str, HEADS.field],
+        Field(min_length=1, description="what reads the encoder and says words; the first decodes"),
+        BeforeValidator(_name_kinds),
+    ]
+    tokenizer: TOKENIZERS.field = Field({}, description="what the model's symbols are")  # of the default kind
 
     @property
     def allows_empty_text(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
-from audiorec.errors import UserError
+from audiorec.errors import ConfigError, UserError
 from audiorec.losses import ctc_loss
 from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, Words, align_ctc
 from audiorec.streaming import Linear
@@ -94,6 +94,10 @@ class CtcHead(Head):
     ) -> CtcGreedySearch | CtcBeamSearch:
         if config.kind == "greedy":
             return CtcGreedySearch(self)
+        if config.ilm_weight:
+            raise ConfigError(
+                "search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer"
+            )
         return CtcBeamSearch(self, config.beam, config.window, automata, columns, self.linear.out_features, words)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:

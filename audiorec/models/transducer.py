@@ -78,7 +78,8 @@ class TransducerHead(Head):
         if config.kind == "greedy":
             max_symbols = 1 if self.topology.one_symbol_a_frame else config.max_symbols or MAX_SYMBOLS
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
-        return TransducerBeamSearch(self.predictor, self.joiner, config.beam, config.window, automata, columns, words)
+        beam = config.beam, config.window, automata, columns, words, config.ilm_weight or 0.0
+        return TransducerBeamSearch(self.predictor, self.joiner, *beam)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         paths = self.topology.rnnt_type, self.topology.durations

@@ -42,8 +42,8 @@ class PrunedConfig(Config):
     rnnt_type: RnntType = TYPE
     prune_range: int = Field(5, ge=2, description="positions of the joiner at each frame")
     delay_penalty: float = DELAY
-    lm_only_scale: float = Field(0.25, ge=0, le=1)
-    am_only_scale: float = Field(0.0, ge=0, le=1)
+    lm_only_scale: float = Field(0.25, ge=0, le=1, description="share of the predictor alone in the simple loss")
+    am_only_scale: float = Field(0.0, ge=0, le=1, description="share of the encoder alone in the simple loss")
     simple_scale: float = Field(0.5, ge=0, description="weight of the simple loss after the warm-up")
     warmup: NonNegativeInt = Field(
         2000, description="batches over which the pruned loss takes over from the simple one"

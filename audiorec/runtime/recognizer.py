@@ -27,7 +27,7 @@ from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, parse
 from audiorec.transcript.delays import delay_name, load_delays
 
 WITH_TORCH = "load the model that was exported, with torch: audiorec.load(MODEL, search={…})"
-NOT_HERE = "lexicon", "skip_blank", "max_symbols"  # settings of a search that this runtime lacks
+NOT_HERE = "lexicon", "skip_blank"  # settings of a search that this runtime lacks
 
 
 class Recognizer(BaseRecognizer):
@@ -76,8 +76,10 @@ class Recognizer(BaseRecognizer):
         """What computes the words of up to ``slots`` streams."""
         return OnnxRunner(self.graphs, self._search_of(COLUMNS) if own else self._search, slots)
 
-    def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
-        """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
+    def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...] | None:
+        """Those of a stream with keys of its own; None without any. Raises UserError where it cannot have them."""
+        if not search:
+            return None
         return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
 
     def at_latency(self, ms: float) -> "Recognizer":
@@ -114,7 +116,7 @@ class Recognizer(BaseRecognizer):
             return CtcGreedySearch()
         if head.kind == "classify":
             return ClassifySearch(self.export.vocabulary)
-        parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols(), head.max_symbols
+        parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols(), config.max_symbols or head.max_symbols
         return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
 
 
@@ -129,8 +131,8 @@ def load(
     """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
 
     ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
-    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy or, of CTC,
-    a beam, with hotwords and an n-gram but without a lexicon.
+    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy (with
+    ``max_symbols`` where the head is a transducer) or, of CTC, a beam with hotwords and an n-gram but without a lexicon.
     """
     folder = Path(path)
     if not is_export(folder):
@@ -159,6 +161,11 @@ def _parse_search(search: Any, export: Export) -> SearchConfig:
     for key in NOT_HERE:
         if key in config.model_fields_set and getattr(config, key) is not None:
             raise ConfigError(f"search.{key}: not in the onnx runtime; {WITH_TORCH}")
+    several = export.head.kind in ("rnnt", "tdt") and export.head.max_symbols > 1
+    if config.max_symbols not in (None, 1) and not several:
+        raise ConfigError(
+            f"search.max_symbols: head {export.head.name!r} emits one symbol a frame at most; leave it out"
+        )
     if config.kind == "beam" and export.head.kind != "ctc":
         raise ConfigError(f"search.kind: the onnx runtime searches {export.head.kind} greedily; {WITH_TORCH}")
     if config.kind == "beam" and LIBRARY is None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, build_words, session_automata
     from audiorec.search.ctc import CtcGreedySearch
     from audiorec.search.ctc_beam import CtcBeamSearch
-    from audiorec.search.decode import Search, conclude, decode
     from audiorec.search.endpoint import search_parts
+    from audiorec.search.offline import Search, conclude, decode
     from audiorec.search.tokens import Tokens
     from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
     from audiorec.search.transducer_beam import TransducerBeamSearch
@@ -66,7 +66,7 @@ _MODULES = {
     ),
     "ctc": ("CtcGreedySearch",),
     "ctc_beam": ("CtcBeamSearch",),
-    "decode": (
+    "offline": (
         "Search",
         "conclude",
         "decode",

@@ -13,11 +13,11 @@ import numpy as np
 from audiorec.errors import UserError
 from audiorec.files import replacing
 from audiorec.search.automaton import Automaton
-from audiorec.search.ngram import BEGIN, END, NEVER, SPECIALS, UNKNOWN, Grams, NGram, look_up
+from audiorec.search.ngram import BEGIN, END, NEVER, SPECIALS, Floats, Grams, Ints, NGram, look_up
 from audiorec.text import Tokenizer
 from audiorec.text.tokenizer import MARK
 
-BLOCK = 1 << 16  # lines read at once
+BLOCK = 1 << 14  # lines read at once
 KENLM = b"mmap lm http://kheafield.com/code"
 GZIP = b"\x1f\x8b"
 
@@ -105,7 +105,7 @@ class _Reader:
 
     def __init__(self, path: Path, file: BinaryIO):
         self.path = path
-        self.rows: Iterator[Row] = filter(None, map(bytes.split, file))
+        self.lines: Iterator[bytes] = filter(bytes.strip, file)
         self.row = 0
         self.ids = {word.encode(): index for index, word in enumerate(SPECIALS)}
 
@@ -136,24 +136,17 @@ class _Reader:
         words = np.empty((order, size), np.int32)
         values = np.empty((2, size), np.float32)
         for begin in range(0, size, BLOCK):
-            rows = list(islice(self.rows, min(BLOCK, size - begin)))
-            part = slice(begin, begin + len(rows))
-            self.row += len(rows)
-            if {len(row) for row in rows} <= {order + 1, order + 2}:
-                columns = list(zip(*[row if len(row) > order + 1 else [*row, b"0"] for row in rows], strict=True))
-                if order == 1:
-                    for word in columns[1]:
-                        self.ids.setdefault(word, len(self.ids))
-                try:
-                    for place, column in enumerate(columns[1:-1]):
-                        words[place, part] = np.fromiter(map(self.ids.__getitem__, column), np.int32, len(rows))
-                    for place, column in ((0, columns[0]), (1, columns[-1])):
-                        values[place, part] = np.fromiter(map(float, column), np.float32, len(rows))
-                except (KeyError, ValueError):
-                    self.find_fault(rows, order, size, begin)
-            else:
-                self.find_fault(rows, order, size, begin)
-            if len(rows) < min(BLOCK, size - begin):
+            lines = list(islice(self.lines, min(BLOCK, size - begin)))
+            if not lines:
+                self.next()  # tells that the file ends
+            self.row += len(lines)
+            try:
+                part = slice(begin, begin + len(lines))
+                words[:, part], values[:, part] = self.block(b"".join(lines), order)
+            except (IndexError, KeyError, ValueError):
+                self.find_fault(lines, order, size, begin)
+                raise
+            if len(lines) < min(BLOCK, size - begin):
                 self.next()
         if np.isnan(values).any():
             self.fail_at(start, int(np.isnan(values).any(0).argmax()), "expected numbers, got nan")
@@ -180,10 +173,35 @@ class _Reader:
                 self.fail_at(start, int(sort[twice[0]]), "stands twice")
         return Grams(keys, *values)
 
-    def find_fault(self, rows: list[Row], order: int, size: int, begin: int) -> None:
-        """Raise the error of the first of these rows that is no n-gram of this order."""
-        start = self.row - len(rows)
-        for place, row in enumerate(rows):
+    def block(self, text: bytes, order: int) -> tuple[Ints, Floats]:
+        """Of lines that hold n-grams of this order: their words (order, N); scores and back-off weights (2, N)."""
+        # One list of all fields: a list for each line would keep Python's garbage collector busy.
+        fields = text.split()
+        counts = _fields(text)
+        weighted = counts == order + 2
+        if not (weighted | (counts == order + 1)).all():
+            raise ValueError
+        if weighted.all() or not weighted.any():
+            columns = [fields[place :: counts[0]] for place in range(counts[0])]
+        else:
+            first = np.cumsum(counts) - counts
+            columns = [[fields[i] for i in (first + place).tolist()] for place in range(order + 1)]
+            columns.append([fields[i] for i in (first + order + 1)[weighted].tolist()])
+        if order == 1:
+            for word in columns[1]:
+                self.ids.setdefault(word, len(self.ids))
+        symbols = columns[1 : order + 1]
+        words = np.array([np.fromiter(map(self.ids.__getitem__, column), np.int32) for column in symbols])
+        values = np.zeros((2, len(counts)), np.float32)
+        values[0] = np.fromiter(map(float, columns[0]), np.float32)
+        if weighted.any():
+            values[1, weighted] = np.fromiter(map(float, columns[-1]), np.float32)
+        return words, values
+
+    def find_fault(self, lines: list[bytes], order: int, size: int, begin: int) -> None:
+        """Raise the error of the first of these lines that is no n-gram of this order."""
+        start = self.row - len(lines)
+        for place, row in enumerate(map(bytes.split, lines)):
             if row[0].startswith(b"\\"):
                 self.fail_at(start, place, f"{begin + place} {order}-grams end here, the header promises {size}")
             try:
@@ -192,9 +210,7 @@ class _Reader:
             except ValueError:
                 whole = False
             if not whole:
-                self.fail_at(
-                    start, place, f"expected log10 probability, {order} symbols, back-off; got {_text(row)!r}"
-                )
+                self.fail_at(start, place, f"expected log10 probability, {order} symbols, back-off; got {_text(row)!r}")
             if strange := [word for word in row[1 : order + 1] if word not in self.ids]:
                 self.fail_at(start, place, f"{_text(strange[:1])!r} is not among the 1-grams")
 
@@ -206,9 +222,9 @@ class _Reader:
         self.fail(f"expected `{text}`, got {_text(row)!r}")
 
     def next(self) -> Row:
-        for row in self.rows:
+        for line in self.lines:
             self.row += 1
-            return row
+            return line.split()
         self.fail("ends here without `\\end\\`: cut short, or no ARPA file")
 
     def fail(self, message: str) -> NoReturn:
@@ -216,13 +232,21 @@ class _Reader:
 
     def fail_at(self, start: int, place: int, message: str) -> NoReturn:
         """An error at the row ``place`` after ``start`` rows."""
-        number = rows = 0
         with _open(self.path) as file:
-            for number, line in enumerate(file, 1):
-                rows += bool(line.strip())
-                if rows > start + place:
-                    break
+            filled = (number for number, line in enumerate(file, 1) if line.strip())
+            number = next(islice(filled, max(start + place, 0), None), 0)
         raise UserError(f"{self.path}: line {number}: {message}")
+
+
+def _fields(text: bytes) -> Ints:
+    """How many fields each line of a text has."""
+    characters = np.frombuffer(text, np.uint8)
+    space = (characters == ord(" ")) | ((characters >= ord("\t")) & (characters <= ord("\r")))
+    begins = np.flatnonzero(~space & np.append(True, space[:-1]))
+    ends = np.flatnonzero(characters == ord("\n"))
+    if len(space) and not space[-1]:
+        ends = np.append(ends, len(text) - 1)  # the file's last line
+    return np.diff(np.searchsorted(begins, ends, "right"), prepend=0)
 
 
 def _text(row: Row) -> str:

@@ -36,14 +36,15 @@ class Automaton:
         start: int = 0,
     ):
         found = sorted((state * symbols + symbol, weight, target) for (state, symbol), (weight, target) in arcs.items())
-        keys, weights, targets = map(np.array, zip(*found, strict=True))
+        # The last key is greater than all others, so that every search ends at a key.
+        keys, weights, targets = map(np.array, zip(*found, (NO_KEY, 0.0, 0), strict=True))
         states, retreats = [state for _, state in failure], [weight for weight, _ in failure]
         self._set(symbols, keys, weights, targets, np.array(states), np.array(retreats), np.array(final), start)
 
     @classmethod
     def of_arrays(cls, symbols: int, *arrays: NDArray, start: int = 0) -> "Automaton":
-        """Of arcs (A,), ``keys`` (``state · symbols + symbol``, ascending), ``weights`` and ``targets``, and of states (S,):
-        ``failure``, ``failure_weights`` and ``final``. A hundred times as fast as by mappings."""
+        """Of arcs (A + 1,), ``keys`` (``state · symbols + symbol``, ascending, at last NO_KEY), ``weights`` and ``targets``,
+        and of states (S,): ``failure``, ``failure_weights`` and ``final``. They are kept, not copied."""
         self = object.__new__(cls)
         self._set(symbols, *arrays, start=start)
         return self
@@ -51,8 +52,8 @@ class Automaton:
     @classmethod
     def null(cls, symbols: int) -> "Automaton":
         """One state, no weight."""
-        states = np.zeros(1, np.int64)
-        return cls.of_arrays(symbols, np.arange(symbols), np.zeros(symbols), np.zeros(symbols), states, states, states)
+        keys, arcs, states = np.append(np.arange(symbols), NO_KEY), np.zeros(symbols + 1), np.zeros(1)
+        return cls.of_arrays(symbols, keys, arcs, arcs.copy(), states, states.copy(), states.copy())
 
     def _set(
         self,
@@ -67,13 +68,9 @@ class Automaton:
     ) -> None:
         assert (keys[:symbols] == np.arange(symbols)).all(), "the root needs an arc for every symbol"
         self.symbols, self.start = symbols, start
-        # The last key is greater than all others, so that every search ends at a key.
-        self.keys = np.append(keys, NO_KEY).astype(np.int64, copy=False)
-        self.weights = np.append(weights, 0).astype(np.float32)
-        self.targets = np.append(targets, 0).astype(np.int64, copy=False)
-        self.failure = failure.astype(np.int64, copy=False)
-        self.failure_weights = failure_weights.astype(np.float32)
-        self.final = final.astype(np.float32)
+        self.keys, self.targets, self.failure = (np.ascontiguousarray(x, np.int64) for x in (keys, targets, failure))
+        floats = (np.ascontiguousarray(x, np.float32) for x in (weights, failure_weights, final))
+        self.weights, self.failure_weights, self.final = floats
         self._tensors: dict[str, Tensors] = {}
 
     @cached_property

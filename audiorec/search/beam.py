@@ -28,6 +28,7 @@ class Expansion:
     tokens: Tensor  # (B, K, N): the tokens that are tried after each
     extended: Tensor  # (B, K, N): with each of these tokens
     joined: Tensor  # (B, K, K): hypothesis i with the last token of hypothesis j, which may make it equal to j
+    gained: Tensor | None = None  # (B, K, N): what the tokens gain beside, by their history alone, as of an automaton
 
 
 @dataclass
@@ -60,7 +61,7 @@ class BeamSearch(ABC):
     With ``columns`` each row may have up to so many automata of its own, which ``add`` and ``remove`` bring and take while
     others go on; ``automata`` are those of the rows that have none of their own. Over ``symbols``, where that is known.
 
-    State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the automata's part of it;
+    State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the part that others than the model gave;
     ``automata`` (B, K, F), their states; with ``columns`` also ``owner`` (B,), whose automata; ``last`` (B, K), the last token;
     ``hash`` and ``parent`` (B, K); ``history``; ``words``, where the search has some; ``own``, the subclass's part; ``frame``
     (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
@@ -240,16 +241,19 @@ class BeamSearch(ABC):
         expansion, log_probs = self.expand(frame, state)
         tokens, extended, joined = expansion.tokens, expansion.extended, expansion.joined
         bonus, automata = state["bonus"], state["automata"]
-        gained = torch.zeros_like(extended) if self.words else extended
+        gained = expansion.gained
         if self.automata:
             must_fit(self.automata.symbols, log_probs.shape[-1])
-            gained, reached = self.automata.step(state, tokens)
+            weights, reached = self.automata.step(state, tokens)
+            gained = weights if gained is None else gained + weights
+        if gained is not None:
             extended = extended + gained
         if self.words:
             must_fit(self.words.lexicon.symbols, log_probs.shape[-1])
             variants = self.words.step(state["words"], tokens)
-            gained, extended = gained[..., None] + variants.gained, extended[..., None] + variants.gained
-        if self.automata or self.words:
+            extended = extended[..., None] + variants.gained
+            gained = variants.gained if gained is None else gained[..., None] + variants.gained
+        if gained is not None:
             joined = joined + (bonus[:, None] - bonus[..., None])
 
         child = (state["hash"][..., None] == state["parent"][:, None]) & (score > -torch.inf)[:, None]
@@ -259,10 +263,12 @@ class BeamSearch(ABC):
             same = same[..., None] & (variants.word[:, :, None] == state["words"]["last"][:, None, :, None, None])
         extended = extended.masked_fill(same.any(2), -torch.inf)
         stay = torch.logaddexp(expansion.stay, arriving)
-        # A word that ends may score what its going on does, by look-ahead: of equal ones the first is kept, as topk would not.
-        best, index = (
-            x[:, :beam] for x in torch.cat([stay, extended.flatten(1)], 1).sort(dim=1, descending=True, stable=True)
-        )
+        every = torch.cat([stay, extended.flatten(1)], 1)
+        if self.words:
+            # Homophones may score the same, and by look-ahead a word's end what its going on does: then the first is kept.
+            best, index = (leaf[:, :beam] for leaf in every.sort(dim=1, descending=True, stable=True))
+        else:
+            best, index = every.topk(beam)
         stays, slot = index < beam, (index - beam).clamp(min=0)
         source = torch.where(stays, index, slot // extended.shape[2:].numel())
         tried = slot // extended.shape[-1] if self.words else slot
@@ -283,9 +289,11 @@ class BeamSearch(ABC):
             unmoved = automata.gather(1, source[..., None].expand_as(automata))
             advanced = reached.flatten(1, 2).gather(1, tried[..., None].expand_as(automata))
             automata = torch.where(stays[..., None], unmoved, advanced)
-        if self.automata or self.words:
+        if gained is not None:
             more = torch.where(stays, 0, gained.flatten(1).gather(1, slot))
-            bonus = bonus.gather(1, source) + more.masked_fill(more == -torch.inf, 0)  # of those that are out
+            if self.words:
+                more = more.masked_fill(more == -torch.inf, 0)  # of those that are out
+            bonus = bonus.gather(1, source) + more
             bonus = bonus - bonus[:, :1]
         return {
             **state,

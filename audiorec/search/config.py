@@ -45,6 +45,11 @@ class SearchConfig(Config):
     unk_score: float | None = Field(
         None, description="added for each word that the lexicon lacks, which pieces then spell; null: no such words"
     )
+    ilm_weight: float | None = Field(
+        None,
+        gt=0,
+        description="how much of a transducer's internal language model is taken off, where another one helps",
+    )
     skip_blank: float | None = Field(
         None, gt=0, lt=1, description="skip frames that CTC finds blank with more than this"
     )

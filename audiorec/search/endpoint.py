@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from audiorec.search.decode import Search
+from audiorec.search.offline import Search
 from audiorec.streaming import State, put, take
 from audiorec.transcript import Endpointer, Hypothesis, Part, split
 

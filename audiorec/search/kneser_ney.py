@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from audiorec.errors import UserError
 from audiorec.search.ngram import BEGIN, BEGIN_ID, END, END_ID, NEVER, SPECIALS, UNKNOWN_ID, Grams, Ints, NGram, places
+from audiorec.text import UNKNOWN, Tokenizer
 
 ORDERS = 5  # the longest n-grams that are estimated
 FALLBACK = (0.5, 1.0, 1.5)  # lmplz's own, where the text has too few rare n-grams to tell the discounts
@@ -51,7 +52,9 @@ class Vocabulary(dict[str, int]):
             raise UserError(f"{name}: there is no text to count; give transcripts that hold words")
         for mark in (BEGIN_ID, END_ID):
             if np.count_nonzero(ids == mark) != sentences[0]:
-                raise UserError(f"{name}: has {(BEGIN, END)[mark - BEGIN_ID]} as a word; take it out, lines are sentences")
+                raise UserError(
+                    f"{name}: has {(BEGIN, END)[mark - BEGIN_ID]} as a word; take it out, lines are sentences"
+                )
         return ids
 
 
@@ -76,11 +79,13 @@ def estimate(text: NDArray[np.int32], vocabulary: Vocabulary, order: int = 3, pr
     """
     thresholds = [*prune, *[prune[-1] if prune else 0] * (order - len(prune))]
     if len(thresholds) > order or thresholds[0] or sorted(thresholds) != thresholds or order > ORDERS:
-        raise UserError(f"prune {','.join(map(str, prune))}: give up to {order} counts that begin with 0 and never fall")
+        raise UserError(
+            f"prune {','.join(map(str, prune))}: give up to {order} counts that begin with 0 and never fall"
+        )
     counted = _count(text, len(vocabulary), order)
     size = len(vocabulary)
     lower: Float64 = np.full(1, 1 / (size - 1))  # the begin is never predicted
-    kept = np.zeros(1, np.int64)
+    kept = np.zeros(1, np.int64)  # the index of each shorter n-gram among those that stay, or −1
     orders: list[Grams] = []
     for number, (grams, threshold) in enumerate(zip(counted, thresholds, strict=True), 1):
         adjusted = grams.counts
@@ -97,18 +102,23 @@ def estimate(text: NDArray[np.int32], vocabulary: Vocabulary, order: int = 3, pr
         left = np.bincount(history, taken, len(total)) / np.maximum(total, 1)
         left[total == 0] = 1
         if orders:
-            orders[-1].backoffs[:] = np.log10(np.maximum(left[kept_above], 10**NEVER))
+            orders[-1].backoffs[:] = np.log10(np.maximum(left[kept >= 0], 10**NEVER))
         probability = (adjusted - taken) / np.maximum(total, 1)[history] + left[history] * lower[grams.suffixes]
-        renumbered = np.where(stays, np.cumsum(stays) - 1, -1)
         keys = (kept[history] * size + grams.keys % size)[stays]
         with np.errstate(divide="ignore"):
             scores = np.log10(probability[stays]).astype(np.float32)
         if number == 1:
             scores[BEGIN_ID] = NEVER
         orders.append(Grams(keys, scores))
-        lower, kept, kept_above = probability, renumbered, np.flatnonzero(stays)
-        counted[number - 1] = None
+        lower, kept = probability, np.where(stays, np.cumsum(stays) - 1, -1)
     return NGram(list(vocabulary), orders)
+
+
+def estimate_pieces(texts: Iterable[str], tokenizer: Tokenizer, order: int = 3) -> NGram:
+    """The n-grams of a tokenizer's pieces in texts; every piece but the blank has a probability above 0."""
+    pieces = Vocabulary(tokenizer.pieces[UNKNOWN:])
+    lines = ([tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts)
+    return estimate(pieces.encode("n-gram", lines), pieces, order)
 
 
 def _count(text: NDArray[np.int32], size: int, order: int) -> list[Counts]:
@@ -138,7 +148,7 @@ def _discounts(adjusted: Ints, order: int) -> Float64:
     k = np.arange(1, 4)
     if n[1:4].all():
         discounts = k - (k + 1) * n[1] / (n[1] + 2 * n[2]) * n[k + 1] / n[k]
-        if (discounts >= 0).all():
+        if ((discounts >= 0) & (discounts <= k)).all():
             return np.append(0, discounts)
     log.info("%d-grams: too few are rare to tell the discounts; took %s", order, FALLBACK)
     return np.array([0, *FALLBACK])

@@ -1,5 +1,6 @@
 """The beam searches' inner loop by the native kernel, which is held to ``BeamSearch`` token for token."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,11 +52,18 @@ def ctc(search: "BeamSearch", scores: Tensor, lengths: Tensor | None, state: Sta
 def tokens_of(search: "BeamSearch", beam: Beam) -> Tokens:
     """What was committed, as a search gives it."""
     lengths = torch.from_numpy(beam.lengths)
-    if not beam.lengths.any():
-        return Tokens.none(len(lengths))
+    if not beam.lengths.any():  # as at most frames of a live stream
+        return Tokens(*_nothing(len(lengths)), lengths)
     longest = int(beam.lengths.max())
     *parts, words = (torch.from_numpy(part[:, :longest]) for part in beam.said)
     return Tokens(*parts, lengths, words if search.words else None)
+
+
+@cache
+@torch.inference_mode(False)
+def _nothing(batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    ids = torch.empty(batch, 0, dtype=torch.int64)
+    return ids, ids, torch.empty(batch, 0)
 
 
 def _copied(state: State, prefix: str, leaves: dict[str, Tensor]) -> State:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audiorec.search.automaton import Automaton
+from audiorec.search.automaton import NO_KEY, Automaton
 
 SPECIALS = UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 UNKNOWN_ID, BEGIN_ID, END_ID = range(3)
 NEVER = -100.0  # log10 of a word that is not in the model, if <unk> is not either; KenLM's choice too
+
+BLOCK = 1 << 18  # n-grams that become arcs at once
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -55,7 +57,6 @@ class NGram:
         first.backoffs[orders[0].keys] = orders[0].backoffs
         return _automaton([first, *orders[1:]], size, weight * math.log(10), bonus)
 
-
     def log_probs(self, text: NDArray[np.int32]) -> NDArray[np.float64]:
         """log10 of each word's probability after those before it, of an encoded text; 0 for each begin of a sentence."""
         place = places(text)
@@ -90,12 +91,17 @@ def _renumbered(model: NGram, place: Ints, total: int) -> list[Grams]:
     """The n-grams all of whose words have a new number in ``place``, sorted anew."""
     orders, history = [], np.zeros(1, np.int64)
     for grams in model.orders:
-        above, word = np.divmod(grams.keys, len(model.words))
-        above, word = history[above], place[word]
-        kept = np.flatnonzero((above >= 0) & (word >= 0))
-        keys = above[kept] * total + word[kept]
-        order = np.argsort(keys)
-        kept, keys = kept[order], keys[order]
+        # Whole arrays are few at a time: here is the peak of memory.
+        keys, word = history[grams.keys // len(model.words)], place[grams.keys % len(model.words)]
+        kept = np.flatnonzero((keys >= 0) & (word >= 0))
+        keys *= total
+        keys += word
+        del word
+        keys = keys[kept]
+        if not (keys[1:] > keys[:-1]).all():
+            order = np.argsort(keys)
+            kept, keys = kept[order], keys[order]
+            del order
         history = np.full(len(grams), -1, np.int64)
         history[kept] = np.arange(len(kept)) if orders else keys
         orders.append(Grams(keys, grams.scores[kept], grams.backoffs[kept]))
@@ -103,9 +109,60 @@ def _renumbered(model: NGram, place: Ints, total: int) -> list[Grams]:
 
 
 def _automaton(orders: Sequence[Grams], size: int, scale: float, bonus: float) -> Automaton:
-    """Of orders over ``size`` symbols, the begin and the end of a sentence."""
-    begin, end, total = size, size + 1, size + 2
-    # A history without continuations and without back-off weight is no state: its longest suffix gives the same scores.
+    """Of orders over ``size`` symbols, the begin and the end of a sentence, which nobody says."""
+    total, begin, end = size + 2, size, size + 1
+    states, count = _states(orders, total)
+    arcs = sum(int((grams.keys % total < size).sum()) for grams in orders)
+    keys, weights, targets = np.full(arcs + 1, NO_KEY), np.zeros(arcs + 1, np.float32), np.zeros(arcs + 1, np.int64)
+    failure, failure_weights, final = (
+        np.zeros(count, np.int64),
+        np.zeros(count, np.float32),
+        np.zeros(count, np.float32),
+    )
+    filled = 0
+
+    def follow(state: Ints, word: Ints) -> Ints:
+        """The next states of words after states, by the arcs that are there so far."""
+        target, waiting = np.zeros(len(word), np.int64), np.arange(len(word))
+        while len(waiting):
+            at, found = look_up(keys[:filled], state * size + word[waiting])
+            target[waiting[found]] = targets[at[found]]
+            waiting, state = waiting[~found], failure[state[~found]]
+        return target
+
+    for number, grams in enumerate(orders):
+        above, own = states[number], states[number + 1]
+        sources = above[above > 0]
+        final[sources] = failure_weights[sources] + final[failure[sources]]
+        first = filled
+        for start in range(0, len(grams), BLOCK):
+            part = slice(start, start + BLOCK)
+            history, word = np.divmod(grams.keys[part], total)
+            source, score, said = above[history], scale * grams.scores[part], word < size
+            final[source[word == end]] = score[word == end]
+            source, word, here = source[said], word[said], own[part][said]
+            block = slice(first, first + len(word))
+            # The longest suffix of it that is a state: of two words and more it is found from its history's.
+            suffix = follow(failure[source], word) if number else np.zeros(len(word), np.int64)
+            keys[block], weights[block] = source * size + word, score[said] + np.float32(bonus)
+            targets[block] = np.where(here >= 0, here, suffix)
+            kept = here >= 0
+            failure[here[kept]], failure_weights[here[kept]] = suffix[kept], scale * grams.backoffs[part][said][kept]
+            first += len(word)
+        if number == 0 and own[begin] > 0:
+            failure_weights[own[begin]] = scale * grams.backoffs[begin]
+        filled = first
+    sources = states[-1][states[-1] > 0]
+    final[sources] = failure_weights[sources] + final[failure[sources]]
+    start = max(int(states[1][begin]), 0)
+    return Automaton.of_arrays(size, keys, weights, targets, failure, failure_weights, final, start=start)
+
+
+def _states(orders: Sequence[Grams], total: int) -> tuple[list[Ints], int]:
+    """Of the empty history and of each n-gram its state, or −1, and how many there are.
+
+    A history without continuations and without back-off weight is no state: its longest suffix gives the same scores.
+    """
     states, count = [np.zeros(1, np.int64)], 1
     for grams, longer in zip(orders, [*orders[1:], None], strict=True):
         kept = grams.backoffs != 0
@@ -113,33 +170,4 @@ def _automaton(orders: Sequence[Grams], size: int, scale: float, bonus: float) -
             kept[longer.keys // total] = True
         states.append(np.where(kept, count + np.cumsum(kept) - 1, -1))
         count += int(kept.sum())
-    failure, failure_weights = np.zeros(count, np.int64), np.zeros(count, np.float32)
-    keys = targets = np.zeros(0, np.int64)
-    weights = np.zeros(0, np.float32)
-
-    def follow(state: Ints, word: Ints) -> tuple[Floats, Ints]:
-        """The weights of words after states, and the next states, by the arcs that are there so far."""
-        weight, target = np.zeros(len(word), np.float32), np.zeros(len(word), np.int64)
-        waiting = np.arange(len(word))
-        while len(waiting):
-            at, found = look_up(keys, state * total + word[waiting])
-            weight[waiting] += np.where(found, weights[at], failure_weights[state])
-            target[waiting[found]] = targets[at[found]]
-            waiting, state = waiting[~found], failure[state[~found]]
-        return weight, target
-
-    for number, grams in enumerate(orders):
-        above, word = np.divmod(grams.keys, total)
-        source, own = states[number][above], states[number + 1]
-        suffix = follow(failure[source], word)[1] if number else np.zeros(len(word), np.int64)
-        kept = own >= 0
-        failure[own[kept]], failure_weights[own[kept]] = suffix[kept], scale * grams.backoffs[kept]
-        keys = np.concatenate([keys, source * total + word])
-        weights = np.concatenate([weights, scale * grams.scores + np.where(word == end, 0, bonus).astype(np.float32)])
-        targets = np.concatenate([targets, np.where(kept, own, suffix)])
-    final, _ = follow(np.arange(count), np.full(count, end))
-    start = int(targets[begin])
-    state, word = np.divmod(keys, total)
-    said = word < size  # nobody says begin and end
-    keys = state[said] * size + word[said]
-    return Automaton.of_arrays(size, keys, weights[said], targets[said], failure, failure_weights, final, start=start)
+    return states, count

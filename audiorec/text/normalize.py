@@ -3,6 +3,8 @@
 import unicodedata
 from typing import Literal
 
+from pydantic import Field
+
 from audiorec.config import Config
 
 
@@ -14,9 +16,9 @@ class Normalizer(Config):
     becomes "'". Whitespace always collapses to single spaces.
     """
 
-    case: Literal["lower", "upper", "none"] = "none"
-    unicode: Literal["NFC", "NFKC"] = "NFC"
-    punctuation: bool = True
+    case: Literal["lower", "upper", "none"] = Field("none", description="of all letters; none: as they are")
+    unicode: Literal["NFC", "NFKC"] = Field("NFC", description="NFKC also unfolds ligatures and full-width forms")
+    punctuation: bool = Field(True, description="false: a space in place of every mark but the apostrophe")
 
     def __call__(self, text: str) -> str:
         text = unicodedata.normalize(self.unicode, text)

@@ -17,4 +17,4 @@ class TokenizerConfig(Config):
         description="number of pieces, blank included; unset: every piece of the text (char, word), or 500, fewer where "
         "the text does not allow as many (bpe, unigram)",
     )
-    normalize: Normalizer = Normalizer()
+    normalize: Normalizer = Field(Normalizer(), description="of texts, before training and before scoring")

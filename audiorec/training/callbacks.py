@@ -48,6 +48,10 @@ class Reporter(Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
         self.epoch_start = time.monotonic()
         self.step_ends = [self.epoch_start]
+        self.waited = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.waited += time.monotonic() - self.step_ends[-1]
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.step_ends.append(time.monotonic())
@@ -56,6 +60,7 @@ class Reporter(Callback):
         seconds = time.monotonic() - self.epoch_start
         step_seconds = statistics.median(end - start for start, end in pairwise(self.step_ends))
         row = {"epoch": trainer.current_epoch + 1, **module.metrics, "seconds": seconds, "step_seconds": step_seconds}
+        row["data_seconds"] = self.waited
         row["losses"] = module.train_tally.batch_losses
         if (peak := _peak_bytes()) is not None:
             row["peak_bytes"] = peak
@@ -81,6 +86,10 @@ class Reporter(Callback):
             "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
             "training_audio_seconds": round(sum(row["audio_seconds"] for row in self.history), 1),
             "training_step_seconds": round(statistics.median(row["step_seconds"] for row in self.history), 3),
+            "training_data_share": round(
+                sum(row.get("data_seconds", 0.0) for row in self.history) / sum(row["seconds"] for row in self.history),
+                3,
+            ),
             "training_threads": torch.get_num_threads(),
         }
         if peaks := [row["peak_bytes"] for row in self.history if "peak_bytes" in row]:

@@ -16,16 +16,18 @@ from audiorec.training.lora import LoraConfig
 class OptimizerConfig(Config):
     lr: PositiveFloat = Field(2e-3, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none")
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[float, float] = Field((0.9, 0.98), description="of AdamW's two averages")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="a layer's learning rate is this times that of the layer above; the heads have lr"
     )
-    warmup_steps: NonNegativeInt = 100
-    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
+    warmup_steps: NonNegativeInt = Field(100, description="batches over which the learning rate rises from 0 to lr")
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
+        "cosine", description="how the learning rate falls after the warm-up"
+    )
 
 
 class TrainerConfig(Config):
-    max_epochs: PositiveInt = 30
+    max_epochs: PositiveInt = Field(30, description="passes over the training data")
     max_steps: PositiveInt | None = Field(
         None, description="batches after which training ends, unless max_epochs ends it earlier"
     )
@@ -33,7 +35,7 @@ class TrainerConfig(Config):
         "fp32", description="auto: bf16 where the processor multiplies in bfloat16"
     )
     gradient_clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
-    seed: NonNegativeInt = 1
+    seed: NonNegativeInt = Field(1, description="of the first weights and of every random draw")
     init_from: Path | None = Field(None, description="model or run directory whose weights training begins with")
     init_from_recipe: str | None = Field(None, description="the recipe of that model; training then needs init_from")
     freeze: list[str] = Field(
@@ -60,11 +62,11 @@ class TrainerConfig(Config):
 
 
 class RunConfig(ModelConfig):
-    spec_augment: SpecAugmentConfig = SpecAugmentConfig()
-    augment: AugmentConfig = AugmentConfig()
-    data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    trainer: TrainerConfig = TrainerConfig()
+    spec_augment: SpecAugmentConfig = Field(SpecAugmentConfig(), description="masks over the features, in training")
+    augment: AugmentConfig = Field(AugmentConfig(), description="changes of the recordings, in training")
+    data: DataConfig = Field(DataConfig(), description="which utterances are trained on, and in which batches")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="AdamW and its learning rate")
+    trainer: TrainerConfig = Field(TrainerConfig(), description="how long, in which precision, beginning with what")
 
     def model_config_only(self) -> ModelConfig:
         """The part that stays with the model."""

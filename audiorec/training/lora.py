@@ -17,7 +17,7 @@ _MARK = ".parametrizations."  # in the names that torch gives an adapter's tenso
 
 
 class LoraConfig(Config):
-    rank: PositiveInt = 8
+    rank: PositiveInt = Field(8, description="of the product that an adapter adds to a matrix")
     alpha: PositiveFloat = Field(16.0, description="alpha / rank scales what an adapter adds")
     modules: list[str] = Field(
         ["encoder"],

@@ -45,6 +45,7 @@ MAY_CHANGE = {
     "trainer.max_steps",
     "trainer.init_from_recipe",
     "trainer.accelerator",
+    "data.allow_pipes",
     "data.workers",
     "data.cache_gb",
 }
@@ -183,7 +184,9 @@ def _tokenizer(config: RunConfig, train_dir: Path, out: Path, source: Path | Non
     if source:
         tokenizer = load_tokenizer(source, config.tokenizer)
     else:
-        utterances = read_data_dir(train_dir, allow_empty_text=config.allows_empty_text)
+        utterances = read_data_dir(
+            train_dir, allow_empty_text=config.allows_empty_text, allow_pipes=config.data.allow_pipes
+        )
         tokenizer = train_tokenizer(config.tokenizer, [utterance.text for utterance in utterances])
         logger.info(f"tokenizer: {describe_size(tokenizer, config.tokenizer)}")
     save_tokenizer(home, tokenizer, config.tokenizer)

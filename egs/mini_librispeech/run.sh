@@ -14,7 +14,7 @@ recipe=min_gru_ctc
 # Time masks count frames of 10 ms, frequency masks bins: LibriSpeech's are longer and wider than a string of digits allows.
 options=(
   features.sample_rate=16000 features.bins=80
-  data.batch_seconds=100 data.max_seconds=20 data.cache_gb=2 augment.speed=[0.9,1.1]
+  data.batch_seconds=100 data.buckets=15 data.max_seconds=20 data.cache_gb=2 augment.speed=[0.9,1.1]
   spec_augment.time_masks=2 spec_augment.time_width=40 spec_augment.time_share=0.2
   spec_augment.frequency_masks=2 spec_augment.frequency_width=20
 )

@@ -23,7 +23,7 @@ struct Row {
     bool alive(int64_t k) const { return score[k] > NEVER; }
 
     // Whether there is more than the model's own scores.
-    bool helped() const { return F || c.lexicon; }
+    bool helped() const { return F || c.lexicon || c.gains; }
 
     // Hypothesis k's state in automaton f. Those of an owner that is gone may have had more states.
     int64_t state(int64_t k, int64_t f) const { return min_of(states[k * F + f], automata[f].states - 1); }
@@ -124,14 +124,15 @@ template <bool CTC> struct Frame {
         for (int64_t k = 0; k < r.K; ++k) {
             if (!r.alive(k)) continue;
             const int64_t row = CTC ? 0 : k;
-            const float bound = r.score[k] + most - (words ? words->ahead[r.node[k]] : 0);
+            float bound = r.score[k] + most - (words ? words->ahead[r.node[k]] : 0);
+            if (gains(k)) bound += most_gained(k, row);
             for (int64_t n = 0; n < w.found[row]; ++n) {
                 const float best = w.best[row * r.N + n];
                 if (w.picked == r.K && !(bound + best + SLACK > w.picks[r.K - 1].score)) break; // no later one is likelier
                 const int64_t token = w.tokens[row * r.N + n];
                 if (words) mean(k, n, token, before(k, token) + best);
                 else if (!merged(k, token)) {
-                    const float gained = r.F ? look_up(k, n, token) : 0;
+                    const float gained = r.helped() ? look_up(k, n, token) : 0;
                     enter(before(k, token) + best + gained, k, n, {0, 0, 0, gained});
                 }
             }
@@ -152,7 +153,7 @@ template <bool CTC> struct Frame {
         const bool spells = unknown && (begins ? words.between(node) : node == words.spelling);
         const int64_t child = words.child(node == words.spelling ? 0 : node, token);
         if (!child && !spells) return;
-        const float ahead = words.ahead[node], given = r.F ? look_up(k, n, token) : 0;
+        const float ahead = words.ahead[node], given = look_up(k, n, token);
         value += given;
         auto enters = [&](int64_t word, int64_t node, int64_t lm, float gained) {
             if (!merged(k, label(token, word))) enter(value + gained, k, n, {word, node, lm, given + gained});
@@ -178,11 +179,23 @@ template <bool CTC> struct Frame {
         return false;
     }
 
+    const float *gains(int64_t k) const { return r.c.gains ? r.c.gains + (r.b * r.K + k) * r.V : nullptr; }
+
+    float most_gained(int64_t k, int64_t row) const {
+        float most = NEVER;
+        for (int64_t n = 0; n < w.found[row]; ++n) {
+            const float gained = gains(k)[w.tokens[row * r.N + n]];
+            if (gained > most) most = gained;
+        }
+        return most;
+    }
+
+    // What a token gains, words aside.
     float look_up(int64_t k, int64_t n, int64_t token) {
         float sum = 0;
         int64_t *reached = w.reached + (k * r.N + n) * r.F;
         for (int64_t f = 0; f < r.F; ++f) sum += r.automata[f].step(r.state(k, f), token, reached + f);
-        return sum;
+        return gains(k) ? gains(k)[token] + sum : sum;
     }
 
     void enter(float score, int64_t source, int64_t slot, const Meaning &meaning) {

@@ -85,6 +85,7 @@ struct Call {
     int64_t bytes; // of this structure, as a check
     int64_t batch, time, symbols, beam, tried, window, columns, at;
     const float *scores;    // log-probabilities (B, T, V) of CTC, (B, K, V) of a transducer
+    const float *gains;     // (B, K, V): what each symbol gains beside, or null
     const int64_t *lengths; // (B,) or null
     float *score, *bonus;   // (B, K)
     int64_t *states;        // (B, K, F), of the automata

@@ -1,6 +1,8 @@
 """Batches: a function of (seed, epoch, utterance) alone, every utterance once, padded, within their size."""
 
+import errno
 import itertools
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,14 @@ import torch
 
 from audiorec.audio.augment import AugmentConfig
 from audiorec.audio.read import write
+from audiorec.data import durations
 from audiorec.data.batches import DataConfig, SpeechData
+from audiorec.data.buckets import bucket, padding
+from audiorec.data.durations import recording_seconds
 from audiorec.data.kaldi import Recordings, read_data_dir, write_data_dir
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
+from audiorec.data.utterance import Pipe
+from audiorec.data.validate import validate
 from audiorec.errors import UserError
 from audiorec.text import Normalizer, train_tokenizer
 from tests.conftest import RECORDINGS, WORDS
@@ -57,7 +64,7 @@ def test_every_utterance_once_within_the_size_and_as_recorded(folder):
     batches = list(data.as_recorded())
     assert sorted(name for batch in batches for name in batch.ids) == sorted(data.utterances)
     for batch in batches:
-        assert batch.lengths.sum() <= 10 * 8000 * 1.001 and batch.samples.shape[1] == batch.lengths.max()
+        assert batch.samples.numel() <= 10 * 8000 * 1.001 and batch.samples.shape[1] == batch.lengths.max()
         for row, n, name, tokens, m in zip(
             batch.samples, batch.lengths, batch.ids, batch.tokens, batch.token_lengths, strict=True
         ):
@@ -69,7 +76,7 @@ def test_every_utterance_once_within_the_size_and_as_recorded(folder):
 def test_training_leaves_out_what_is_too_short_or_long(folder):
     data = make(folder, min_seconds=0.4, max_seconds=0.5)
     kept = [name for batch in data.training(AugmentConfig(), 1, 0) for name in batch.ids]
-    assert sorted(kept) == sorted(u.id for u in data.utterances.values() if 0.4 <= data.cuts[u.id].duration <= 0.5)
+    assert sorted(kept) == sorted(u.id for u in data.utterances.values() if 0.4 <= data.seconds[u.id] <= 0.5)
 
 
 def test_a_validation_set_may_have_any_lengths(folder):
@@ -110,3 +117,100 @@ def test_joined_clips_stand_in_order_with_faint_noise_between():
     assert [int(v > 0) for v in joined[np.abs(joined) == 0.5]] == [1] * 400 + [0] * 400
     noise = joined[np.abs(joined) != 0.5]
     assert 3 * 80 <= len(noise) <= 3 * 160 and np.sqrt(np.mean(noise**2)) == pytest.approx(1e-3, rel=0.2)
+
+
+# Buckets
+
+
+@pytest.mark.parametrize("random", [None, 1, 2])
+@pytest.mark.parametrize("buckets", [1, 8])
+def test_buckets_hold_each_once_within_the_size(random, buckets):
+    seconds = np.random.default_rng(0).gamma(3, 3, 2000)
+    draw = np.random.default_rng(random) if random else None
+    batches = bucket(seconds, 60, buckets, draw)
+    assert sorted(itertools.chain(*batches)) == list(range(2000))
+    assert all(len(batch) == 1 or len(batch) * seconds[batch].max() <= 60 for batch in batches)
+    assert padding(seconds, batches) < (0.01 if random is None else 0.15 if buckets > 1 else 1)
+    assert padding(seconds, batches) == pytest.approx(
+        1 - seconds.sum() / sum(len(batch) * max(seconds[i] for i in batch) for batch in batches)
+    )
+
+
+def test_buckets_of_nothing_and_of_what_is_too_long():
+    assert bucket([], 10, 3, None) == [] and padding([], []) == 0
+    assert sorted(bucket([20, 30, 1], 10, 3, np.random.default_rng(0))) == [[0], [1], [2]]
+
+
+# Durations
+
+
+def durations_of(folder):
+    return recording_seconds(folder, read_data_dir(folder, allow_pipes=True))
+
+
+def test_durations_are_kept_until_a_file_changes(folder, tmp_path, monkeypatch):
+    clips, looked = read_data_dir(folder)[:3], []
+    write_data_dir(tmp_path / "d", [replace(clip, path=shutil.copy(clip.path, tmp_path)) for clip in clips])
+    true_header = durations.header
+    monkeypatch.setattr(durations, "header", lambda path: looked.append(path) or true_header(path))
+    first, errors = durations_of(tmp_path / "d")
+    assert len(looked) == 3 and not errors
+    assert first == {clip.id: len(Recordings().samples(clip, 8000)) / 8000 for clip in clips}
+    assert durations_of(tmp_path / "d") == (first, {}) and len(looked) == 3
+    write(tmp_path / f"{clips[1].id}.wav", np.zeros(4000), 8000)
+    assert durations_of(tmp_path / "d")[0] == first | {clips[1].id: 0.5} and len(looked) == 4
+    (tmp_path / "d" / ".durations").write_text("no cache\n")
+    assert durations_of(tmp_path / "d")[0] == first | {clips[1].id: 0.5} and len(looked) == 7
+    (tmp_path / "d" / "utt2dur").write_text("".join(f"{clip.id} 2.5\n" for clip in clips))
+    assert durations_of(tmp_path / "d")[0] == {clip.id: 2.5 for clip in clips} and len(looked) == 7
+    assert [str(problem).split(",")[0] for problem in validate(tmp_path / "d")] == [
+        f"utt2dur:{line}: 2.5 s" for line in (1, 2, 3)
+    ]
+
+
+def test_a_folder_that_cannot_be_written_has_no_cache(folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(durations, "write_text", full)
+    clips = read_data_dir(folder)[:2]
+    assert set(recording_seconds(tmp_path, clips)[0]) == {clip.id for clip in clips}
+
+
+def test_commands_run_once_for_their_durations(folder, tmp_path):
+    clip = read_data_dir(folder)[0]
+    pipe = Pipe(f"echo >> '{tmp_path}/ran'; cat '{clip.path}'")
+    write_data_dir(tmp_path / "d", [replace(clip, path=pipe)])
+    assert durations_of(tmp_path / "d") == durations_of(tmp_path / "d")
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
+# What cannot be used
+
+
+def test_unusable_audio_is_counted_and_named_at_once_and_left_out_where_asked(folder, tmp_path, caplog):
+    good, late, gone = read_data_dir(folder)[:3]
+    clips = [good, replace(late, end=99.0), replace(gone, path=tmp_path / "gone.wav")]
+    write_data_dir(tmp_path / "d", clips)
+    with pytest.raises(
+        UserError, match=rf"2 of 3 utterances have no usable audio, such as {late.id}: 0 to 99 s is not"
+    ):
+        make(tmp_path / "d")
+    data = make(tmp_path / "d", skip_bad=True)
+    assert list(data.utterances) == [good.id] and [batch.ids for batch in data.as_recorded()] == [[good.id]]
+    assert f"2 of 3 utterances have no usable audio and are left out: {late.id}: " in caplog.text
+    assert "gone.wav: no such file" in caplog.text
+
+
+def test_audio_that_fails_when_it_is_decoded_is_left_out_where_asked(folder, tmp_path, caplog):
+    good, bad = read_data_dir(folder)[:2]
+    write(tmp_path / "bad.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 8000)
+    content = bytearray((tmp_path / "bad.flac").read_bytes())
+    content[len(content) // 2] ^= 255  # a frame whose checksum fails
+    (tmp_path / "bad.flac").write_bytes(content)
+    write_data_dir(tmp_path / "d", [good, replace(bad, path=tmp_path / "bad.flac")])
+    with pytest.raises(UserError, match=r"bad\.flac: cut short or damaged"):
+        list(make(tmp_path / "d").as_recorded())
+    batches = list(make(tmp_path / "d", skip_bad=True).as_recorded())
+    assert [batch.ids for batch in batches] == [[good.id]] and len(batches[0].samples) == 1
+    assert f"{bad.id} is left out" in caplog.text

@@ -114,3 +114,10 @@ def test_the_command_says_what_it_did_and_what_is_left(folder):
         run = CliRunner().invoke(app, ["data", command, str(folder)])
         assert run.output.startswith(f"{folder}/wav.scp:1: recording 'r1'")
         assert isinstance(run.exception, UserError) and str(run.exception) == f"{folder}: 1 problem"
+
+
+def test_the_command_runs_pipes_only_where_it_may(folder):
+    (folder / "wav.scp").write_text(f"r1 cat '{folder}/r1.wav' |\nr2 r2.wav\n")
+    run = CliRunner().invoke(app, ["data", "validate", str(folder)])
+    assert run.exit_code and "recording 'r1' is a command" in run.output
+    assert CliRunner().invoke(app, ["data", "validate", "--allow-pipes", str(folder)]).exit_code == 0

@@ -224,26 +224,3 @@ def test_a_small_product_is_of_floats_whose_weight_is_kept_as_bytes(monkeypatch)
     assert [one.dtype for one in kept] == [np.int8] and "MatMulIntegerToFloat" not in {n.op_type for n in model.graph}
     scales = np.abs(weight).max(0) / 127
     np.testing.assert_allclose(computed(model, x=x)[0], x @ (np.rint(weight / scales) * scales), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("stride, kernel", [(1, 1), (2, 5), (3, 4)])
-def test_a_convolution_over_time_is_a_product_of_windows(stride, kernel):
-    from onnx import TensorProto
-
-    random = np.random.default_rng(0)
-    constants = {
-        "w": random.standard_normal((96, 48, kernel)).astype(np.float32),
-        "b": random.standard_normal(96).astype(np.float32),
-    }
-
-    def made():
-        inputs, outputs = {"x": (TensorProto.FLOAT, ["n", 48, "t"])}, {"y": ["n", 96, "u"]}
-        return graph_of("Conv", inputs, outputs, constants, order=["x", "w", "b"], strides=[stride])
-
-    x = random.standard_normal((3, 48, 17)).astype(np.float32)
-    (expected,) = computed(made(), x=x)
-    model = made()
-    quantise(model)
-    (found,) = computed(model, x=x)
-    assert "Conv" not in {node.op_type for node in model.graph} and found.shape == expected.shape
-    assert 0 < np.abs(found - expected).max() < 0.03 * np.abs(expected).max()

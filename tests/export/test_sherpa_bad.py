@@ -40,9 +40,22 @@ def test_a_label_a_predictor_and_features_of_others_do_not_fit(tmp_path, monkeyp
     ):
         export_sherpa(rnnt, tmp_path / "out")
     monkeypatch.setattr("audiorec.export.sherpa.LogMel", int)
-    with pytest.raises(UserError, match="those of kind log_mel, not LogMel; --format onnx"):
+    with pytest.raises(UserError, match="those of kind log_mel or nemo, not LogMel; --format onnx"):
         export_sherpa(model_of(tmp_path / "ctc", encoder=LSTM), tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_what_does_not_fit_on_nemos_features(tmp_path):
+    nemo = {"kind": "nemo", "bins": 20}
+    other = model_of(tmp_path / "other", encoder=LSTM, features={**nemo, "sample_rate": 8000})
+    with pytest.raises(UserError, match="features of NeMo at 16000 Hz, not 8000; --format onnx"):
+        export_sherpa(other, tmp_path / "out")
+    one = {"transducer": {"loss": {"kind": "full", "rnnt_type": "modified"}}, "ctc": {}}
+    one = model_of(tmp_path / "one", encoder=LSTM, features=nemo, heads=one)
+    with pytest.raises(
+        UserError, match="10 symbols a frame on NeMo's features, and head 'transducer' one; --head ctc fits"
+    ):
+        export_sherpa(one, tmp_path / "out")
 
 
 def test_tokens_that_are_missing_foreign_or_unreadable(tmp_path):

@@ -4,22 +4,61 @@ import numpy as np
 import pytest
 
 import audiorec
+from audiorec.errors import UserError
+from audiorec.export import export_onnx
+from audiorec.export.quantised import check, quantise_folder
 from audiorec.importing import import_model
+from audiorec.models import load_model
 
 from .nemo import GOLDEN, speech
 
+for library in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(library)
+MS = 480
 
-@pytest.mark.slow
-@pytest.mark.parametrize("head, ms", [("ctc", 80), ("transducer", 480)])
-def test_onnxruntime_gives_its_words(head, ms, tmp_path):
-    export = pytest.importorskip("audiorec.export")
-    import_model(GOLDEN / "hybrid.nemo", tmp_path / "model")
-    settings = export.export_onnx(tmp_path / "model", tmp_path / "onnx", head, ms)
-    assert settings["error"] < 1e-4
-    recognizer = audiorec.load(tmp_path / "onnx", endpoint=None)
-    samples, expected = speech()[0].numpy(), audiorec.load(tmp_path / "model", head=head).at_latency(ms)
-    text = expected.transcribe(samples).text
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """An imported model, its export at MS, and that with weights of 8 bits."""
+    root = tmp_path_factory.mktemp("exported")
+    model, floats, small = (root / name for name in ("model", "onnx", "int8"))
+    import_model(GOLDEN / "hybrid.nemo", model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audiorec.export.onnx.SIZES", (1,))  # each graph takes seconds to trace
+        patch.setattr("audiorec.export.int8._SMALLEST", 256)  # no weight of this model is worth it
+        assert export_onnx(model, floats, "transducer", MS)["error"] < 1e-4
+        small.mkdir()
+        quantise_folder(floats, small)
+    return model, floats, small
+
+
+def streamed(recognizer, samples: np.ndarray) -> list[str]:
     stream = recognizer.stream()
     for piece in np.array_split(samples, 23):
         stream.accept(piece)
-    assert stream.finish().text == text == recognizer.transcribe(samples).text
+    return [token.text for token in stream.finish().tokens]
+
+
+@pytest.mark.slow
+def test_onnxruntime_gives_its_words_at_the_latency_of_the_export(folders):
+    model, floats, _ = folders
+    samples = speech()[0].numpy()
+    recognizer = audiorec.load(floats, endpoint=None).at_latency(MS)
+    expected = audiorec.load(model, head="transducer", endpoint=None).at_latency(MS).transcribe(samples)
+    tokens = [token.text for token in expected.tokens]
+    assert streamed(recognizer, samples) == tokens == [token.text for token in recognizer.transcribe(samples).tokens]
+    assert len(set(tokens)) > 5
+    with pytest.raises(UserError, match="latency 80 ms: this export has 480 ms; export the model at the other one"):
+        recognizer.at_latency(80)
+
+
+@pytest.mark.slow
+def test_bytes_say_the_same_live_as_of_a_file(folders):
+    """Of random weights every margin is small, so words may be others than those of floats; the frames are near."""
+    model, floats, small = folders
+    samples = speech()[0].numpy()
+    assert check(small, load_model(model)[0].exit("transducer").at_latency(MS), "transducer") < 0.25
+    recognizer = audiorec.load(small, endpoint=None)
+    tokens = [token.text for token in recognizer.transcribe(samples).tokens]
+    assert streamed(recognizer, samples) == tokens and len(set(tokens)) > 5
+    assert (small / "weights.bin").stat().st_size < (floats / "weights.bin").stat().st_size

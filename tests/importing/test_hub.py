@@ -1,17 +1,24 @@
-"""``hf://OWNER/NAME``: fetched and imported once; offline, from the hub's cache or one clear line. The hub is a stand-in here."""
+"""``hf://OWNER/NAME``: fetched and imported once; offline, from the hub's cache or one clear line.
 
+The quick tests have a stand-in for ``huggingface_hub``; the slow one has the real one, and a hub on this machine.
+"""
+
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import soundfile
 
 import audiorec
 from audiorec.errors import UserError
 from audiorec.importing.hub import downloaded, fetched
 
-from .nemo import GOLDEN
+from .hub import serving
+from .nemo import GOLDEN, speech
 
 
 class HubError(OSError):
@@ -84,3 +91,40 @@ def test_what_cannot_be_fetched_is_one_clear_line(hub, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r"takes huggingface_hub; pip install 'audiorec-speech\[import\]'"):
         downloaded("hf://nvidia/tiny")
+
+
+@pytest.mark.slow
+def test_serve_fetches_from_a_hub_and_then_needs_none(tmp_path):
+    """With the real ``huggingface_hub``, which reads its settings as it is imported: in processes of their own."""
+    pytest.importorskip("huggingface_hub")
+    httpx = pytest.importorskip("httpx")
+    from tests.serving.servers import Running
+
+    (tmp_path / "repository").mkdir()
+    shutil.copy(GOLDEN / "hybrid.nemo", tmp_path / "repository")
+    caches = {"HF_HOME": str(tmp_path / "hub"), "AUDIOREC_CACHE": str(tmp_path / "cache")}
+    samples = speech()[0].numpy()
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="PCM_16")
+
+    def said(**environment: str) -> str:
+        with Running("hf://nvidia/tiny", **caches, **environment) as server:
+            assert server.line.startswith("serving tiny at")
+            form = {"files": {"file": ("a.wav", (tmp_path / "a.wav").read_bytes())}, "data": {"model": "tiny"}}
+            answer = httpx.post(f"{server.http}/v1/audio/transcriptions", timeout=120, **form)
+            assert answer.status_code == 200, answer.text
+            return answer.json()["text"]
+
+    def fails(address: str, **environment: str) -> str:
+        code = "from audiorec.cli import main; main()"
+        command = [sys.executable, "-c", code, "transcribe", address, str(tmp_path / "a.wav")]
+        env = {**os.environ, **caches, **environment}
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+        return done.stderr
+
+    with serving("nvidia/tiny", tmp_path / "repository") as hub:
+        first = said(HF_ENDPOINT=hub)
+        assert "the hub does not give it" in fails("hf://nvidia/other", HF_ENDPOINT=hub)
+    assert first == audiorec.load(tmp_path / "cache" / "imported" / "nvidia--tiny").transcribe(samples).text != ""
+    assert said(HF_HUB_OFFLINE="1") == first
+    assert "cannot be reached" in fails("hf://nvidia/another", HF_HUB_OFFLINE="1")

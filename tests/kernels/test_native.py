@@ -178,3 +178,4 @@ def test_the_address_sanitizer_finds_nothing(tmp_path):
     environment = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "AUDIOREC_KERNELS_LIBRARY": library}
     # Compilers and tracers call the same kernels, and take minutes under the sanitizer.
     python(*LAWS, "-k", "not compiles and not export and not operators", timeout=600, **environment)
+    python(*LAWS[:-1], "tests/search/test_native.py", "tests/runtime/test_beam.py", timeout=600, **environment)

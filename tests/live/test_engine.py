@@ -12,7 +12,8 @@ import torch
 
 import audiorec
 from audiorec.errors import ConfigError, UserError
-from audiorec.search.ngram import write_ngram
+from audiorec.search.arpa import write_ngram
+from audiorec.search.kneser_ney import estimate_pieces
 from audiorec.transcript import ENDPOINT, EndpointConfig
 from tests.live.recognizers import SETUPS, build
 
@@ -88,7 +89,8 @@ def test_every_session_has_the_words_of_its_recording_alone(setup, speech):
 
 def test_each_session_may_bring_hotwords_and_an_n_gram(model_dir, speech, tmp_path):
     beam = audiorec.load(model_dir, search={"kind": "beam", "hotwords": ["nine"]})
-    write_ngram(tmp_path / "digits.arpa", ["one two three", "seven nine nine", "four"], beam.tokenizer)
+    texts = ["one two three", "seven nine nine", "four"]
+    write_ngram(tmp_path / "digits.arpa", estimate_pieces(texts, beam.tokenizer))
     given = [
         None,
         {"hotwords": ["seven nine", "one"], "hotwords_score": 2.0},

@@ -17,6 +17,7 @@ from tests.conftest import WORDS
 
 SMALL = {
     "conformer": {"dim": 8, "heads": 2, "layers": 1, "contexts": [{"left": 8, "chunk": 3}]},
+    "fastconformer": {"dim": 8, "heads": 2, "layers": 1, "planes": 2, "contexts": [{"left": 8, "chunk": 3}]},
     "transformer": {"dim": 8, "heads": 2, "layers": 1, "left": 8, "right": 1},
     "blstm": {"dim": 8, "layers": 1, "chunk": 3, "look_ahead": 1},
     "icefall_lstm": {"dim": 8, "layers": 1, "hidden": 12, "feed_forward": 16, "planes": 2},

@@ -85,7 +85,7 @@ def test_from_the_public_home(public, tmp_path, monkeypatch):
     monkeypatch.delenv("AUDIOREC_DATA", raising=False)
     asked = []
     monkeypatch.setattr(
-        "lhotse.utils.resumable_download", lambda url, to: asked.append(url) or shutil.copy(public / to.name, to)
+        "audiorec.data.corpora.download", lambda url, to: asked.append(url) or shutil.copy(public / to.name, to)
     )
     parts = prepared(find_corpus("mini_librispeech", tmp_path / "cache"), tmp_path / "data")
     speakers = {part: [u.speaker for u in utterances] for part, utterances in parts.items()}
@@ -102,7 +102,7 @@ def test_a_home_that_cannot_be_reached_says_what_to_do(tmp_path, monkeypatch):
     def refuse(*_):
         raise urllib.error.URLError("no route")
 
-    monkeypatch.setattr("lhotse.utils.resumable_download", refuse)
+    monkeypatch.setattr("audiorec.data.corpora.download", refuse)
     with pytest.raises(UserError, match=r"openslr\.org.*cannot be fetched \(.*no route.*\).*set AUDIOREC_DATA"):
         find_corpus("mini_librispeech", tmp_path / "cache")
 
@@ -131,7 +131,7 @@ def test_an_archive_cut_off_is_refused(home, tmp_path, monkeypatch, which):
 def test_a_fetched_archive_that_is_damaged_is_refused(public, tmp_path, monkeypatch, rest):
     monkeypatch.delenv("AUDIOREC_DATA", raising=False)
     monkeypatch.setattr(
-        "lhotse.utils.resumable_download", lambda _, to: to.write_bytes((public / to.name).read_bytes()[:-40] + rest)
+        "audiorec.data.corpora.download", lambda _, to: to.write_bytes((public / to.name).read_bytes()[:-40] + rest)
     )
     with pytest.raises(UserError, match=r"train-clean-5\.tar\.gz: .*damaged.*fetch it again") as error:
         find_corpus("mini_librispeech", tmp_path / "cache")

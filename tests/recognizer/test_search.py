@@ -53,6 +53,7 @@ def test_errors_are_one_clear_line(model_dir):
         "hotwords: needs a beam": {"hotwords": ["one"]},
         "hotword 'eleven'": {"kind": "beam", "hotwords": ["eleven"]},
         "max_symbols: a beam emits one symbol a frame": {"kind": "beam", "max_symbols": 3},
+        "search.max_symbols: head 'ctc' emits one symbol a frame at most": {"max_symbols": 3},
         "skip_blank: needs a transducer beside a ctc head": {"skip_blank": 0.9},
     }.items():
         with pytest.raises((ConfigError, UserError), match=message) as error:

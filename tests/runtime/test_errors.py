@@ -81,6 +81,8 @@ ARGUMENTS = {
         "search.lexicon: not in the onnx runtime; load the model that was exported, with torch",
     ),
     "an unknown key": ({"search": {"beams": 3}}, ConfigError, "search.beams"),
+    "symbols": ({"search": {"max_symbols": 3}}, ConfigError, "head 'ctc' emits one symbol a frame at most"),
+    "no symbols": ({"search": {"max_symbols": 0}}, ConfigError, "search.max_symbols"),
     "device": ({"device": "cuda"}, UserError, "device cuda: the onnx runtime computes on the CPU"),
     "head": ({"head": "transducer"}, UserError, "has no head 'transducer'; the one that was exported is ctc"),
     "threads": ({"threads": 0}, UserError, "threads must be 1 or more"),

@@ -51,6 +51,15 @@ def test_a_stream_has_the_words_of_the_whole(case, speech):
     assert told > 30
 
 
+def test_symbols_a_frame_are_as_many_as_asked_for(tmp_path, speech):
+    folder, counts = make(tmp_path / "made", "rnnt"), []
+    for asked in (None, 2, 1):
+        result = load(folder, search={"max_symbols": asked}).transcribe(speech[:20000])
+        frames = [token.start for token in result.tokens]
+        counts.append(max(map(frames.count, frames)))
+    assert counts == [3, 2, 1]
+
+
 def test_an_engine_gives_each_session_its_own_words(case, speech):
     _, recognizer = case
     clips = [speech[i * 3000 :][:length] for i, length in enumerate(LENGTHS[1:] * 3)]

@@ -117,6 +117,7 @@ SEARCHES = {
     "beam, little room": lambda: beam("lstm", beam=6, window=3),
     "beam, n-gram and hotwords": lambda: beam("stateless", automata=automata(VOCABULARY)),
     "beam, words": lambda: beam("lstm", beam=6, words=words(VOCABULARY)),
+    "beam, less of its internal language model": lambda: beam("lstm", ilm_weight=0.5, automata=automata(VOCABULARY)),
     "beam, automata of rows": lambda: beam("stateless", automata=automata(VOCABULARY), columns=3),
     "beam, blanks skipped": lambda: BlankSkip(beam("lstm"), ctc, 0.5),
 }

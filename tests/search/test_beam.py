@@ -86,8 +86,16 @@ def test_a_transducer_sums_over_alignments_of_one_symbol_a_frame(predictor, help
             total += float(model[1](model[1].encoder_proj(x[t]), y)[0].log_softmax(-1)[symbol])
         return total
 
+    @torch.no_grad()
+    def internal(sequence):
+        y = model[1].predictor_proj(model[0](torch.tensor([sequence], dtype=torch.int64))[0])
+        logits = model[1].output(y.tanh())[:, 1:].log_softmax(-1)
+        return sum(float(logits[i, symbol - 1]) for i, symbol in enumerate(sequence))
+
     expected = every_alignment(4, VOCABULARY, collapse, log_prob)
     check(TransducerBeamSearch(*model, beam=700, automata=machines), x, expected, machines)
+    without = {sequence: value - 0.6 * internal(sequence) for sequence, value in expected.items()}
+    check(TransducerBeamSearch(*model, beam=700, automata=machines, ilm_weight=0.6), x, without, machines)
     search = TransducerBeamSearch(*model, beam=700, automata=automata(VOCABULARY)[:1], columns=2)
     check(search, x, expected, machines, search.add(machines))
 

@@ -37,6 +37,7 @@ def drawn(kind: str, draw: random.Random):
     }
     scale, blank = draw.choice([0.5, 2, 5]), draw.choice([0, 3])
     if kind == "transducer":
+        options["ilm_weight"] = draw.choice([0.0, 0.4])
         return beam(draw.choice(["stateless", "lstm"]), **options), scale * torch.randn(4, 50, DIM)
     x = scale * torch.randn(4, 50, symbols)
     x[..., 0] += blank

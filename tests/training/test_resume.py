@@ -29,6 +29,8 @@ SETTINGS = [
     "data.strings.clips=[1,3]",
     "augment.speed=[0.9,1.1]",
     "augment.noise_snr_db=[5,20]",
+    "augment.babble={}",
+    "augment.room={}",
     "trainer.max_epochs=4",
     "trainer.accelerator=cpu",
 ]
@@ -82,6 +84,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, 
     took, whole = (json.loads((run / "training.json").read_text()) for run in (out, undisturbed))
     assert took["training_epochs"] == 4 and took["training_audio_seconds"] == whole["training_audio_seconds"] > 0
     assert took["training_steps"] == whole["training_steps"] > 4
+    assert 0 < took["training_data_share"] < 1
     assert took["training_step_seconds"] > 0 and 1e8 < took["training_peak_bytes"] < 1e11
 
 

@@ -94,7 +94,7 @@ def in_chunks(x: Tensor, lengths: Tensor, chunk: int) -> list[tuple[Tensor, Tens
 
 
 @torch.inference_mode()
-def run(search, chunks: list[tuple[Tensor, Tensor]], owner: int | Tensor = 0) -> None:
+def run(search, chunks: list[tuple[Tensor, Tensor | None]], owner: int | Tensor = 0) -> None:
     state = search.initial_state(len(chunks[0][0]), owner=owner)
     for x, lengths in chunks:
         _, state = search.step(x, lengths, state)
@@ -159,7 +159,7 @@ def forms(options: argparse.Namespace) -> None:
             if isinstance(search, CtcBeamSearch):
                 x, search.scores = search.scores(x), lambda scores: scores
             for streams in (1, options.streams):
-                chunks = in_chunks(x[:streams], lengths[:streams], 1)
+                chunks = [(chunk, None) for chunk, _ in in_chunks(x[:streams], lengths[:streams], 1)]
                 taken: dict[str, list[float]] = {"reference": [], "native": []}
                 for _ in range(options.repeats + 1):
                     for form, times in taken.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stock import recognizer, results
+from stock import given, recognizer, results
 
 import audiorec
 from audiorec.config import read_yaml
@@ -43,7 +43,10 @@ def main() -> None:
     ours = audiorec.load(options.model, search={"kind": "beam", "beam": 4} if options.beam else None)
 
     start = time.perf_counter()
-    said = [result.text.strip() for result in results(its, recordings, options.batch)]
+    said = [
+        result.text.strip()
+        for result in results(its, [given(options.export, one) for one in recordings], options.batch)
+    ]
     middle = time.perf_counter()
     expected = [our_words(ours, samples, rate * 160 // 1000) for samples in recordings]
     end, seconds = time.perf_counter(), sum(map(len, recordings)) / rate

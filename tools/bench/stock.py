@@ -17,18 +17,26 @@ import yaml
 
 def recognizer(folder: Path, method: str, threads: int = 1) -> sherpa_onnx.OnlineRecognizer:
     settings = yaml.safe_load((folder / "export.yaml").read_text())
-    ctc = settings["interface"] == "zipformer2_ctc"
+    interface = settings["interface"]
+    ctc = interface.endswith("ctc")
     names = ["model"] if ctc else ["encoder", "decoder", "joiner"]
     make = sherpa_onnx.OnlineRecognizer
-    return (make.from_zipformer2_ctc if ctc else make.from_transducer)(
+    return (getattr(make, f"from_{interface}") if ctc else make.from_transducer)(
         **{name: str(folder / f"{name}.onnx") for name in names},
-        **({} if ctc else {"model_type": "lstm"}),
+        **({"model_type": "lstm"} if interface == "lstm" else {}),
         tokens=str(folder / "tokens.txt"),
         num_threads=threads,
         sample_rate=settings["sample_rate"],
         feature_dim=settings["feature_dim"],
         decoding_method=method,
     )
+
+
+def given(folder: Path, samples: np.ndarray) -> np.ndarray:
+    """What the README of an export says to give for these samples, but for the silence after them."""
+    settings = yaml.safe_load((folder / "export.yaml").read_text())
+    before = round(settings["silence_before"] * settings["sample_rate"])
+    return settings["sample_scale"] * np.pad(samples, (before, 0))
 
 
 def results(one: sherpa_onnx.OnlineRecognizer, recordings: Sequence[np.ndarray], batch: int) -> list[Any]:
@@ -46,7 +54,8 @@ def results(one: sherpa_onnx.OnlineRecognizer, recordings: Sequence[np.ndarray],
 
 
 def main(folder: str, audio: str, method: str, batch: str) -> None:
-    found = results(recognizer(Path(folder), method), list(np.load(audio).values()), int(batch))
+    recordings = [given(Path(folder), samples) for samples in np.load(audio).values()]
+    found = results(recognizer(Path(folder), method), recordings, int(batch))
     print(json.dumps([{"text": r.text.strip(), "tokens": r.tokens, "times": r.timestamps} for r in found]))
 
 

@@ -24,7 +24,8 @@ from audiorec.data.strings import StringsConfig, draw_strings
 from audiorec.evaluation import score
 from audiorec.evaluation.decode import in_pieces
 from audiorec.recognizer import Recognizer, load
-from audiorec.search.ngram import write_ngram
+from audiorec.search.arpa import write_ngram
+from audiorec.search.kneser_ney import estimate_pieces
 
 PHRASES, PHRASE_WORDS = 100, 3
 LISTS = 10  # the phrases are hotwords all at once, and ten at a time
@@ -101,7 +102,7 @@ def write_ngrams(folder: Path, recognizer: Recognizer, train: list[Utterance]) -
     strings = [clips for epoch in range(4) for _, clips in draw_strings(train, StringsConfig(), SEED, epoch)]
     texts = {"clips": [u.text for u in train], "strings": [" ".join(u.text for u in clips) for clips in strings]}
     for name, lines in texts.items():
-        write_ngram(folder / name, lines, recognizer.tokenizer)
+        write_ngram(folder / name, estimate_pieces(lines, recognizer.tokenizer))
     return {name: folder / name for name in texts}
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from audiorec.data.kaldi import Utterance, read_data_dir, write_data_dir
+from audiorec.data.librispeech import read_librispeech
 from audiorec.errors import UserError
 
 PARTS = ("train", "dev", "test")
@@ -40,19 +41,6 @@ def read_public(corpus: Path) -> dict[str, list[Utterance]]:
         "dev": [utterance for utterance in held_out if utterance.speaker in speakers[::2]],
         "test": [utterance for utterance in held_out if utterance.speaker in speakers[1::2]],
     }
-
-
-def read_librispeech(folder: Path) -> list[Utterance]:
-    """LibriSpeech's own form: SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac beside SPEAKER-CHAPTER.trans.txt."""
-    utterances = []
-    for transcripts in sorted(folder.glob("*/*/*.trans.txt")):
-        for line in transcripts.read_text(encoding="utf-8").splitlines():
-            name, _, text = line.partition(" ")
-            path = transcripts.parent / f"{name}.flac"
-            utterances.append(Utterance(name, name, path, 0.0, None, text, transcripts.parts[-3]))
-    if not utterances:
-        raise UserError(f"{folder}: holds no transcripts SPEAKER/CHAPTER/*.trans.txt; fetch the corpus again")
-    return utterances
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class _Call(ctypes.Structure):
         ],
         *[
             (name, _POINTER)
-            for name in ("scores", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner")
+            for name in ("scores", "gains", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner")
         ],
         *[(name, _POINTER) for name in ("said", "source", "token")],
     )
@@ -109,7 +109,7 @@ class Beam:
         self._kept = state, frames, automata, words  # their memory is used
         leaves = [address(state.get(leaf)) for leaf in (*LEAVES, "dropped")]
         sizes = ctypes.sizeof(_Call), batch, time, 0, beam, tried, window, 0, 0
-        call = self._call = _Call(*sizes, None, address(frames), *leaves)
+        call = self._call = _Call(*sizes, None, None, address(frames), *leaves)
         self._said = np.zeros(batch + (7 * batch * time + 1) // 2, np.int64)  # ``lengths`` and ``said`` in one piece
         self.lengths = self._said[:batch]
         call.said = address(self._said)
@@ -131,14 +131,14 @@ class Beam:
         """Search log-probabilities (B, T, V)."""
         self._run("ctc_beam", scores, threads)
 
-    def transducer(self, at: int, scores: Any, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def transducer(self, at: int, scores: Any, gains: Any = None, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Frame ``at``, of log-probabilities (B, K, V) after each hypothesis: where each new one comes from, and its new token,
-        0 where it has none (B, K)."""
+        0 where it has none (B, K). ``gains`` (B, K, V) are what each symbol gains beside."""
         if not self._call.source:
             shape = scores.shape[:2]
             self._moves = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
             self._call.source, self._call.token = map(address, self._moves)
-        self._call.at = at
+        self._call.at, self._call.gains = at, address(gains)
         self._run("transducer_beam", scores, threads)
         return self._moves
 
@@ -160,4 +160,4 @@ def address(array: Any) -> int | None:
     """Where an array lies: numpy's, or torch's on a CPU; None for None."""
     if array is None:
         return None
-    return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data_ptr()
+    return array.ctypes.data if type(array) is np.ndarray else array.data_ptr()

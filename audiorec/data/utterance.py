@@ -1,0 +1,61 @@
+"""An utterance, and where its audio comes from: a file, or what a command prints."""
+
+import io
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiorec.audio.file import Source
+from audiorec.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """A shell command of wav.scp that prints audio (``flac -c -d a.flac |``). Only ``allow_pipes`` makes one."""
+
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.command} |"
+
+    def open(self) -> io.BytesIO:
+        """Run it, in the working directory as Kaldi does, and return all that it prints.
+
+        Raises UserError with its exit status and last words where it fails or prints nothing.
+        """
+        done = subprocess.run(self.command, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
+        said = done.stderr.decode(errors="replace").split("\n")
+        last = next((f" ({line.strip()})" for line in reversed(said) if line.strip()), "")
+        if done.returncode:
+            raise UserError(f"the command `{self.command}` ends with exit status {done.returncode}{last}")
+        if not done.stdout:
+            raise UserError(f"the command `{self.command}` prints nothing{last}")
+        return _Output(done.stdout, f"output of `{self.command}`")
+
+
+class _Output(io.BytesIO):
+    def __init__(self, content: bytes, name: str):
+        super().__init__(content)
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What one speaker says from start to end, in seconds, of a recording; end None is the recording's end.
+
+    ``channel`` (0 is the first) names one channel of the file; None stands for the average of all.
+    """
+
+    id: str
+    recording: str
+    path: Path | Pipe
+    start: float
+    end: float | None
+    text: str
+    speaker: str
+    channel: int | None = None
+
+
+def source(path: Path | Pipe) -> Source:
+    """What the functions of audiorec.audio read: a command is run now."""
+    return path.open() if isinstance(path, Pipe) else path
