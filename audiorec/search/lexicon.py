@@ -14,7 +14,7 @@ from audiorec.text import UNKNOWN, Normalizer, Tokenizer
 
 logger = logging.getLogger("audiorec.search")
 
-SILENCES = ("!SIL", "<eps>", "<sil>", "SIL")  # words of silence, as lexicons of Kaldi name them: they have no text
+SILENCES = ("!SIL", "<eps>", "<sil>")  # words of silence, as lexicons of Kaldi name them: they have no text
 
 
 class Entry(NamedTuple):
