@@ -13,7 +13,7 @@ LATENCY_BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, float("
 
 @dataclass(frozen=True)
 class EngineStats:
-    """``streams`` that are open, of ``slots``. ``batch_fill``: streams in a step, mean, as a share of the slots.
+    """``streams`` that are open, of ``slots``. ``batch_fill``: streams that a tick steps, mean, as a share of the slots.
 
     ``latency_ms`` holds the 50th, 95th and 99th percentile of the time from the ``accept`` that completes a period until its
     words are there, of recent ones; NaN before the first. ``real_time_factor``: seconds of computing per second of audio, all

@@ -49,7 +49,8 @@ def late(words: list[str]) -> SimpleNamespace:
             results.append(Result([Segment(" ".join(words), pieces, pieces)]))
         return results
 
-    return SimpleNamespace(sample_rate=8000, transcribe_batch=transcribe_batch)
+    words_alone = SimpleNamespace(expected=str)
+    return SimpleNamespace(sample_rate=8000, transcribe_batch=transcribe_batch, tokenizer=words_alone)
 
 
 def test_the_delay_is_that_of_first_and_last_words_beside_silence(data):

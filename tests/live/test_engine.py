@@ -211,18 +211,18 @@ def test_limits_in_bytes_count_what_is_given(recognizer, speech):
 def test_a_batch_waits_for_the_others_as_long_as_it_may(recognizer, speech):
     def feed(session, seed):
         for start in range(0, 24000, 800):
-            time.sleep(0.001 * random.Random(seed + start).random())
+            time.sleep(0.01 + 0.01 * random.Random(seed + start).random())  # longer than a step, shorter than the wait
             session.accept(speech[start : start + 800])
         return session.finish().segments
 
     fill = {}
-    for wait_ms in (0, 50):
+    for wait_ms in (0, 100):
         with audiorec.Engine(recognizer, slots=4, wait_ms=wait_ms) as engine:
             sessions = [engine.session() for _ in range(4)]
             results = in_threads([lambda i=i, s=s: feed(s, i) for i, s in enumerate(sessions)])
             fill[wait_ms] = engine.stats().batch_fill
         assert results == [recognizer.transcribe(speech[:24000]).segments] * 4
-    assert fill[50] > fill[0]
+    assert fill[100] > fill[0]
 
 
 def test_asyncio_reads_results_while_samples_come(recognizer, speech):
