@@ -18,7 +18,8 @@ from audiorec.errors import UserError
 
 __all__ = ["OVERSHOOT", "Recordings", "Utterance", "read_data_dir", "write_data_dir"]
 
-SEEKABLE = {".wav", ".flac"}  # of these a segment is read alone; of others it is cut from the recording, which is kept
+# Of these a segment is read alone; of others it is cut from the recording, which is kept.
+SEEKABLE = {".wav", ".flac", ".aiff", ".aif"}
 
 
 def read_data_dir(
