@@ -1,7 +1,7 @@
 """A lexicon: words and the symbols that say or spell them, read from a file into a prefix tree of plain arrays."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 from audiorec.errors import UserError
 from audiorec.text import UNKNOWN, Normalizer, Tokenizer
+from audiorec.text.lexicon import lexicon_lines
 
 logger = logging.getLogger("audiorec.search")
 
@@ -118,7 +119,7 @@ def read_lexicon(path: Path | str, tokenizer: Tokenizer, normalize: Normalizer, 
     UserError naming the line for a word without symbols, and for a file that leaves no word.
     """
     path = Path(path)
-    lines = list(_lines(path))
+    lines = list(lexicon_lines(path))
     if not lines:
         raise UserError(f"{path}: holds no word; write `word symbol symbol …` on each line, or words alone")
     spelled = all(len(fields) == 1 for _, fields in lines)
@@ -173,15 +174,3 @@ def _is_probability(fields: list[str], tokenizer: Tokenizer) -> bool:
         return len(fields) > 1 and 0 < float(fields[1]) <= 1 and fields[1] not in tokenizer.pieces
     except ValueError:
         return False
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if fields := line.split():
-                    yield number, fields
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such lexicon") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None

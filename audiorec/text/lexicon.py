@@ -1,7 +1,7 @@
 """Pronunciation lexicons in Kaldi's form, ``word phone phone …`` a line, and letters to sound for words they lack."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from audiorec.errors import UserError
@@ -17,13 +17,7 @@ def read_pronunciations(path: Path | str) -> Pronunciations:
 
     Repeated entries are counted in a warning. Raises UserError naming the line for a word without phones, and for an empty file.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such lexicon") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    entries = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.split())]
+    entries = list(lexicon_lines(path))
     if not entries:
         raise UserError(f"{path}: holds no word; write `word phone phone …` on each line")
     first = 2 if all(len(fields) > 1 and _is_probability(fields[1]) for _, fields in entries) else 1
@@ -41,6 +35,19 @@ def read_pronunciations(path: Path | str) -> Pronunciations:
     if repeated:
         logger.warning(f"{path}: {repeated} of {len(entries)} entries are there more than once")
     return found
+
+
+def lexicon_lines(path: Path | str) -> Iterator[tuple[int, list[str]]]:
+    """The number and the fields of each line that is not blank. Raises UserError where the file cannot be read."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if fields := line.split():
+                    yield number, fields
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such lexicon") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
 def write_pronunciations(words: Pronunciations) -> bytes:
