@@ -1,7 +1,7 @@
 """Batches of samples and tokens from a data directory: augmented and shuffled for training, or as recorded."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -94,9 +94,19 @@ class SpeechData:
         self.recordings = Recordings(round(config.cache_gb * 10**9))
         self._drawn: tuple[AugmentConfig, dict[str, Draw]] | None = None
 
-    def training(self, changes: AugmentConfig, seed: int, epoch: int, limit: int | None = None) -> DataLoader:
+    def training(
+        self,
+        changes: AugmentConfig,
+        seed: int,
+        epoch: int,
+        limit: int | None = None,
+        done: int = 0,
+        share: tuple[int, int] = (0, 1),
+    ) -> DataLoader:
         """The batches of one epoch, a function of seed and epoch alone; or the first ``limit`` of them.
 
+        The loader counts all of them, and gives those after the first ``done``. Of several processes, rank r of n has
+        ``share`` (r, n): every n-th batch of one list, as many as the others; what is left over is for another epoch.
         Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none, and where
         ``changes`` name files that are not there.
         """
@@ -117,12 +127,20 @@ class SpeechData:
         else:
             rows = [Row(utterance.id, (utterance,)) for utterance in chosen]
         batches = self._batches(rows, generator(seed, epoch, "batches"))
-        return self._loader(_Items(self, changes, seed, epoch), batches[:limit])
+        rank, ranks = share
+        if len(batches) < ranks:
+            raise UserError(
+                f"{self.folder}: {len(batches)} batches an epoch for {ranks} processes; lower data.batch_seconds, or "
+                "trainer.devices"
+            )
+        batches = batches[: len(batches) // ranks * ranks][rank::ranks]
+        return self._loader(_Items(self, changes, seed, epoch), batches[:limit], done)
 
-    def as_recorded(self) -> DataLoader:
-        """The batches of all utterances, as they were recorded."""
+    def as_recorded(self, share: tuple[int, int] = (0, 1)) -> DataLoader:
+        """The batches of all utterances, as they were recorded; of rank r of n every n-th, perhaps none."""
+        rank, ranks = share
         rows = [Row(utterance.id, (utterance,)) for utterance in self.utterances.values()]
-        return self._loader(_Items(self, None, 0, 0), self._batches(rows, None))
+        return self._loader(_Items(self, None, 0, 0), self._batches(rows, None)[rank::ranks])
 
     def samples(self, row: Row, changes: AugmentConfig | None, random: np.random.Generator) -> np.ndarray:
         """The samples (T,) of a row: as recorded where ``changes`` is None."""
@@ -147,18 +165,33 @@ class SpeechData:
         logger.debug("%s: %d batches, %.1f %% padding", self.folder, len(batches), 100 * padding(seconds, batches))
         return [[rows[i] for i in batch] for batch in batches]
 
-    def _loader(self, items: Dataset, batches: list[list[Row]]) -> DataLoader:
+    def _loader(self, items: Dataset, batches: list[list[Row]], done: int = 0) -> DataLoader:
         # The loader's own generator: what it draws for its workers must not move the draws of the model.
         random = torch.Generator()
-        # A list and not a sampler: Lightning would set a sampler's epoch, and in another way when a run is resumed.
         return DataLoader(
             items,
-            sampler=batches,
+            sampler=_Rest(batches, done),
             batch_size=None,
             num_workers=self.config.workers,
             generator=random,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+class _Rest:
+    """The batches after the first ``done``; their number is that of all, as Lightning counts an epoch that goes on.
+
+    It has no ``set_epoch``, which Lightning would call, and in another way when a run is resumed.
+    """
+
+    def __init__(self, batches: list[list[Row]], done: int):
+        self.batches, self.done = batches, done
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        return iter(self.batches[self.done :])
 
 
 class _Items(Dataset):

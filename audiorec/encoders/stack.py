@@ -4,8 +4,10 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from audiorec.config import Config, Registry
 from audiorec.encoders.attention import AttentionOptions, without_bias
@@ -53,12 +55,24 @@ class PreNorm(StreamingModule):
 
 class Stack(Sequential):
     """``subsampling``, the layers by their names, and ``norm``, unless the layers end in one: (B, T, input_dim) →
-    (B, ceil(T / stride), dim)."""
+    (B, ceil(T / stride), dim).
+
+    With ``recompute`` training keeps what goes into a layer alone, and computes the rest again for the gradient (Chen et al.
+    2016): memory for time, the same numbers.
+    """
+
+    recompute = False
 
     def __init__(self, config: Subsamples, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True):
         dim = next(iter(layers.values())).input_dim
         last = {"norm": Pointwise(nn.LayerNorm(dim), dim)} if norm else {}
         super().__init__(subsampling=config.subsampling(input_dim, dim), **layers, **last)
+
+    def through(self, member: StreamingModule, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """``member.offline``, computed again in the backward pass where ``recompute`` asks for it."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return checkpoint(super().through, member, x, lengths, use_reentrant=False)
+        return super().through(member, x, lengths)
 
     @property
     def layer_names(self) -> list[str]:

@@ -133,8 +133,7 @@ class Sequential(StreamingModule):
             x, lengths = self.through(member, x, lengths)
         return x, lengths
 
-    @staticmethod
-    def through(member: StreamingModule, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def through(self, member: StreamingModule, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``member.offline``; of no frames, which an utterance too short for one leaves, it is not asked."""
         if x.shape[1] == 0:
             return x.new_zeros(x.shape[0], 0, member.output_dim), lengths

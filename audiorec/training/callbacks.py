@@ -4,7 +4,6 @@ import json
 import statistics
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,45 @@ from lightning.pytorch.callbacks import Callback
 from audiorec.files import replacing, write_text
 from audiorec.training.log import LOG, logger
 from audiorec.training.module import Training
+from audiorec.training.ranks import writes
 from audiorec.training.tally import NAMED, listed
 
-COSTS = "training.json"
+COSTS, METRICS = "training.json", "metrics.csv"
 SECONDS_BETWEEN_PICTURES = 20.0
 
 
 class Reporter(Callback):
-    """Writes a line an epoch, draws ``curves.png``, writes ``training.json``. Its history is kept in the checkpoints."""
+    """Writes a line an epoch, ``metrics.csv``, ``curves.png`` and ``training.json``. Its history is kept in the checkpoints."""
 
     def __init__(self, folder: Path, hyperparameters: dict[str, Any]):
         self.folder = folder
         self.hyperparameters = hyperparameters
         self.history: list[dict[str, Any]] = []
         self.without_path: set[str] = set()  # utterances that were named
-        self.epoch_start = self.last_picture = time.monotonic()
+        self.last_picture = time.monotonic()
+        self._begin_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history}
+        so_far = {"seconds": self._seconds(), "waited": self.waited, "step_seconds": self.step_seconds}
+        return {"history": self.history, "so_far": so_far}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history = state["history"]
+        if so_far := state.get("so_far"):  # of the epoch that goes on; the next one begins anew
+            self.seconds_before, self.waited = so_far["seconds"], so_far["waited"]
+            self.step_seconds = list(so_far["step_seconds"])
+
+    def _begin_epoch(self) -> None:
+        self.start = self.step_end = time.monotonic()
+        self.seconds_before = self.waited = 0.0
+        self.step_seconds: list[float] = []
+
+    def _seconds(self) -> float:
+        """Of this epoch; those before the run was interrupted count."""
+        return self.seconds_before + time.monotonic() - self.start
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Training) -> None:
+        self.start = self.step_end = time.monotonic()
 
     def on_fit_start(self, trainer: lightning.Trainer, module: Training) -> None:
         from torch.utils.tensorboard.summary import hparams
@@ -43,28 +60,28 @@ class Reporter(Callback):
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self.hyperparameters.items()}
         # Only the metrics' names are written: TensorBoard takes the values from their curves.
         for summary in hparams(plain, {"valid_wer": 0, "valid_loss": 0}):
-            trainer.logger.experiment.file_writer.add_summary(summary)
+            trainer.logger.experiment.file_writer.add_summary(summary)  # the first logger is TensorBoard's
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
-        self.epoch_start = time.monotonic()
-        self.step_ends = [self.epoch_start]
-        self.waited = 0.0
+        self._begin_epoch()
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self.waited += time.monotonic() - self.step_ends[-1]
+        self.waited += time.monotonic() - self.step_end
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.step_ends.append(time.monotonic())
+        now = time.monotonic()
+        self.step_seconds.append(now - self.step_end)
+        self.step_end = now
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Training) -> None:
-        seconds = time.monotonic() - self.epoch_start
-        step_seconds = statistics.median(end - start for start, end in pairwise(self.step_ends))
+        seconds, step_seconds = self._seconds(), statistics.median(self.step_seconds)
         row = {"epoch": trainer.current_epoch + 1, **module.metrics, "seconds": seconds, "step_seconds": step_seconds}
         row["data_seconds"] = self.waited
         row["losses"] = module.train_tally.batch_losses
         if (peak := _peak_bytes()) is not None:
             row["peak_bytes"] = peak
         self.history.append(row)
+        self._write_metrics()
         dropped = [f"{row[f'{part}_dropped']} {part}" for part in ("train", "valid") if row[f"{part}_dropped"]]
         logger.info(
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
@@ -73,11 +90,11 @@ class Reporter(Callback):
         )
         self._name(module.train_tally.without_path, "training")
         self._name(module.valid_tally.without_path, "validation")
-        if time.monotonic() - self.last_picture > SECONDS_BETWEEN_PICTURES:
+        if writes() and time.monotonic() - self.last_picture > SECONDS_BETWEEN_PICTURES:
             self.draw()
 
     def on_fit_end(self, trainer: lightning.Trainer, module: Training) -> None:
-        if not self.history:
+        if not self.history or not writes():
             return
         self.draw()
         costs = {
@@ -95,6 +112,14 @@ class Reporter(Callback):
         if peaks := [row["peak_bytes"] for row in self.history if "peak_bytes" in row]:
             costs["training_peak_bytes"] = max(peaks)
         write_text(self.folder / COSTS, json.dumps(costs, indent=1) + "\n")
+
+    def _write_metrics(self) -> None:
+        """A line an epoch, of all that is one number."""
+        if not writes():
+            return
+        columns = [name for name in self.history[-1] if name != "losses"]
+        lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in self.history)]
+        write_text(self.folder / METRICS, "\n".join(lines) + "\n")
 
     def _name(self, without_path: list[str], part: str) -> None:
         """Name utterances that no path was found for, each once in a run: the first on the screen, all in the log."""

@@ -50,6 +50,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a checkpoint of `audiorec train`, or damaged ({_first_line(error)})") from error
 
 
+def finished_epochs(checkpoint: dict[str, Any]) -> int:
+    """The epochs that a checkpoint has behind it; one saved within an epoch does not count that."""
+    within = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    return checkpoint["epoch"] + bool(within["is_last_batch"])
+
+
 def model_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """The model's own weights out of a training checkpoint, with adapters merged into them."""
     prefix = "model."

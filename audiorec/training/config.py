@@ -21,6 +21,11 @@ class OptimizerConfig(Config):
         1.0, gt=0, le=1, description="a layer's learning rate is this times that of the layer above; the heads have lr"
     )
     warmup_steps: NonNegativeInt = Field(100, description="batches over which the learning rate rises from 0 to lr")
+    gradient_noise: float = Field(
+        0.0,
+        ge=0,
+        description="deviation of noise in the first gradients; it falls with the steps (Neelakantan et al. 2015)",
+    )
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
         "cosine", description="how the learning rate falls after the warm-up"
     )
@@ -41,15 +46,32 @@ class TrainerConfig(Config):
     freeze: list[str] = Field(
         [], description="patterns of weights and modules that stay as init_from has them, such as encoder.layer[0-11]"
     )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="validate and save a moving average of the weights with this decay a step, such as 0.999",
+    )
+    recompute: bool = Field(
+        False,
+        description="keep a layer's input alone for the gradient and compute the rest again: less memory, more time",
+    )
+    wandb: str | None = Field(None, description="the project of Weights & Biases that is told the metrics, too")
     lora: LoraConfig | None = Field(None, description="adapters, trained in place of the matrices that they adapt")
     monitor: Literal["valid_wer", "valid_loss", "recent"] = Field(
         "valid_wer", description="what ranks checkpoints; recent: a later one is better"
     )
+    checkpoint_steps: PositiveInt = Field(500, description="batches after which an epoch under way is saved")
     keep_best: PositiveInt = Field(5, description="checkpoints kept beside the last")
     patience: PositiveInt | None = Field(None, description="epochs without a better monitor before training stops")
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="auto: a CUDA GPU where there is one, else cpu"
     )
+    devices: PositiveInt = Field(
+        1, description="processes a machine, each with a GPU or a CPU's share and its own batches"
+    )
+    nodes: PositiveInt = Field(1, description="machines, each begun by torchrun or SLURM")
+    accumulate: PositiveInt = Field(1, description="batches whose gradients make one step")
 
     @field_validator("patience")
     @classmethod

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audiorec.errors import UserError
+from audiorec.training.ranks import writes
 
 LOG = "train.log"
 logger = logging.getLogger("audiorec.training")
@@ -20,10 +21,14 @@ class _Screen(logging.Handler):
 
 @contextmanager
 def logging_to(folder: Path, quiet: bool) -> Iterator[None]:
-    """Send ``logger``'s lines to ``folder/train.log``, and those of level INFO to the screen unless ``quiet``."""
-    file = logging.FileHandler(folder / LOG, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
-    handlers: list[logging.Handler] = [file] if quiet else [file, _Screen(logging.INFO)]
+    """Send ``logger``'s lines to ``folder/train.log``, and those of level INFO to the screen unless ``quiet``.
+
+    Of several processes the first alone does so."""
+    handlers: list[logging.Handler] = []
+    if writes():
+        file = logging.FileHandler(folder / LOG, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handlers = [file] if quiet else [file, _Screen(logging.INFO)]
     level = logger.level
     logger.setLevel(logging.DEBUG)
     for handler in handlers:

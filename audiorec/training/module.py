@@ -1,5 +1,6 @@
 """The LightningModule: losses of the heads, validation by greedy search, and the optimiser."""
 
+from pathlib import Path
 from typing import Any
 
 import jiwer
@@ -11,13 +12,16 @@ from torch.utils.data import DataLoader
 from audiorec.audio.spec_augment import spec_augment
 from audiorec.data.batches import Batch, SpeechData
 from audiorec.data.draws import seed_of
-from audiorec.losses import mean_per_token
+from audiorec.losses import sum_losses
 from audiorec.models import AsrModel
 from audiorec.search import decode
 from audiorec.text import Tokenizer
+from audiorec.training.checkpoints import LAST
 from audiorec.training.config import RunConfig
 from audiorec.training.freeze import keep_still
+from audiorec.training.gradients import add_noise, recompute
 from audiorec.training.optimizer import parameter_groups
+from audiorec.training.ranks import add_up, collect, ranks, writes
 from audiorec.training.schedule import learning_rate_factor
 from audiorec.training.tally import LossTally
 
@@ -25,22 +29,28 @@ READ_EVERY = 10  # batches between two readings of the losses: each makes a GPU 
 
 
 class Training(lightning.LightningModule):
-    """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance).
+    """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance or batch).
 
     ``metrics`` are those of the last epoch: train_loss and valid_loss (per token, heads weighted), valid_wer,
-    train_dropped and valid_dropped (utterances without a path), audio_seconds.
+    train_dropped and valid_dropped (utterances without a path), audio_seconds. Where several processes train, losses, words
+    and seconds are those of all of them.
     """
 
     def __init__(self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData):
         super().__init__()
         self.model = model
+        if config.trainer.recompute:
+            recompute(model)
         self.tokenizer = tokenizer
         self.config = config
         self.train_data = train
         self.valid_data = valid
         # An epoch's number of batches differs a little from epoch to epoch: that of the first.
-        self.batches_per_epoch = len(train.training(config.augment, config.trainer.seed, 0))
+        together = config.trainer.devices * config.trainer.nodes
+        self.batches_per_epoch = len(train.training(config.augment, config.trainer.seed, 0, share=(0, together)))
         self.metrics: dict[str, float] = {}
+        self.samples = torch.zeros((), dtype=torch.int64)
+        self.saved = 0  # the step after which last.ckpt was written within an epoch
         self.train_tally, self.valid_tally = self._tally(), self._tally()
 
     def _tally(self) -> LossTally:
@@ -52,22 +62,43 @@ class Training(lightning.LightningModule):
         return self
 
     def train_dataloader(self) -> DataLoader:
-        options = self.config.trainer
+        options, within = self.config.trainer, self.trainer.fit_loop.epoch_loop.batch_progress
+        done = 0 if within.is_last_batch else within.current.ready  # of an epoch that was saved within
         # The last epoch is cut short, so that it ends as every other: with validation and a checkpoint.
-        left = None if options.max_steps is None else max(options.max_steps - self.global_step, 1)
-        return self.train_data.training(self.config.augment, options.seed, self.current_epoch, left)
+        left = None
+        if options.max_steps is not None:
+            begun = self.global_step - done // options.accumulate
+            left = max(options.max_steps - begun, 1) * options.accumulate
+        epoch, share = self.current_epoch, (self.global_rank, self.trainer.world_size)
+        return self.train_data.training(self.config.augment, options.seed, epoch, left, done, share)
 
     def val_dataloader(self) -> DataLoader:
-        return self.valid_data.as_recorded()
+        return self.valid_data.as_recorded((self.global_rank, self.trainer.world_size))
+
+    def on_train_start(self) -> None:
+        self.samples = self.samples.to(self.device)
 
     def on_train_epoch_start(self) -> None:
-        # What layers draw for themselves (dropout) must not depend on the epochs before it.
-        torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, "dropout"))
         self.train_tally = self._tally()
         self.samples = torch.zeros((), dtype=torch.int64, device=self.device)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_so_far"] = {
+            "tally": self.train_tally.over_ranks().state(),
+            "samples": int(add_up(self.samples)),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # What all processes heard goes on in the first of them. An older checkpoint has none: it ends an epoch.
+        if writes() and (so_far := checkpoint.get("epoch_so_far")):
+            self.train_tally.resume(so_far["tally"])
+            self.samples = torch.tensor(so_far["samples"])
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         options, trainer = self.config.optimizer, self.config.trainer
+        # What layers draw for themselves (dropout) must not depend on the batches before it.
+        draw = f"dropout of batch {batch_idx}, rank {self.global_rank}"
+        torch.manual_seed(seed_of(trainer.seed, self.current_epoch, draw))
         done = (self.current_epoch + batch_idx / self.batches_per_epoch) / trainer.max_epochs
         if trainer.max_steps:
             done = max(done, self.global_step / trainer.max_steps)
@@ -81,9 +112,15 @@ class Training(lightning.LightningModule):
 
         losses = self._losses(self.model.frames(batch.samples, batch.lengths, augment=augment), batch)
         self.samples += batch.lengths.sum()
-        means, _ = mean_per_token(losses, batch.token_lengths)
+        sums, tokens, _ = sum_losses(losses, batch.token_lengths)
+        # The mean per token of all processes' batches: their gradients are averaged, so each is worth as many as there are.
+        means = sums / add_up(tokens).clamp(min=1) * ranks()
         loss = sum(head.weight * mean for head, mean in zip(self.model.heads.values(), means, strict=True))
         return {"loss": loss, "losses": losses}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.config.optimizer.gradient_noise:
+            add_noise(self.model, self.config.optimizer.gradient_noise, self.config.trainer.seed, self.global_step)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
@@ -93,15 +130,22 @@ class Training(lightning.LightningModule):
     def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
         place = f"training step {self.global_step}"
         self.train_tally.add(place, batch.ids, outputs["losses"], batch.token_lengths, self.gradient_norm)
-        if batch_idx % READ_EVERY and not self.trainer.is_last_batch:
-            return
+        if batch_idx % READ_EVERY == 0 or self.trainer.is_last_batch:
+            self._log_batch()
+        step = self.global_step
+        if step % self.config.trainer.checkpoint_steps == 0 and step != self.saved and not self.trainer.is_last_batch:
+            self.saved = step
+            self.trainer.save_checkpoint(Path(self.trainer.checkpoint_callback.dirpath) / LAST, weights_only=False)
+
+    def _log_batch(self) -> None:
         self.train_tally.read()
         figures = {
             "train_batch_loss": self.train_tally.batch_losses[-1],
             "gradient_norm": self.train_tally.gradient_norm,
             "learning_rate": self.optimizers().param_groups[0]["lr"],
         }
-        self.logger.log_metrics(figures, self.global_step)
+        for one in self.loggers:
+            one.log_metrics(figures, self.global_step)
 
     def on_validation_epoch_start(self) -> None:
         self.valid_tally = self._tally()
@@ -117,13 +161,14 @@ class Training(lightning.LightningModule):
         self.hypotheses += [self.tokenizer.decode((said + ending.best).ids) for said, ending in decoded]
 
     def on_validation_epoch_end(self) -> None:
+        self.train_tally, self.valid_tally = self.train_tally.over_ranks(), self.valid_tally.over_ranks()
         self.metrics = {
             "train_loss": self.train_tally.mean("training"),
             "train_dropped": len(self.train_tally.without_path),
-            "audio_seconds": int(self.samples) / self.model.sample_rate,
+            "audio_seconds": int(add_up(self.samples)) / self.model.sample_rate,
             "valid_loss": self.valid_tally.mean("validation"),
             "valid_dropped": len(self.valid_tally.without_path),
-            "valid_wer": jiwer.process_words(self.references, self.hypotheses).wer,
+            "valid_wer": jiwer.process_words(collect(self.references), collect(self.hypotheses)).wer,
         }
         # Under `recent` a later epoch ranks higher: where the schedule ends near zero, the last checkpoints average best.
         ranks = {name: self.metrics[name] for name in ("train_loss", "valid_loss", "valid_wer")}

@@ -45,6 +45,8 @@ class Bars(Callback):
             total = min(total, steps)
         self.epoch = self.bars.add_task("", note="")
         self.whole = self.bars.add_task("training", total=total, completed=trainer.global_step, note="")
+        self.on_train_epoch_start(trainer, module)  # an epoch that goes on has no start
+        self.bars.update(self.epoch, completed=trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
         title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
@@ -65,8 +67,14 @@ class Bars(Callback):
 class Lines(Callback):
     """A line a minute: how far the epoch is."""
 
+    def on_train_start(self, trainer: lightning.Trainer, module: Training) -> None:
+        # An epoch that goes on has no start.
+        self.start, self.begun = time.monotonic(), trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self.last_line = self.start
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
-        self.start = self.last_line = time.monotonic()
+        self.start, self.begun = time.monotonic(), 0
+        self.last_line = self.start
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Training, outputs: Any, batch: Any, batch_idx: int
@@ -76,7 +84,7 @@ class Lines(Callback):
             return
         self.last_line = now
         done, total = batch_idx + 1, trainer.num_training_batches
-        left = (now - self.start) / done * (total - done)
+        left = (now - self.start) / (done - self.begun) * (total - done)
         losses = module.train_tally.batch_losses
         logger.info(
             "epoch %3d/%d  batch %d/%d%s  %.1f min left in it",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from audiorec import __version__
@@ -28,6 +28,7 @@ from audiorec.training.checkpoints import (
     AtomicCheckpointIO,
     average_weights,
     best_checkpoints,
+    finished_epochs,
     read_checkpoint,
 )
 from audiorec.training.config import RunConfig, TrainerConfig
@@ -37,6 +38,7 @@ from audiorec.training.lora import add_adapters
 from audiorec.training.module import READ_EVERY, Training
 from audiorec.training.precision import Accelerator, Precision, resolve_accelerator, resolve_precision
 from audiorec.training.progress import progress
+from audiorec.training.ranks import wait_for, writes
 
 STATISTICS_BATCHES = 8
 # Settings that may differ between a run and its continuation.
@@ -45,6 +47,7 @@ MAY_CHANGE = {
     "trainer.max_steps",
     "trainer.init_from_recipe",
     "trainer.accelerator",
+    "trainer.checkpoint_steps",
     "data.allow_pipes",
     "data.workers",
     "data.cache_gb",
@@ -62,7 +65,8 @@ def train(
     """Train ``config``, or the recipe file of that path, into the run folder ``out``; returns the model directory in it.
 
     ``train_dir`` and ``valid_dir`` are Kaldi data directories; ``quiet`` keeps the screen empty, ``out/train.log`` has every
-    line. The same call again goes on from the last finished epoch, and ends with the same weights as an uninterrupted run.
+    line. The same call again goes on from the last checkpoint, and ends with the same weights as an uninterrupted run. Where
+    ``trainer.devices`` and ``trainer.nodes`` say so several processes train, each on its share of every step's batches.
     Raises UserError for data that cannot be used, a folder that holds another run, or a loss that is not a number.
     """
     if not isinstance(config, RunConfig):
@@ -79,7 +83,10 @@ def train(
             )
     train_dir, valid_dir, out = Path(train_dir), Path(valid_dir), Path(out)
     accelerator = resolve_accelerator(config.trainer.accelerator)
-    _claim(out, config)
+    if writes():
+        _claim(out, config)
+    else:
+        wait_for(lambda: _is_claimed(out, config), f"{out} with its tokenizer")
     with logging_to(out, quiet):
         last = out / "checkpoints" / LAST
         over = _is_over(last, config.trainer)
@@ -100,9 +107,9 @@ def train(
         )
         _choose_what_trains(training, _set_initial_weights(training, last))
         epochs = _finished_epochs(last) if over else config.trainer.max_epochs
-        with progress(quiet) as bars:
+        with progress(quiet or not writes()) as bars:
             _fit(_trainer(config, out, epochs, accelerator, precision, bars), training, last)
-        return average(out, 1, data=(train_dir, valid_dir))
+        return average(out, 1, data=(train_dir, valid_dir)) if writes() else out / "model"
 
 
 def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) -> Path:
@@ -156,8 +163,14 @@ def _flat(tree: dict, prefix: str = "") -> dict:
     return flat
 
 
+def _is_claimed(out: Path, config: RunConfig) -> bool:
+    """Whether the first process has written configuration and tokenizer of this run."""
+    path = out / "config.yaml"
+    return path.exists() and path.read_text() == dump_yaml(config) and (out / "tokenizer").is_dir()
+
+
 def _finished_epochs(checkpoint: Path) -> int:
-    return read_checkpoint(checkpoint)["epoch"] + 1 if checkpoint.exists() else 0
+    return finished_epochs(read_checkpoint(checkpoint)) if checkpoint.exists() else 0
 
 
 def _is_over(last: Path, options: TrainerConfig) -> bool:
@@ -167,7 +180,7 @@ def _is_over(last: Path, options: TrainerConfig) -> bool:
     checkpoint = read_checkpoint(last)
     stopped_early = any(state.get("stopped_epoch") for state in checkpoint["callbacks"].values())
     all_steps = options.max_steps is not None and checkpoint["global_step"] >= options.max_steps
-    return stopped_early or all_steps or checkpoint["epoch"] + 1 >= options.max_epochs
+    return stopped_early or all_steps or finished_epochs(checkpoint) >= options.max_epochs
 
 
 def _tokenizer(config: RunConfig, train_dir: Path, out: Path, source: Path | None) -> Tokenizer:
@@ -216,7 +229,9 @@ def _set_initial_weights(training: Training, last: Path) -> list[str]:
     """
     config = training.config
     if last.exists():
-        logger.info(f"going on after epoch {_finished_epochs(last)} of {config.trainer.max_epochs}")
+        checkpoint = read_checkpoint(last)
+        step = f", step {checkpoint['global_step']}" if checkpoint["epoch"] == finished_epochs(checkpoint) else ""
+        logger.info(f"going on after epoch {finished_epochs(checkpoint)} of {config.trainer.max_epochs}{step}")
     elif source := config.trainer.init_from:
         random_layers = begin_from(source, training.model, config, training.tokenizer)
         logger.info(f"beginning with {source}; at random: {', '.join(random_layers) or 'nothing'}")
@@ -262,6 +277,7 @@ def _fit(trainer: lightning.Trainer, training: Training, last: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
         warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # it begins where it is told to
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # those that are frozen
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
@@ -271,6 +287,17 @@ def _fit(trainer: lightning.Trainer, training: Training, last: Path) -> None:
             raise SystemExit(128 + signal.SIGTERM) from None
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _loggers(options: TrainerConfig, out: Path) -> list[Logger]:
+    """TensorBoard's, and that of Weights & Biases where a project is named. Raises UserError where it is not installed."""
+    loggers: list[Logger] = [TensorBoardLogger(out, name=None, version="tensorboard")]
+    if options.wandb:
+        try:
+            loggers.append(WandbLogger(project=options.wandb, name=out.name, save_dir=out))
+        except ModuleNotFoundError:
+            raise UserError("trainer.wandb: wandb is not installed: `pip install wandb`, or leave it out") from None
+    return loggers
 
 
 def _trainer(
@@ -291,18 +318,22 @@ def _trainer(
     )
     reporter = Reporter(out, _flat(config.model_dump(mode="json")))
     callbacks = [*bars, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
+    if options.ema:
+        callbacks.append(EMAWeightAveraging(decay=options.ema))
     if options.patience:
         callbacks.append(EarlyStopping(options.monitor, patience=options.patience, check_on_train_epoch_end=True))
     if options.max_steps:
         callbacks.append(StopAfter(options.max_steps))
     return lightning.Trainer(
         accelerator=accelerator,
-        devices=1,
+        devices=options.devices,
+        num_nodes=options.nodes,
+        accumulate_grad_batches=options.accumulate,
         precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
         max_epochs=max_epochs,
         gradient_clip_val=options.gradient_clip,
         callbacks=callbacks,
-        logger=TensorBoardLogger(out, name=None, version="tensorboard"),
+        logger=_loggers(options, out),
         plugins=[AtomicCheckpointIO()],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

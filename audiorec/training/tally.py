@@ -1,13 +1,14 @@
 """The losses of an epoch: kept on the device, read back several batches at a time, so that no step waits for a number."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from audiorec.errors import UserError
 from audiorec.losses import sum_losses
+from audiorec.training.ranks import add_up, collect
 
 NAMED = 10  # utterances that a message names
 
@@ -55,6 +56,28 @@ class LossTally:
         for batch, rows, tokens, norm in zip(unread, losses, lengths, gradient_norms, strict=True):
             self._count(batch, rows, tokens, norm)
         self.gradient_norm = gradient_norms[-1]
+
+    def over_ranks(self) -> "LossTally":
+        """What all processes counted, the same in each; ``batch_losses`` stay this one's."""
+        self.read()
+        total = LossTally(self.weights.tolist())
+        total.loss, total.tokens = add_up(self.loss), add_up(self.tokens)
+        total.without_path, total.batch_losses = collect(self.without_path), self.batch_losses
+        total.gradient_norm = self.gradient_norm
+        return total
+
+    def state(self) -> dict[str, Any]:
+        """What was read so far, in plain values; ``resume`` takes it up again."""
+        return {
+            "loss": self.loss.tolist(),
+            "tokens": self.tokens.tolist(),
+            "batch_losses": list(self.batch_losses),
+            "without_path": list(self.without_path),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        self.loss, self.tokens = (torch.tensor(state[name], dtype=torch.float64) for name in ("loss", "tokens"))
+        self.batch_losses, self.without_path = list(state["batch_losses"]), list(state["without_path"])
 
     def mean(self, what: str) -> float:
         """The heads' weighted loss per token of all that was read. Raises UserError where no utterance has a path."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# yesno: sixty recordings of eight words each, yes or no in Hebrew, one speaker, 8 kHz. Not measured yet.
+# yesno: sixty recordings of eight words each, yes or no in Hebrew, one speaker, 8 kHz.
 #   ./run.sh          train and measure; the figures go to RESULTS.md
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 from audiorec.config import load_config
 from audiorec.errors import ConfigError, UserError
+from audiorec.training.checkpoints import finished_epochs
 from audiorec.training.config import RunConfig
+from audiorec.training.module import Training
 from audiorec.training.run import average, train
 from tests.conftest import ROOT
 
@@ -63,11 +65,56 @@ def undisturbed(data, tmp_path_factory) -> Path:
     return out
 
 
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_run_cut_off_within_an_epoch_goes_on_there(data, tmp_path, monkeypatch, steps):
+    """Whatever the number of batches between two checkpoints: the same weights, losses and seconds of audio."""
+    settings = [
+        *SETTINGS,
+        "trainer.max_epochs=2",
+        "data.batch_seconds=3",
+        "encoder.dropout=0.3",
+        f"trainer.checkpoint_steps={steps}",
+    ]
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", settings)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(config, data / "train", data / "dev", whole, quiet=True)
+    step, done = Training.training_step, []
+
+    def last(self, batch, batch_idx):
+        if len(done) == 4:
+            raise Cut
+        done.append(batch.ids)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Training, "training_step", last)
+    with pytest.raises(Cut):
+        train(config, data / "train", data / "dev", cut, quiet=True)
+    checkpoint = torch.load(cut / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4 // steps * steps and finished_epochs(checkpoint) == 0
+    monkeypatch.setattr(Training, "training_step", step)
+    train(config, data / "train", data / "dev", cut, quiet=True)
+    a, b = (weights(run / "checkpoints/last.ckpt") for run in (whole, cut))
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    a, b = (history(run) for run in (whole, cut))
+    for name in ("losses", "train_loss", "valid_loss", "valid_wer", "audio_seconds"):
+        assert [row[name] for row in a] == [row[name] for row in b], name
+
+
+def history(out: Path) -> list[dict]:
+    checkpoint = torch.load(out / "checkpoints/last.ckpt", weights_only=True)
+    return next(state["history"] for state in checkpoint["callbacks"].values() if "history" in state)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how, status", [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["kill", "term"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, tmp_path, how, status):
     out = tmp_path / "run"
     process = start(command(data, out), SLOWLY)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(out.glob("checkpoints/epoch=001*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.2)  # into the epoch after the last checkpoint
