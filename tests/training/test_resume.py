@@ -63,7 +63,13 @@ def undisturbed(data, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("how, status", [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["kill", "term"])
+@pytest.mark.parametrize(
+    "how, status",
+    [
+        pytest.param(signal.SIGKILL, -9, id="kill"),
+        pytest.param(signal.SIGTERM, 143, id="term", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, undisturbed, tmp_path, how, status):
     out = tmp_path / "run"
     process = start(command(data, out), SLOWLY)
