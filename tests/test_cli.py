@@ -13,11 +13,7 @@ import pytest
 import audiorec
 from audiorec.audio.read import read, write
 from audiorec.data.kaldi import Utterance, write_data_dir
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    code = "from audiorec.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+from tests.command import here as run
 
 
 @pytest.fixture(scope="module")

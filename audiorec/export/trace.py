@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ def _captured(
 def _translated(part: Part, program: torch.export.ExportedProgram) -> Any:
     from onnxscript import optimizer
 
-    with _quiet():
+    with _quiet(), _one_table():
         exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
         assert exported is not None  # it would be with a path to write to
         model = exported.model
@@ -113,6 +114,24 @@ def _rename(graph: Any, part: Part) -> None:
             graph.outputs[i] = value = copy
         value.name = name
         seen.add(id(value))
+
+
+@contextmanager
+def _one_table() -> Iterator[None]:
+    """torch makes its table of ONNX's functions anew for every graph, in half a second; here all have the first one."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    own, make = ONNXRegistry.__dict__["from_torchlib"], ONNXRegistry.from_torchlib
+    ONNXRegistry.from_torchlib = staticmethod(lambda opset_version: _table(make, opset_version))
+    try:
+        yield
+    finally:
+        ONNXRegistry.from_torchlib = own
+
+
+@cache
+def _table(make: Callable[..., Any], opset_version: int) -> Any:
+    return make(opset_version=opset_version)
 
 
 @contextmanager

@@ -43,6 +43,11 @@ class Engine:
         # A whole feed must find room, or nobody would move.
         self._room = max(int(queue_seconds * recognizer.sample_rate), runner.first_feed, runner.period)
         self._sessions: list[EngineSession] = []
+        # Those of them that the worker has to look at, in the order in which they came: a tick does not look at all.
+        self._ready: dict[EngineSession, None] = {}  # they have a feed waiting
+        self._asking: dict[EngineSession, None] = {}  # they have a request
+        self._cancelled: list[EngineSession] = []
+        self._idle_at = float("inf")  # none is idle before
         self._meter = Meter()
         self._failure: BaseException | None = None
         self._device = Lock()  # around the runner and the tokens that are committed
@@ -91,6 +96,7 @@ class Engine:
                 self._done.wait()
                 self._must_run()
             self._sessions.append(session)
+            self._idle_at = min(self._idle_at, session._idle_at)
             self._work.notify()  # it may be the next to be idle
         return session
 
@@ -127,14 +133,30 @@ class Engine:
         """Refuse samples at the session's rate that cannot be taken."""
         with self._done:
             self._must_run()
-            size = -(-count * self.recognizer.sample_rate // session.sample_rate)
-            if not block and session._queue.size + size > self._room:
+            if block:
+                return
+            size, waiting = -(-count * self.recognizer.sample_rate // session.sample_rate), session._size
+            if waiting + size > self._room:
                 raise UserError(
-                    f"stream: {size} samples do not fit in the queue of {self._room}, of which {session._queue.size} wait; "
-                    "send them later, or smaller pieces"
+                    f"stream: {size} samples do not fit in the queue of {self._room}, of which {waiting} wait; send them later, "
+                    "or smaller pieces"
                 )
 
+    def _take(self, session: EngineSession, samples: np.ndarray) -> None:
+        """Samples at the session's rate."""
+        with self._done:
+            while len(samples):
+                self._must_not_have_failed()
+                if (room := self._room - session._size) <= 0:
+                    self._done.wait()
+                    continue
+                count = max(1, room * session.sample_rate // self.recognizer.sample_rate)
+                session._taken.append(samples[:count])
+                self._arrived(session)
+                samples = samples[count:]
+
     def _feed(self, session: EngineSession, samples: np.ndarray) -> None:
+        """Samples at the model's rate."""
         with self._done:
             while len(samples):
                 self._must_not_have_failed()
@@ -147,11 +169,15 @@ class Engine:
 
     def _push(self, session: EngineSession, samples: np.ndarray) -> None:
         session._queue.push(samples)
+        self._arrived(session)
+
+    def _arrived(self, session: EngineSession) -> None:
         period = self._runner.period
-        if (more := session._queue.size - session._needed) >= 0:
+        if (more := session._size - session._needed) >= 0:
             end = session._fed + session._needed + more // period * period
             if not session._marks or session._marks[-1][0] < end:
                 session._marks.append((end, time.perf_counter()))
+            self._ready[session] = None
             self._work.notify()
 
     def _look(self, session: EngineSession) -> Hypothesis:
@@ -167,7 +193,18 @@ class Engine:
         """Have the worker do it once the session has no whole period waiting."""
         with self._done:
             self._must_not_have_failed()
-            session._request = request
+            self._note(session, request)
+            self._work.notify()
+
+    def _note(self, session: EngineSession, request: str) -> None:
+        session._request = request
+        self._asking[session] = None
+
+    def _cancel(self, session: EngineSession) -> None:
+        """Have the worker drop it."""
+        with self._work:
+            session._cancelled = True
+            self._cancelled.append(session)
             self._work.notify()
 
     def _answer(self, session: EngineSession) -> None:
@@ -207,7 +244,10 @@ class Engine:
             while True:
                 self._drop_cancelled()
                 self._end_idle()
-                begin, step, asks = self._ready(began=False), self._ready(began=True), self._asks()
+                step = [session for session in self._ready if session._slot is not None]
+                begin = [session for session in self._ready if session._slot is None]
+                # They have less samples waiting than a feed.
+                asks = [session for session in self._asking if session not in self._ready]
                 if begin or step or asks:
                     pause = self._pause(begin + step, asks)
                     if not pause:
@@ -217,6 +257,8 @@ class Engine:
                 else:
                     pause = self._until_idle()
                 self._work.wait(pause)
+            for session in begin + step:
+                session._prepare()
             first = [self._pop(session, session._needed) for session in begin]
             batches: dict[int, list[tuple[EngineSession, np.ndarray]]] = {}  # by samples of each row
             for session in step:
@@ -260,6 +302,7 @@ class Engine:
                         self._sessions.remove(session)
                 for session in asks:
                     session._request = None
+                    self._asking.pop(session, None)
                 self._done.notify_all()
         for session in begin + step + asks:
             session._wake()
@@ -277,19 +320,15 @@ class Engine:
         return list(zip(ends, endings, strict=True))
 
     def _drop_cancelled(self) -> None:
-        for session in [s for s in self._sessions if s._cancelled]:
-            self._sessions.remove(session)
-            if session._slot is not None:
-                self._runner.free(session._slot)
+        while self._cancelled:
+            session = self._cancelled.pop()
+            self._ready.pop(session, None)
+            self._asking.pop(session, None)
+            if session in self._sessions:
+                self._sessions.remove(session)
+                if session._slot is not None:
+                    self._runner.free(session._slot)
             self._done.notify_all()
-
-    def _ready(self, began: bool) -> list[EngineSession]:
-        """Sessions that have begun, or have not, and have enough samples for it."""
-        return [s for s in self._sessions if (s._slot is not None) == began and s._queue.size >= s._needed]
-
-    def _asks(self) -> list[EngineSession]:
-        """Sessions that ask for something, and have less samples waiting than a feed."""
-        return [s for s in self._sessions if s._request is not None and s._queue.size < s._needed]
 
     def _pause(self, ready: list[EngineSession], asks: list[EngineSession]) -> float | None:
         """Seconds that a batch may still wait for others; 0 where all are ready, or somebody asks."""
@@ -301,16 +340,21 @@ class Engine:
     def _end_idle(self) -> None:
         """End the sessions that got no samples for too long."""
         now = time.monotonic()
+        if now < self._idle_at:
+            return
         for session in self._sessions:
             if session._request is None and session._idle_at <= now:
                 session._end_idle()
+        self._idle_at = min((s._idle_at for s in self._sessions if s._request != "end"), default=float("inf"))
 
     def _until_idle(self) -> float | None:
         """Seconds until the next session may be idle; None: never."""
-        soonest = min((s._idle_at for s in self._sessions if s._request is None), default=float("inf"))
-        return None if soonest == float("inf") else max(0.001, soonest - time.monotonic())
+        return None if self._idle_at == float("inf") else max(0.001, self._idle_at - time.monotonic())
 
     def _pop(self, session: EngineSession, count: int) -> np.ndarray:
         session._needed = self._runner.period
         session._fed += count
-        return session._queue.pop(count)
+        samples = session._queue.pop(count)
+        if session._queue.size < session._needed:
+            self._ready.pop(session, None)
+        return samples

@@ -44,7 +44,9 @@ class EngineSession(Session):
         self._idle_at = time.monotonic() + idle_seconds
         self._why_ended = "is finished"
         self._wakers: list[Callable[[], Any]] = []
-        # The engine's, under its lock:
+        # The engine's, under its lock. Samples are resampled where they are computed, those of a batch one after another: each
+        # ``accept`` interrupts the engine, so it does little.
+        self._taken: list[np.ndarray] = []  # as they were given
         self._queue = Queue()
         self._needed = engine._runner.first_feed
         self._fed = 0
@@ -105,9 +107,9 @@ class EngineSession(Session):
 
     def cancel(self) -> None:
         """End the stream without a result; its slot is free at the next border of periods."""
-        with self._alone("cancel"), self._engine._work:
-            self._finished = self._cancelled = True
-            self._engine._work.notify()
+        with self._alone("cancel"):
+            self._finished = True
+            self._engine._cancel(self)
         self._wake()
 
     def watch(self, wake: Callable[[], Any]) -> None:
@@ -177,11 +179,12 @@ class EngineSession(Session):
         try:
             self._why_ended = f"got no samples for {self._idle_seconds:g} s, so the engine finished it"
             self._finished = True
+            self._prepare()
             rest, tail = self._rest()  # less than a second, which the queue takes without waiting
             self._levels.push(rest)
-            self._queue.push(rest)
-            self._queue.push(tail)
-            self._request = "end"
+            for samples in (rest, tail):
+                self._engine._push(self, samples)
+            self._engine._note(self, "end")
         finally:
             self._in_use.release()
 
@@ -205,6 +208,34 @@ class EngineSession(Session):
     def _must_be_open(self, what: str) -> None:
         if self._finished:
             raise UserError(f"stream: {self._why_ended} and cannot {what}; open another")
+
+    def _take(self, samples: np.ndarray) -> None:
+        self._engine._take(self, samples.copy())  # whoever records may use his buffer again
+
+    def _pass_rest(self) -> None:
+        self._settle()
+        super()._pass_rest()
+
+    def _carry(self) -> None:
+        self._settle()
+        super()._carry()
+
+    def _settle(self) -> None:
+        with self._engine._work:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Under the engine's lock: what was taken goes into the queue."""
+        if self._taken:
+            samples, self._taken = self._resampler.push(np.concatenate(self._taken)), []
+            self._span_passed += len(samples)
+            self._levels.push(samples)
+            self._queue.push(samples)
+
+    @property
+    def _size(self) -> int:
+        """Samples at the model's rate that wait, once they are all in the queue."""
+        return self._queue.size + self._resampler.returns(sum(map(len, self._taken)))
 
     def _feed(self, samples: np.ndarray) -> None:
         self._engine._feed(self, samples)

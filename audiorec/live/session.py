@@ -178,6 +178,10 @@ class Session(ABC):
     def _give(self, samples: np.ndarray) -> None:
         self._given += len(samples)
         self._span_given += len(samples)
+        self._take(samples)
+
+    def _take(self, samples: np.ndarray) -> None:
+        """Resample the next samples and pass them on, now or before they are computed."""
         self._pass(self._resampler.push(samples))
 
     def _pass(self, samples: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soxr
 
+from audiorec.audio import resample as module
 from audiorec.audio.read import read
 from audiorec.audio.resample import Resampler
 
@@ -45,8 +46,12 @@ def gain(hertz: float, from_rate: int, to_rate: int) -> complex:
     return np.sqrt(np.mean(np.abs(out) ** 2))
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["native", "numpy"])
 @pytest.mark.parametrize(("from_rate", "to_rate"), [*RATES, (16000, 16000), (1000, 16000), (192000, 44100)])
-def test_any_split_gives_the_same_bits(from_rate, to_rate):
+def test_any_split_gives_the_same_bits(from_rate, to_rate, native, monkeypatch):
+    if native and not module.NATIVE:
+        pytest.skip("no native library was built")
+    monkeypatch.setattr(module, "NATIVE", native)
     random, samples = np.random.default_rng(0), noise(from_rate // 2 + 13)
     whole = resample([samples], from_rate, to_rate)
     assert whole.dtype == np.float32
@@ -58,6 +63,22 @@ def test_any_split_gives_the_same_bits(from_rate, to_rate):
     assert np.array_equal(
         resample(list(samples[:2000, None]), from_rate, to_rate), resample([samples[:2000]], from_rate, to_rate)
     )
+
+
+@rates
+def test_the_kernel_gives_what_numpy_gives(from_rate, to_rate, monkeypatch):
+    samples, given = noise(from_rate // 2 + 13), []
+    for native in (module.NATIVE, False):
+        monkeypatch.setattr(module, "NATIVE", native)
+        given.append(resample([samples], from_rate, to_rate))
+    np.testing.assert_allclose(*given, rtol=0, atol=2e-6)
+
+
+@rates
+def test_it_knows_how_many_samples_it_will_return(from_rate, to_rate):
+    resampler = Resampler(from_rate, to_rate)
+    for count in (0, 1, 100, 5, 4411):
+        assert resampler.returns(count) == len(resampler.push(np.zeros(count, np.float32)))
 
 
 @rates

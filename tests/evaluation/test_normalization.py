@@ -1,8 +1,6 @@
 """The word error rate of `audiorec score` is that of the training's validation: both normalise the texts alike."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -14,12 +12,12 @@ from audiorec.recognizer import load
 from audiorec.text import save_tokenizer
 from audiorec.training.config import RunConfig
 from audiorec.training.run import train
+from tests.command import here
 from tests.conftest import TINY
 
 
 def run(*arguments: object) -> str:
-    code = "from audiorec.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    done = here(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.export.command import export_here, model_of
+from tests.export.command import export, model_of
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +13,4 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     model = model_of(folder / "model", encoder={"kind": "lstm", "dim": 64, "layers": 2})
     (model / "times.yaml").write_text("{}\n")
-    return folder, export_here(folder, "--format", "onnx")
+    return folder, export(folder, "--format", "onnx")

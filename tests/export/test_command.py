@@ -11,7 +11,7 @@ from audiorec.export.check import Exported
 from audiorec.export.onnx import refuse
 from audiorec.models import load_model
 from audiorec.models.heads import Head
-from tests.export.command import export, export_here, model_of
+from tests.export.command import export, model_of
 from tests.export.laws import hold_streams
 
 
@@ -46,20 +46,20 @@ def test_an_export_appears_whole_beside_the_model(run):
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     full = model_of(tmp_path / "full", encoder={"kind": "blstm", "dim": 8, "layers": 1, "chunk": None})
-    refused(export_here(full), 1, "whole utterances", "encoder.chunk")
+    refused(export(full), 1, "whole utterances", "encoder.chunk")
     word = model_of(tmp_path / "word", encoder={"kind": "lstm", "dim": 8, "layers": 1})
-    refused(export_here(word, "--head", "other"), 1, "head 'other'", "ctc")
+    refused(export(word, "--head", "other"), 1, "head 'other'", "ctc")
     contexts = [{"chunk": None}, {"left": 4, "chunk": 2}]
     many = model_of(
         tmp_path / "many", encoder={"kind": "conformer", "dim": 8, "heads": 2, "layers": 1, "contexts": contexts}
     )
-    refused(export_here(many), 1, "whole utterances", "--latency-ms 40")
-    wrong = export_here(word, "--format", "tflite")
+    refused(export(many), 1, "whole utterances", "--latency-ms 40")
+    wrong = export(word, "--format", "tflite")
     assert wrong.returncode == 2 and "'tflite' is not one of" in " ".join(wrong.stderr.split()), wrong.stderr
     for format in ("sherpa-onnx", "pt2"):
-        refused(export_here(word, "--format", format, "--int8"), 2, f"--format {format}", "--format onnx takes it")
-    refused(export_here(word, "--int8-keep", "head"), 2, "--int8-keep", "without --int8")
-    refused(export_here(word, "--data", "data"), 2, "--data", "without --int8")
+        refused(export(word, "--format", format, "--int8"), 2, f"--format {format}", "--format onnx takes it")
+    refused(export(word, "--int8-keep", "head"), 2, "--int8-keep", "without --int8")
+    refused(export(word, "--data", "data"), 2, "--data", "without --int8")
     assert not list(tmp_path.glob("*onnx*"))
 
 
@@ -84,5 +84,5 @@ def test_without_its_libraries_it_names_the_extra(library, tmp_path, monkeypatch
     pytest.importorskip("onnxscript")
     model = model_of(tmp_path / "model", encoder={"kind": "lstm", "dim": 8, "layers": 1})
     monkeypatch.setitem(sys.modules, library, None)
-    refused(export_here(model), 1, library, "audiorec-speech[export]")
+    refused(export(model), 1, library, "audiorec-speech[export]")
     assert not list(tmp_path.glob("*onnx*"))

@@ -88,10 +88,11 @@ def test_an_export_appears_beside_the_model_and_replaces_another(tmp_path):
 
     make_model(tmp_path / "run" / "model", **LSTM, strides=[3])
     out = tmp_path / "run" / "sherpa-onnx"
+    out.mkdir()
+    for old in ("export.yaml", "old"):
+        (out / old).write_text("")
     result = export(tmp_path / "run", "--format", "sherpa-onnx")
     assert result.returncode == 0 and "0.3 s of silence" in result.stdout, result.stderr
-    (out / "old").write_text("")
-    export_sherpa(tmp_path / "run", out)
     assert {path.name for path in out.iterdir()} == {"export.yaml", "README.md", "tokens.txt", "model.onnx"}
     settings = yaml.safe_load((out / "export.yaml").read_text())
     text = (out / "README.md").read_text()

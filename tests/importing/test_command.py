@@ -1,15 +1,8 @@
 """`audiorec import`: a model folder that the other commands take, and one line for what cannot be."""
 
-import subprocess
-import sys
+from tests.command import here as audiorec
 
 from .nemo import GOLDEN, changed
-
-
-def audiorec(*arguments: object) -> subprocess.CompletedProcess:
-    code = "from audiorec.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_an_imported_model_is_a_model(tmp_path):

@@ -95,7 +95,8 @@ def test_it_is_trained_and_described(folder, speech):
     ]
 
 
-@pytest.mark.parametrize("head", ["ctc", pytest.param("transducer", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["ctc", "transducer"])
 def test_an_export_is_in_one_language(folder, speech, tmp_path, head):
     for library in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(library)

@@ -26,8 +26,8 @@ for library in ("onnx", "onnxscript", "onnxruntime"):
 ROOT = Path(__file__).resolve().parents[2]
 TIE = 1e-4
 RULES = EndpointConfig(silence=0.3, silence_after_words=0.2, longest=1)
-SLOW = ("tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify")
-CASES = ["ctc", "rnnt", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+SLOW = ("ctc", "tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify")
+CASES = ["rnnt", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 @pytest.fixture(scope="module")

@@ -87,10 +87,11 @@ class Load:
         piece_ms: float,
         threads: int,
         sherpa: Path | None = None,
+        wait_ms: float = 0.0,
     ):
         samples, self.rate = speech()
         self.sherpa = sherpa  # a folder of the same model for sherpa-onnx
-        self.threads = threads  # of the engine
+        self.threads, self.wait_ms = threads, wait_ms  # of the engine
         self.recognizer, self.piece = make(threads), piece_ms / 1000
         self.single = self.recognizer if threads == 1 else make(1)
         recognizer = self.recognizer
@@ -150,7 +151,7 @@ def sleep_until(when: float) -> None:
 
 def engine(load: Load, streams: int, limit: float) -> Trial:
     torch.set_num_threads(load.threads)  # threads that begin later, as the engine's, have what is set here
-    with audiorec.Engine(load.recognizer, slots=streams, queue_seconds=60) as served:
+    with audiorec.Engine(load.recognizer, streams, queue_seconds=60, wait_ms=load.wait_ms) as served:
         sessions = [served.session(load.rate) for _ in range(streams)]
         late: list[float] = []
         calls = load.calls(streams)
@@ -319,6 +320,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, help="that the process keeps to; as many as --threads unless given")
     parser.add_argument("--seconds", type=float, default=8.0, help="of audio a stream, so of each trial")
     parser.add_argument("--piece", type=float, default=160.0, help="ms that a stream sends at once")
+    parser.add_argument("--wait", type=float, default=0.0, help="ms that the engine's batches may wait for others")
     parser.add_argument("--limit", type=float, default=300.0, help="ms that p95 may be")
     parser.add_argument("--most", type=int, default=4096, help="streams to try at most")
     options = parser.parse_args()
@@ -347,7 +349,7 @@ def main() -> None:
                 if not path.exists():
                     (export_int8 if options.int8 else export_onnx)(source, path)
             make = partial(recognizer, path, options.runtime)
-            load = Load(make, options.seconds, options.piece, options.threads, stock)
+            load = Load(make, options.seconds, options.piece, options.threads, stock, options.wait)
             line, words = measure(name, load, options.limit, options.most)
             print(line, flush=True)
             compared = Words(*map(sum, zip(compared, words, strict=True)))
