@@ -67,7 +67,7 @@ class Graph:
 MOST = 1 << 40
 
 
-def encoder(kind: str, path: Path, begins: bool, ends: bool) -> None:
+def encoder(kind: str, path: Path, begins: bool, ends: bool, first: int = FIRST, period: int = PERIOD) -> None:
     """One of begin, step, end, short."""
     g = Graph(weights(kind))
     x = "samples" if begins else g.add("Concat", "state.tail", "samples", axis=1)
@@ -88,7 +88,7 @@ def encoder(kind: str, path: Path, begins: bool, ends: bool) -> None:
     g.add("LogSoftmax", g.add("Add", "bias", g.add("Mul", y, g.add("Add", y, y))), to="frames", axis=-1) if (
         kind == "ctc"
     ) else g.add("Identity", y, to="frames")
-    inputs: dict[str, tuple] = {"samples": (REAL, ["batch", FIRST if begins else (PERIOD if ends else "time")])}
+    inputs: dict[str, tuple] = {"samples": (REAL, ["batch", first if begins else (period if ends else "time")])}
     outputs: dict[str, tuple] = {"frames": (REAL, ["batch", None, DIM])}
     if ends:
         inputs["lengths"] = WHOLE, ["batch"]
