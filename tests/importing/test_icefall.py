@@ -1,7 +1,6 @@
 """A model of icefall's own classes, imported, is what icefall recorded of it (``tools/golden/icefall.py``), frames and words."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,30 +14,18 @@ from audiorec.importing.icefall import read_icefall
 from audiorec.streaming import append
 from tests.conftest import WORDS
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "icefall" / "lstm.npz"
-PIECES = ["<blk>", "<sos/eos>", "<unk>", "▁one", "▁t", "wo", "▁", "s", "e", "v", "n", "x"]
+from . import icefall
+from .icefall import PIECES, write
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, np.ndarray]:
-    return dict(np.load(GOLDEN))
+    return icefall.recorded()
 
 
 @pytest.fixture(scope="module")
-def weights(recorded) -> dict[str, torch.Tensor]:
-    """icefall's own state dict."""
-    of_weights = [(name, array) for name, array in recorded.items() if name.startswith("weights/")]
-    return {name.removeprefix("weights/"): torch.from_numpy(array).float() for name, array in of_weights}
-
-
-def write(folder, weights, table: bool = True):
-    (folder / "exp").mkdir(parents=True)
-    (folder / "data/lang_bpe_9").mkdir(parents=True)
-    torch.save({"model": weights}, folder / "exp/pretrained.pt")
-    if table:
-        lines = [f"{piece} {i}" for i, piece in enumerate([*PIECES, "#0"])]
-        (folder / "data/lang_bpe_9/tokens.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
+def weights() -> dict[str, torch.Tensor]:
+    return icefall.weights()
 
 
 @pytest.fixture(scope="module")
