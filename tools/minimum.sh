@@ -9,6 +9,6 @@ pytest=$(grep '^pytest==' tools/constraints.txt)
 export UV_PYTHON_DOWNLOADS=never
 .venv/bin/uv venv --quiet --allow-existing --python "${PYTHON:-3.10}" .cache/minimum
 .venv/bin/uv pip install --python $python --resolution lowest-direct --build-constraints tools/constraints.txt \
-  --reinstall-package audiorec-speech ".[train,mic,serve]" "$pytest"
+  --reinstall-package audiorec-speech ".[train,mic,serve,import,lm]" "$pytest"
 .venv/bin/uv pip list --python $python
 exec env OMP_NUM_THREADS=1 $python -m pytest -m "not slow" --ignore tests/test_house.py --ignore tests/test_absence.py "$@"

@@ -10,6 +10,7 @@ from audiorec.config import read_yaml
 from audiorec.errors import UserError
 from audiorec.export.graphs import scores
 from audiorec.models import AsrModel
+from audiorec.runtime.folder import suffix
 
 TOLERANCE = 1e-4  # of the largest value
 
@@ -24,11 +25,17 @@ def open_session(path: Path, threads: int = 1) -> Any:
 
 
 class Exported:
-    """The graphs of an export in onnxruntime. Samples are (B, T) float32, a state is a list of arrays."""
+    """The graphs of an export in onnxruntime, at its default latency or another. Samples are (B, T) float32, a state is a list
+    of arrays."""
 
-    def __init__(self, folder: Path | str, threads: int = 1):
+    def __init__(self, folder: Path | str, threads: int = 1, look_ahead_ms: float | None = None):
         self.settings: dict[str, Any] = read_yaml(Path(folder) / "export.yaml")
-        self.sessions = {path.stem: open_session(path, threads) for path in sorted(Path(folder).glob("*.onnx"))}
+        ours = "" if look_ahead_ms is None else suffix(look_ahead_ms, self.settings["look_ahead_ms"])
+        if ours:
+            self.settings |= next(one for one in self.settings["latencies"] if one["look_ahead_ms"] == look_ahead_ms)
+        paths = {path.stem: path for path in sorted(Path(folder).glob("*.onnx"))}
+        named = {name.removesuffix(ours): path for name, path in paths.items() if name.endswith(ours)}
+        self.sessions = {name: open_session(path, threads) for name, path in named.items() if "@" not in name}
         self.inputs = {name: [x.name for x in session.get_inputs()] for name, session in self.sessions.items()}
 
     def run(self, graph: str, *arrays: np.ndarray) -> list[np.ndarray]:

@@ -1,10 +1,11 @@
 """``export_onnx``: a model as a folder of ONNX graphs that a live stream calls: begin, step, end, short, and a head's parts."""
 
+import copy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,18 +25,22 @@ from audiorec.export.examples import StreamParts, TransducerParts, stream_parts,
 from audiorec.export.graphs import Layout
 from audiorec.export.readme import readme
 from audiorec.export.trace import holds, trace
-from audiorec.export.weights import save_graphs, save_sharing
+from audiorec.export.weights import SharedWeights, save_graphs
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, ModelConfig, find_model, load_model
 from audiorec.models.classify import ClassifyHead
 from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
+from audiorec.runtime.folder import suffix
 from audiorec.search import TransducerGreedySearch
 from audiorec.streaming import Pointwise, Sequential, StreamingModule
 from audiorec.text import Tokenizer
 from audiorec.transcript.delays import TIMES
 
 FORMAT, SETTINGS = 1, "export.yaml"
+Latencies = float | Sequence[float] | Literal["all"] | None  # the first is the export's default; all: its model's is
+# What export.yaml says of each of several latencies.
+_OF_LATENCY = "look_ahead_ms", "latency_ms", "first_feed", "period", "steps", "state"
 # Numbers of periods of a step that have a graph each, where one graph cannot serve all.
 SIZES = 1, 2, 4, 8
 # Modules that compute the same whatever the number of frames. A loop over frames, or attention's windows, do not.
@@ -46,15 +51,16 @@ def export_onnx(
     path: Path | str,
     out: Path | str,
     head: str | None = None,
-    latency_ms: float | None = None,
+    latency_ms: Latencies = None,
     language: str | None = None,
 ) -> dict[str, Any]:
     """Export the model, or run, at ``path`` to the folder ``out``, whole or not at all; what ``export.yaml`` there says.
 
-    Before it takes its place the export is streamed by onnxruntime and held to law 7. Raises UserError for a model that cannot
-    stream, a head that no runtime has, and a folder that exists and is no export.
+    ``latency_ms`` may be several, or all that the model has: ``at_latency`` of the export chooses among them, weights lie there
+    once. Before it takes its place the export is streamed by onnxruntime and held to law 7. Raises UserError for a model that
+    cannot stream, a head that no runtime has, and a folder that exists and is no export.
     """
-    opened = open_model(path, out, head, latency_ms, language)
+    opened = open_views(path, out, head, latency_ms, language)
     with replacing_folder(out) as aside:
         return write_checked(aside, path, *opened)
 
@@ -62,7 +68,16 @@ def export_onnx(
 def open_model(
     path: Path | str, out: Path | str, head: str | None, latency_ms: float | None, language: str | None = None
 ) -> tuple[AsrModel, str, Tokenizer, ModelConfig]:
-    """The model as far as the head reads it, the head's name, the tokenizer, the config: of what can be exported to ``out``.
+    """As ``open_views``, of one latency."""
+    (model,), name, tokenizer, config = open_views(path, out, head, latency_ms, language)
+    return model, name, tokenizer, config
+
+
+def open_views(
+    path: Path | str, out: Path | str, head: str | None, latency_ms: Latencies, language: str | None = None
+) -> tuple[list[AsrModel], str, Tokenizer, ModelConfig]:
+    """The model as far as the head reads it, at each latency, the head's name, the tokenizer, the config: of what can be
+    exported to ``out``.
 
     Raises UserError for what cannot, before any work.
     """
@@ -72,47 +87,75 @@ def open_model(
         raise UserError(f"{out}: exists and is no export; give another --out, or remove it")
     name = head or next(iter(model.heads))
     model = model.exit(head)
-    if latency_ms is not None:
-        model = model.at_latency(latency_ms)
     if language is not None:
         model = model.in_language(language)
-    refuse(model, name)
+    views = _at(model, latency_ms)
+    for view in views:
+        refuse(view, name)
     for library in ("onnx", "onnxscript", "onnxruntime"):
         import_module(library)  # what is missing is told before the work
     if not hasattr(torch.onnx, "ops"):
         raise UserError(f"export: needs torch 2.8 or later, this is {torch.__version__}; pip install -U torch")
-    return model, name, tokenizer, config
+    return views, name, tokenizer, config
+
+
+def _at(model: AsrModel, latency_ms: Latencies) -> list[AsrModel]:
+    """Views of the model at these latencies, each once."""
+    if isinstance(latency_ms, str):
+        streamed = [ms for ms in model.latencies if ms != float("inf")]
+        latency_ms = sorted(streamed, key=lambda ms: ms != model.look_ahead_ms) or None
+    if latency_ms is None:
+        return [model]
+    several: Sequence[float] = [latency_ms] if isinstance(latency_ms, (int, float)) else latency_ms
+    return [model.at_latency(ms) for ms in dict.fromkeys(several)]
 
 
 def write_checked(
-    folder: Path, path: Path | str, model: AsrModel, name: str, tokenizer: Tokenizer, config: ModelConfig
+    folder: Path, path: Path | str, views: Sequence[AsrModel], name: str, tokenizer: Tokenizer, config: ModelConfig
 ) -> dict[str, Any]:
-    """As ``write_export``, with the delays measured of the model at ``path``, and held to law 7."""
-    settings = write_export(folder, model.eval(), name, tokenizer, config)
+    """As ``write_export``, with the delays measured of the model at ``path``, and each latency held to law 7."""
+    views = [view.eval() for view in views]
+    settings = write_export(folder, views[0], name, tokenizer, config, views[1:])
     if (times := find_model(path) / TIMES).is_file():
         shutil.copyfile(times, folder / TIMES)
-    settings["error"] = check(Exported(folder), model, name)
+    settings["error"] = max(check(Exported(folder, look_ahead_ms=view.look_ahead_ms), view, name) for view in views)
     return settings
 
 
-def write_export(folder: Path, model: AsrModel, name: str, tokenizer: Tokenizer, config: ModelConfig) -> dict[str, Any]:
-    """Write all files of the export of this head of ``model``, which is in evaluation mode and ends where the head reads."""
-    head = model.head(name)
-    parts = stream_parts(model, head)
-    graphs = dict(_encoder_graphs(model, parts))
-    settings: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": "onnx",
-        "producer": f"audiorec {__version__}",
-        "opset": graphs["begin"].opset_imports[""],
-        "int8": False,
-        "steps": None if "step" in graphs else list(SIZES),
-        **facts_of(model, name, parts.layout, tokenizer, config),
-    }
-    for graph in (graph for name, graph in graphs.items() if name.startswith("step")):
-        scalars = {key: value for key, value in settings.items() if isinstance(value, (str, int, float))}
-        graph.metadata_props.update({key: str(value) for key, value in scalars.items()})
-    save_sharing(folder, graphs)
+def write_export(
+    folder: Path,
+    model: AsrModel,
+    name: str,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    others: Sequence[AsrModel] = (),
+) -> dict[str, Any]:
+    """Write all files of the export of this head of ``model``, which is in evaluation mode and ends where the head reads.
+
+    ``others`` are its views at other latencies.
+    """
+    head, weights, found = model.head(name), SharedWeights(folder), []
+    for view in (model, *others):
+        parts = stream_parts(view, head)
+        graphs = dict(_encoder_graphs(view, parts))
+        settings: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": "onnx",
+            "producer": f"audiorec {__version__}",
+            "opset": graphs["begin"].opset_imports[""],
+            "int8": False,
+            "steps": None if "step" in graphs else list(SIZES),
+            **facts_of(view, name, parts.layout, tokenizer, config),
+        }
+        for graph in (graph for name, graph in graphs.items() if name.startswith("step")):
+            scalars = {key: value for key, value in settings.items() if isinstance(value, (str, int, float))}
+            graph.metadata_props.update({key: str(value) for key, value in scalars.items()})
+        end = suffix(view.look_ahead_ms, model.look_ahead_ms)
+        weights.save({f"{graph}{end}": traced for graph, traced in graphs.items()})
+        found.append(settings)
+    settings = found[0]
+    if others:
+        settings["latencies"] = copy.deepcopy([{key: one[key] for key in _OF_LATENCY} for one in found])
     if isinstance(head, TransducerHead):
         own = transducer_parts(head)
         save_graphs(folder, {"predictor": trace(*own.predictor), "joiner": trace(*own.joiner)})

@@ -12,10 +12,10 @@ from audiorec.config import dump_yaml, read_yaml
 from audiorec.errors import ConfigError, UserError
 from audiorec.export.check import Exported, noise, relative_error, short_stream_error
 from audiorec.export.int8 import layers_of, quantise, within
-from audiorec.export.onnx import SETTINGS, open_model, write_checked
+from audiorec.export.onnx import SETTINGS, Latencies, open_views, write_checked
 from audiorec.export.readme import readme
 from audiorec.export.report import Measured, measure
-from audiorec.export.weights import WEIGHTS, save_graphs, save_sharing
+from audiorec.export.weights import WEIGHTS, SharedWeights, save_graphs
 from audiorec.files import replacing_folder, write_text
 
 # Of the largest value: what bytes may cost of a frame, and what a stream's neighbours may. A sum of floats that is reordered may
@@ -28,7 +28,7 @@ def export_int8(
     path: Path | str,
     out: Path | str,
     head: str | None = None,
-    latency_ms: float | None = None,
+    latency_ms: Latencies = None,
     keep: Sequence[str] = (),
     data: Path | str | None = None,
     language: str | None = None,
@@ -38,11 +38,11 @@ def export_int8(
 
     Raises ConfigError for a name in ``keep`` that no layer has, and what ``export_onnx`` raises.
     """
-    opened = model, name, _, _ = open_model(path, out, head, latency_ms, language)
+    opened = views, name, _, _ = open_views(path, out, head, latency_ms, language)
     with TemporaryDirectory() as temporary, replacing_folder(out) as aside:
         write_checked(floats := Path(temporary), path, *opened)
         settings = quantise_folder(floats, aside, keep)
-        settings["error"] = check(aside, model, name)
+        settings["error"] = max(check(aside, view, name) for view in views)
         measured = measure({"float32": floats, "int8": aside}, data)
         if data is not None:
             text = "\n".join(f"* {one}" for one in measured)
@@ -55,16 +55,18 @@ def quantise_folder(source: Path, folder: Path, keep: Sequence[str] = ()) -> dic
     import onnx_ir as ir
 
     settings = {**read_yaml(source / SETTINGS), "int8": True, **({"int8_keep": list(keep)} if keep else {})}
-    graphs = {path.stem: ir.load(path) for path in sorted(source.glob("*.onnx"))}
-    layers = list(dict.fromkeys(layer for graph in graphs.values() for layer in layers_of(graph)))
+    paths, weights = sorted(source.glob("*.onnx")), SharedWeights(folder)
+    layers = list(dict.fromkeys(layer for path in paths for layer in layers_of(ir.load(path))))
     if wrong := [name for name in keep if not any(within(layer, name) for layer in layers)]:
         raise ConfigError(f"--int8-keep {wrong[0]}: no such layer; there are {', '.join(layers)}")
-    for graph in graphs.values():
-        quantise(graph, keep)
+    for path in paths:
+        quantise(graph := ir.load(path), keep)
         if "int8" in graph.metadata_props:
             graph.metadata_props["int8"] = "True"
-    save_sharing(folder, {name: graph for name, graph in graphs.items() if name not in _APART})
-    save_graphs(folder, {name: graph for name, graph in graphs.items() if name in _APART})
+        if path.stem in _APART:
+            save_graphs(folder, {path.stem: graph})
+        else:
+            weights.save({path.stem: graph})
     for path in source.iterdir():
         if path.suffix != ".onnx" and path.name != WEIGHTS:
             shutil.copyfile(path, folder / path.name)
@@ -75,7 +77,7 @@ def quantise_folder(source: Path, folder: Path, keep: Sequence[str] = ()) -> dic
 
 def check(folder: Path, model: Any, name: str) -> float:
     """The largest error of a short stream. Raises UserError where it is no rounding, or where a row depends on its neighbours."""
-    exported = Exported(folder)
+    exported = Exported(folder, look_ahead_ms=model.look_ahead_ms)
     error = short_stream_error(exported, model, name)
     if not error <= TOLERANCE:
         raise UserError(f"export: int8's frames differ from torch's by {error:.1e} of the largest value; not exported")

@@ -1,6 +1,6 @@
 """The README.md of an export: what its files are, and how a program calls them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _TEXT = """# A streaming recogniser as ONNX graphs
@@ -20,6 +20,18 @@ One that ends within its first {first_feed} samples calls `short.onnx` alone. Th
 head; large tensors stand once in `weights.bin`, so keep the files side by side.
 
 {head} Ids are spelled by `tokens.txt` or `tokenizer.model`.
+{latencies}"""
+_LATENCIES = """
+## Latencies
+
+The look-ahead of the attention is chosen when a stream begins. The graphs above are those of {default:g} ms; those of another
+number of ms are named after it, as in `begin@{other:g}.onnx`, and read the same weights. They take
+
+| look-ahead, ms | latency, ms | first samples | then |
+|---:|---:|---:|---:|
+{rows}
+
+`audiorec transcribe FOLDER FILE --latency-ms {other:g}`, or `audiorec.load(FOLDER).at_latency({other:g})`.
 """
 _CTC = "`frames` are log-probabilities (rows, frames, vocabulary); 0 is the blank."
 _CLASSIFY = "The mean of all `frames` (rows, frames, vocabulary) are the logits of the recording's class; 0 is no word."
@@ -37,9 +49,18 @@ def readme(settings: Mapping[str, Any]) -> str:
     outputs = f"vocabulary, then the durations {durations}" if durations else "vocabulary"
     sizes = settings["steps"]
     return _TEXT.format(
-        **{key: value for key, value in settings.items() if key != "head"},
+        **{key: value for key, value in settings.items() if key not in ("head", "latencies")},
         head=_HEADS.get(head["kind"], _TRANSDUCER).format(outputs=outputs, **head),
         frame_ms=1000 * settings["frame_seconds"],
         step="`step_K.onnx`" if sizes else "`step.onnx`",
+        latencies=_latencies(settings.get("latencies", [])),
         sizes=f" by K = {', '.join(map(str, sizes))}" if sizes else "",
     )
+
+
+def _latencies(several: Sequence[Mapping[str, Any]]) -> str:
+    if not several:
+        return ""
+    row = "| {look_ahead_ms:g} | {latency_ms:g} | {first_feed} | {period} |"
+    rows = "\n".join(row.format(**one) for one in several)
+    return _LATENCIES.format(default=several[0]["look_ahead_ms"], other=several[-1]["look_ahead_ms"], rows=rows)

@@ -18,25 +18,37 @@ def save_graphs(folder: Path, graphs: Mapping[str, Any]) -> None:
         (folder / f"{name}.onnx").write_bytes(ir.to_proto(model).SerializeToString())
 
 
-def save_sharing(folder: Path, graphs: Mapping[str, Any]) -> None:
-    """As ``save_graphs``, with what is larger than a kilobyte in ``weights.bin``."""
-    import onnx_ir as ir
+class SharedWeights:
+    """``weights.bin`` of a folder: what is larger than a kilobyte in any of its graphs, each tensor once."""
 
-    places: dict[bytes, tuple[int, int]] = {}
-    with (folder / WEIGHTS).open("wb") as file:
-        for model in graphs.values():
-            for value in model.graph.initializers.values():
-                tensor = value.const_value
-                if tensor.nbytes <= _SMALL:
-                    continue
-                data = tensor.tobytes()
-                key = hashlib.sha256(data).digest()
-                if key not in places:
-                    file.seek(-file.tell() % _ALIGN, 1)
-                    places[key] = file.tell(), len(data)
-                    file.write(data)
-                offset, length = places[key]
-                value.const_value = ir.ExternalTensor(
-                    WEIGHTS, offset, length, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=folder
-                )
-    save_graphs(folder, graphs)
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._places: dict[bytes, tuple[int, int]] = {}
+
+    def save(self, graphs: Mapping[str, Any]) -> None:
+        """As ``save_graphs``, with the large tensors in the file. Graphs may come in several calls."""
+        import onnx_ir as ir
+
+        with (self._folder / WEIGHTS).open("ab" if self._places else "wb") as file:
+            for model in graphs.values():
+                for value in model.graph.initializers.values():
+                    tensor = value.const_value
+                    if tensor.nbytes <= _SMALL:
+                        continue
+                    data = tensor.tobytes()
+                    key = hashlib.sha256(data).digest()
+                    if key not in self._places:
+                        file.write(bytes(-file.tell() % _ALIGN))
+                        self._places[key] = file.tell(), len(data)
+                        file.write(data)
+                    offset, length = self._places[key]
+                    value.const_value = ir.ExternalTensor(
+                        WEIGHTS,
+                        offset,
+                        length,
+                        tensor.dtype,
+                        shape=tensor.shape,
+                        name=value.name,
+                        base_dir=self._folder,
+                    )
+        save_graphs(self._folder, graphs)

@@ -37,8 +37,7 @@ _RENAMED = [
 ]
 _CONV = re.compile(r"^(encoder\.subsampling\.convs\.convs\.)(\d+)")
 _OF_TOKENS = re.compile(r"^heads\.transducer\.(predictor\.embedding|joiner\.output|loss\.\w+_proj)\.")
-# What no inference reads: the heads for a second corpus, and how training combines layers.
-_UNUSED = re.compile(r"_giga\.|^encoder\.encoder\.combiner\.")
+_UNUSED = re.compile(r"_giga\.")  # the heads for a second corpus
 _EMBEDDING, _TAPS = "heads.transducer.predictor.embedding.weight", "heads.transducer.predictor.conv.weight"
 _OUTPUT = "heads.transducer.joiner.output.weight"
 

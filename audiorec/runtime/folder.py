@@ -32,24 +32,53 @@ class HeadFacts(_Part):
     durations: tuple[NonNegativeInt, ...] = ()
 
 
-class Export(_Part):
-    """``first_feed``, ``period`` and ``stride`` are samples at ``sample_rate``."""
+class Latency(_Part):
+    """What differs between the latencies of an export. ``first_feed`` and ``period`` are samples at its ``sample_rate``."""
+
+    look_ahead_ms: float | None = None
+    latency_ms: PositiveFloat
+    first_feed: PositiveInt
+    period: PositiveInt
+    state: tuple[Leaf, ...]
+
+
+class Export(Latency):
+    """An export at one latency. ``stride`` is samples at ``sample_rate``; ``latencies``: all, the default first, or empty where
+    there is one alone."""
 
     format: Literal[1]
     kind: Literal["onnx"]
     sample_rate: PositiveInt
-    first_feed: PositiveInt
-    period: PositiveInt
     stride: PositiveInt
     frame_seconds: PositiveFloat
-    latency_ms: PositiveFloat
-    look_ahead_ms: float | None = None
     language: str | None = None
     vocabulary: PositiveInt
     head: HeadFacts
     normalize: Normalizer = Field(default_factory=Normalizer)
-    state: tuple[Leaf, ...]
     predictor_state: tuple[Leaf, ...] = ()
+    latencies: tuple[Latency, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """What ends the names of its encoder's graphs."""
+        default = self.latencies[0].look_ahead_ms if self.latencies else self.look_ahead_ms
+        return suffix(self.look_ahead_ms, default)
+
+    def at(self, ms: float) -> "Export":
+        """The same at another latency. Raises UserError naming those that it has."""
+        if ms == self.look_ahead_ms:
+            return self
+        for one in self.latencies:
+            if one.look_ahead_ms == ms:
+                return self.model_copy(update=dict(one))
+        found = [one.look_ahead_ms for one in self.latencies or (self,) if one.look_ahead_ms is not None]
+        has = f"{', '.join(f'{one:g}' for one in found)} ms" if found else "its only one"
+        raise UserError(f"latency {ms:g} ms: this export has {has}; export the model at the other one")
+
+
+def suffix(ms: float | None, default: float | None) -> str:
+    """What ends the names of the encoder's graphs at a latency: nothing at the default one."""
+    return "" if ms == default else f"@{ms:g}"
 
 
 def is_export(path: Path | str) -> bool:

@@ -1,5 +1,6 @@
 """``Graphs``: the graphs of an exported folder as functions of arrays, checked against what ``export.yaml`` says of them."""
 
+import copy
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,18 +32,28 @@ class Graphs:
             raise UserError("onnxruntime is not installed; pip install 'audiorec-speech[runtime]'") from None
         self._make, self._options = onnxruntime.InferenceSession, onnxruntime.SessionOptions
         self._threads = threads
-        self._shapes = _shapes(export)
-        states = [leaf.name for leaf in export.state]
-        before, after = [f"state.{name}" for name in states], [f"next.{name}" for name in states]
-        self._begin = self._open("begin", ["samples"], ["frames", *before])
-        self._steps = self._open_steps(["samples", *before], ["frames", *after])
-        self._end = self._open("end", ["samples", "lengths", *before], ["frames", "counts"])
-        self._short = self._open("short", ["samples", "lengths"], ["frames", "counts"])
+        self._open_encoder()
         if export.head.kind in ("rnnt", "tdt"):
             names = [leaf.name for leaf in export.predictor_state]
             inputs = ["symbols", *(f"state.{name}" for name in names)]
             self._predictor = self._open("predictor", inputs, ["read", *(f"next.{name}" for name in names)])
             self._joiner = self._open("joiner", ["frames", "read"], ["logits"])
+
+    def at(self, export: Export) -> "Graphs":
+        """Those of another latency of the folder: the encoder's are opened, the others are the same."""
+        view = copy.copy(self)
+        view.export = export
+        view._open_encoder()
+        return view
+
+    def _open_encoder(self) -> None:
+        self._shapes, end = _shapes(self.export), self.export.suffix
+        states = [leaf.name for leaf in self.export.state]
+        before, after = [f"state.{name}" for name in states], [f"next.{name}" for name in states]
+        self._begin = self._open("begin", ["samples"], ["frames", *before], end)
+        self._steps = self._open_steps(["samples", *before], ["frames", *after], end)
+        self._end = self._open("end", ["samples", "lengths", *before], ["frames", "counts"], end)
+        self._short = self._open("short", ["samples", "lengths"], ["frames", "counts"], end)
 
     def begin(self, samples: np.ndarray) -> tuple[np.ndarray, State]:
         """samples (B, first_feed) → frames (B, T, C), and the state."""
@@ -99,18 +110,20 @@ class Graphs:
     def _names_of(leaves: Sequence[Leaf]) -> list[str]:
         return [f"state.{leaf.name}" for leaf in leaves]
 
-    def _open_steps(self, inputs: list[str], outputs: list[str]) -> dict[int, Any]:
+    def _open_steps(self, inputs: list[str], outputs: list[str], end: str) -> dict[int, Any]:
         """Number of periods → the graph for it; 0: for any number."""
-        if (self._folder / "step.onnx").exists():
-            return {0: self._open("step", inputs, outputs)}
-        found = (re.fullmatch(r"step_([1-9]\d*)", path.stem) for path in self._folder.glob("step_*.onnx"))
+        if (whole := self._folder / f"step{end}.onnx").exists():
+            return {0: self._open("step", inputs, outputs, end)}
+        named = re.compile(rf"step_([1-9]\d*){re.escape(end)}")
+        found = (named.fullmatch(path.stem) for path in self._folder.glob("step_*.onnx"))
         sizes = sorted(int(match[1]) for match in found if match)
         if 1 not in sizes:
-            raise UserError(f"{self._folder / 'step.onnx'}: missing, and step_1.onnx too; export the model again")
-        return {size: self._open(f"step_{size}", inputs, outputs) for size in sizes}
+            raise UserError(f"{whole}: missing, and step_1{end}.onnx too; export the model again")
+        return {size: self._open(f"step_{size}", inputs, outputs, end) for size in sizes}
 
-    def _open(self, name: str, inputs: list[str], outputs: list[str]) -> Any:
-        path = self._folder / f"{name}.onnx"
+    def _open(self, name: str, inputs: list[str], outputs: list[str], end: str = "") -> Any:
+        """The graph in the file ``name`` and ``end``, with these inputs and outputs."""
+        path = self._folder / f"{name}{end}.onnx"
         if not path.is_file():
             raise UserError(f"{path}: missing; export the model again")
         options = self._options()

@@ -1,5 +1,6 @@
 """``Recognizer``: an exported model that transcribes files, arrays and live streams, without torch."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,20 @@ class Recognizer(BaseRecognizer):
         endpoint: EndpointConfig | None = ENDPOINT,
         search: SearchConfig = GREEDY,
     ):
-        self.export = export
-        self.graphs = graphs
         self.tokenizer = tokenizer
         self.head = export.head.name
         self.delays = delays
-        self.delay = delays.get(delay_name(self.head, export.look_ahead_ms))
         self.normalize = export.normalize
         self.search_config = search
         self.automata = build_automata(search, tokenizer, self.normalize)
-        self._search = self._search_of()
+        self._compute(export, graphs)
         self._set_endpoint(self._search.segments, endpoint)
+
+    def _compute(self, export: Export, graphs: Graphs) -> None:
+        self.export = export
+        self.graphs = graphs
+        self.delay = self.delays.get(delay_name(self.head, export.look_ahead_ms))
+        self._search = self._search_of()
 
     @property
     def sample_rate(self) -> int:
@@ -83,12 +87,14 @@ class Recognizer(BaseRecognizer):
         return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
 
     def at_latency(self, ms: float) -> "Recognizer":
-        """Itself at the latency that it was exported at. Raises UserError for another."""
-        if ms != self.export.look_ahead_ms:
-            only = self.export.look_ahead_ms
-            has = "its only one" if only is None else f"{only:g} ms"
-            raise UserError(f"latency {ms:g} ms: this export has {has}; export the model at the other one")
-        return self
+        """A recogniser whose attention looks ``ms`` ahead; this one stays as it is.
+
+        Raises UserError naming the latencies that were exported where this is none of them.
+        """
+        export, view = self.export.at(ms), copy.copy(self)
+        if export is not self.export:
+            view._compute(export, self.graphs.at(export))
+        return view
 
     @property
     def languages(self) -> list[str]:

@@ -1,5 +1,6 @@
 """A kernel as torch sees it: a torch.library operator with a gradient; a plain call where nothing records or traces it."""
 
+import typing
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 _PLAIN = Tensor, Parameter
+Ints = typing.List[int]  # noqa: UP006 (of an operator's arguments: torch before 2.7 does not read list[int])
 
 
 class Operator:

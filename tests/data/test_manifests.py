@@ -5,11 +5,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import lhotse
 import numpy as np
 import pytest
 import soundfile
-from lhotse.kaldi import export_to_kaldi, load_kaldi_data_dir
 from typer.testing import CliRunner
 
 from audiorec.cli import app
@@ -17,6 +15,8 @@ from audiorec.data.kaldi import Recordings, Utterance, read_data_dir, write_data
 from audiorec.data.manifests import read_manifest, write_lhotse, write_nemo
 from audiorec.data.utterance import Pipe
 from audiorec.errors import UserError
+
+lhotse = pytest.importorskip("lhotse")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_lhotse_reads_what_is_written(folder):
 def test_what_lhotse_writes_is_read(folder, tmp_path):
     mono = [u for u in read_data_dir(folder) if u.channel is None]
     write_data_dir(tmp_path / "mono", mono)
-    recordings, supervisions, _ = load_kaldi_data_dir(tmp_path / "mono", 8000)
+    recordings, supervisions, _ = lhotse.kaldi.load_kaldi_data_dir(tmp_path / "mono", 8000)
     (tmp_path / "lhotse").mkdir()
     recordings.to_file(tmp_path / "lhotse" / "x_recordings_train.jsonl.gz")
     supervisions.to_file(tmp_path / "lhotse" / "x_supervisions_train.jsonl.gz")
@@ -93,7 +93,7 @@ def test_what_lhotse_writes_is_read(folder, tmp_path):
     cuts.to_file(tmp_path / "cuts.jsonl.gz")
     assert same(read_manifest(tmp_path / "cuts.jsonl.gz"), mono)
     exported = tmp_path / "kaldi"
-    export_to_kaldi(recordings, supervisions, exported)
+    lhotse.kaldi.export_to_kaldi(recordings, supervisions, exported)
     assert [(u.id, u.text) for u in read_data_dir(exported, allow_pipes=True)] == [(u.id, u.text) for u in mono]
 
 

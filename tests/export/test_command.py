@@ -58,6 +58,10 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     assert wrong.returncode == 2 and "'tflite' is not one of" in " ".join(wrong.stderr.split()), wrong.stderr
     for format in ("sherpa-onnx", "pt2"):
         refused(export(word, "--format", format, "--int8"), 2, f"--format {format}", "--format onnx takes it")
+        several = "--latency-ms", "80", "--latency-ms", "480"
+        refused(export(word, "--format", format, *several), 2, "--latency-ms", "--format onnx takes several")
+    refused(export(word, "--latency-ms", "some"), 2, "--latency-ms", "all alone", "'some'")
+    refused(export(word, "--latency-ms", "80"), 1, "latency 80 ms", "one latency only")
     refused(export(word, "--int8-keep", "head"), 2, "--int8-keep", "without --int8")
     refused(export(word, "--data", "data"), 2, "--data", "without --int8")
     assert not list(tmp_path.glob("*onnx*"))

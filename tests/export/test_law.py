@@ -7,7 +7,7 @@ import torch
 from audiorec.config import dump_yaml, parse
 from audiorec.encoders import ENCODERS
 from audiorec.export import export_onnx, onnx
-from audiorec.export.check import TOLERANCE, Exported, largest_error
+from audiorec.export.check import Exported
 from audiorec.export.examples import transducer_parts
 from audiorec.export.onnx import write_first_history
 from audiorec.export.trace import trace
@@ -78,16 +78,27 @@ def test_a_label_is_the_mean_of_its_frames(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_view_at_another_latency_is_exported(tmp_path):
+def test_several_latencies_are_exported(tmp_path):
+    """One folder at all latencies, weights once; the model's own is the default."""
     model, config = make("conformer", "ctc")
     encoder = {**config.encoder.model_dump(), "contexts": [{"left": 8, "chunk": 3}, {"left": 8, "chunk": 1}]}
     config = parse(ModelConfig, {**config.model_dump(), "encoder": encoder})
-    model = AsrModel(config, 12)
+    model = AsrModel(config, 12).eval()
     save_model(tmp_path / "model", model, config, train_tokenizer("word", [WORDS]), "")
-    settings = export_onnx(tmp_path / "model", tmp_path / "onnx", latency_ms=0)
-    view = model.eval().at_latency(0)
-    assert settings["look_ahead_ms"] == 0 and settings["period"] == view.period
-    assert largest_error(Exported(tmp_path / "onnx"), view, "ctc", 2, [1, 2]) <= TOLERANCE
+    own, other = model.look_ahead_ms, 0.0
+    settings = export_onnx(tmp_path / "model", tmp_path / "onnx", latency_ms="all")
+    assert [one["look_ahead_ms"] for one in settings["latencies"]] == [own, other] and settings["look_ahead_ms"] == own
+    for ms in (own, other):
+        exported, view = Exported(tmp_path / "onnx", look_ahead_ms=ms), model.at_latency(ms)
+        assert exported.settings["period"] == view.period
+        hold_streams(exported, view, "ctc")
+    said = (tmp_path / "onnx" / "README.md").read_text()
+    assert "begin@0.onnx" in said and f"| 0 | {model.at_latency(0).latency_ms:g} |" in said
+    assert "&id" not in (tmp_path / "onnx" / "export.yaml").read_text()
+    alone = export_onnx(tmp_path / "model", tmp_path / "alone", latency_ms=own)
+    assert "latencies" not in alone and "Latencies" not in (tmp_path / "alone" / "README.md").read_text()
+    several, one = ((tmp_path / name / "weights.bin").stat().st_size for name in ("onnx", "alone"))
+    assert several < 1.1 * one, "the weights lie there once"
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Stock sherpa-onnx, which loads an export and streams it, says what audiorec says of the same audio."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from audiorec.export import export_sherpa
 from audiorec.models import AsrModel, load_model, load_model_config, save_model
 from audiorec.text import train_tokenizer
 from tests.conftest import ROOT, WORDS
+from tests.export.sherpa import places, stock
 from tests.models.test_heads import HEADS, make, sharpen
 
 for library in ("onnx", "onnxscript", "onnxruntime", "sherpa_onnx"):
@@ -42,13 +42,6 @@ PAIRS = [
     for encoder in sorted(ENCODERS.kinds)
     for head in (*KINDS, *(["tdt"] if encoder == "gru" else []))
 ]
-
-
-def stock(folder: Path, audio: Path, method: str = "greedy_search", batch: int = 1) -> list[dict]:
-    command = [sys.executable, str(ROOT / "tools" / "bench" / "stock.py"), str(folder), str(audio), method, str(batch)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.mark.parametrize("encoder, head", PAIRS)
@@ -149,13 +142,3 @@ def heard(samples: int, settings: dict) -> int:
     features = (samples - 180) // 80 + 1  # whose 25 ms are there, the first of which begin 7.5 ms before the audio
     chunks = (features - 1) // settings["chunk"]
     return round(chunks * settings["chunk"] / 100 / settings["frame_seconds"]) - settings["late_frames"]
-
-
-def places(said: dict, settings: dict) -> list[tuple[str, int]]:
-    """Tokens and their frames, of the times that the README says how to read."""
-    late = settings["late_frames"] * settings["frame_seconds"]
-    seconds = [time * settings["time_scale"] - late for time in said["times"]]
-    # A TDT's frame may have several tokens, at times of their own.
-    return [
-        (token, int(t / settings["frame_seconds"] + 1e-3)) for token, t in zip(said["tokens"], seconds, strict=True)
-    ]

@@ -1,8 +1,8 @@
-"""Random weights under icefall's names, imported, are what ``tests/encoders/icefall.py`` makes of them, frames and words."""
+"""A model of icefall's own classes, imported, is what icefall recorded of it (``tools/golden/icefall.py``), frames and words."""
 
 import io
-import math
 
+import numpy as np
 import pytest
 import torch
 from sentencepiece import SentencePieceTrainer
@@ -11,29 +11,21 @@ import audiorec
 from audiorec.errors import UserError
 from audiorec.importing import import_model
 from audiorec.importing.icefall import read_icefall
+from audiorec.streaming import append
 from tests.conftest import WORDS
-from tests.encoders import icefall
 
-PIECES = ["<blk>", "<sos/eos>", "<unk>", "▁one", "▁t", "wo", "▁", "s", "e", "v", "n", "x"]
+from . import icefall
+from .icefall import PIECES, write
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, np.ndarray]:
+    return icefall.recorded()
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
-    """Of a model that says something: no symbol wins everywhere, and icefall's searches say no <unk>."""
-    weights = icefall.checkpoint()
-    weights["joiner.output_linear.weight_scale"] += 2
-    weights["joiner.output_linear.bias"][[1, 2]] = -50
-    return weights
-
-
-def write(folder, weights, table: bool = True):
-    (folder / "exp").mkdir(parents=True)
-    (folder / "data/lang_bpe_9").mkdir(parents=True)
-    torch.save({"model": weights}, folder / "exp/pretrained.pt")
-    if table:
-        lines = [f"{piece} {i}" for i, piece in enumerate([*PIECES, "#0"])]
-        (folder / "data/lang_bpe_9/tokens.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
+    return icefall.weights()
 
 
 @pytest.fixture(scope="module")
@@ -49,36 +41,71 @@ def model(source, tmp_path_factory):
     return folder
 
 
-@torch.no_grad()
-def test_the_encoder_is_icefalls_and_its_two_last_frames_see_padding(source, weights):
-    """All lengths of an utterance: icefall's frames first, number by number; the rest are those of a padded batch."""
-    foreign = read_icefall(source)
-    encoder = double(foreign)[0].encoder
-    generator = torch.Generator().manual_seed(1)
-    for size in (*range(1, 30), 100, 101, 102, 103):
-        x = torch.randn(size, 20, generator=generator, dtype=torch.float64) - 5
-        theirs = (((size - 3) >> 1) - 1) >> 1
-        y, _ = encoder(x[None])
-        assert y.shape[1] == -(-size // 4) and (theirs < 1 or y.shape[1] == theirs + 2)
-        padded = torch.cat([x, torch.full((8, 20), math.log(1e-10), dtype=torch.float64)])
-        torch.testing.assert_close(y[0], icefall.encoder(weights, padded), rtol=0, atol=1e-9)
-        if theirs > 0:
-            torch.testing.assert_close(y[0, :theirs], icefall.encoder(weights, x), rtol=0, atol=1e-9)
+def noise(frames: int) -> torch.Tensor:
+    """(1, frames, 20): what icefall was given."""
+    return torch.from_numpy(np.random.default_rng(0).standard_normal((frames, 20)) * 2 - 6)[None]
+
+
+def near(found: torch.Tensor, expected: np.ndarray, tolerance: float = 1e-9) -> bool:
+    return found.shape == expected.shape and bool(np.abs(found.numpy() - expected).max() <= tolerance)
 
 
 @torch.no_grad()
-def test_its_words_are_icefalls(source, weights):
+def test_the_encoder_is_icefalls_and_its_two_last_frames_see_padding(source, recorded):
+    """icefall's frames first, number by number; the rest are those of a batch beside a longer utterance."""
+    encoder = double(read_icefall(source))[0].encoder
+    x = noise(403)
+    y, _ = encoder(x)
+    assert y.shape[1] == 101 and near(y[0, :99], recorded["encoded"])
+    for key in (key for key in recorded if key.startswith("padded/")):
+        size = int(key.removeprefix("padded/"))
+        y, _ = encoder(noise(size))
+        assert y.shape[1] == -(-size // 4) and near(y[0, -3:], recorded[key]), size
+    y, _ = encoder.float()(x.float())
+    assert near(y[0, :99], recorded["encoded"], 1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk", [4, 8, 100])
+def test_streamed_it_is_icefalls_streamed(source, recorded, chunk):
+    """Whatever the chunk: icefall was given 8 frames at a time."""
+    (model, order), x = double(read_icefall(source)), noise(403)
+    encoder, search = model.encoder, model.search()
+    state, said, frames, ids = encoder.initial_state(1), search.initial_state(1), [], []
+    for start in range(0, 400, chunk):
+        y, _, state = encoder.step(x[:, start : start + chunk], None, state)
+        frames.append(y)
+        tokens, said = search.step(y, None, said)
+        ids += tokens.row(0)[0]
+    y, _, state = encoder.step(x[:, 400:], None, state)
+    y, _ = append(y, None, *encoder.flush(state))
+    tokens, _ = search.step(y, None, said)
+    assert near(torch.cat([*frames, y], 1)[0, ::4], recorded["streamed"])
+    assert [order[i] for i in ids + tokens.row(0)[0]] == recorded["streamed_tokens"].tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_its_words_are_icefalls(source, recorded, dtype):
     model, order = double(read_icefall(source))
-    x = torch.randn(1, 400, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 5
-    frames, _ = model.encoder(x)
+    frames, _ = model.to(dtype).encoder(noise(403).to(dtype))
     search = model.search()
     assert search.max_symbols == 1
     tokens, _ = search.step(frames, None, search.initial_state(1))
-    expected = icefall.greedy(
-        weights, icefall.encoder(weights, torch.nn.functional.pad(x[0], (0, 0, 0, 8), value=math.log(1e-10)))
-    )
-    assert [order[i] for i in tokens.row(0)[0]] == expected and len(set(expected)) > 2
-    assert tokens.row(0)[0] == [0 if i == 0 else order.index(i) for i in expected]
+    expected = recorded["tokens"].tolist()
+    assert [order[i] for i in tokens.row(0)[0]] == expected and len(set(expected)) > 5
+
+
+@torch.no_grad()
+def test_predictor_and_joiner_are_icefalls(source, recorded):
+    model, order = double(read_icefall(source))
+    histories = torch.tensor([[order.index(i) for i in ids] for ids in ([0, 0], [0, 4], [4, 7], [11, 3])])
+    read = model.head().predictor(histories)[:, -1]
+    assert near(read, recorded["predicted"])
+    frames, _ = model.encoder(noise(403))
+    joiner = model.head().joiner
+    logits = joiner(joiner.encoder_proj(frames[0, :40:10]), joiner.predictor_proj(read))
+    assert near(logits, recorded["logits"][:, order])
 
 
 def double(foreign) -> tuple[audiorec.models.AsrModel, list[int]]:
@@ -112,7 +139,12 @@ def test_pieces_of_a_bpe_model_cut_words_as_they_did(weights, tmp_path):
         sentence_iterator=iter([WORDS] * 5), model_writer=content, model_type="bpe", vocab_size=30,
         user_defined_symbols=["<blk>", "<sos/eos>"], unk_id=2, bos_id=-1, eos_id=-1, minloglevel=10,
     )  # fmt: skip
-    folder = write(tmp_path / "source", icefall.checkpoint(vocabulary=30), table=False)
+    wide = {
+        name: tensor.new_ones(30, *tensor.shape[1:]) if tensor.shape[:1] == (12,) else tensor
+        for name, tensor in weights.items()
+    }
+    wide["decoder.embedding.weight"][0] = 0
+    folder = write(tmp_path / "source", wide, table=False)
     (folder / "data/lang_bpe_9/bpe.model").write_bytes(content.getvalue())
     from sentencepiece import SentencePieceProcessor
 
@@ -132,9 +164,9 @@ def without(name: str):
     [
         (lambda w: {**w, "encoder.encoder.layers.0.attn.weight": torch.ones(1)}, r"layers\.0\.attn\.weight has no place"),
         (without("decoder.embedding.weight"), r"holds no weight for heads\.transducer\.predictor\.embedding"),
-        (lambda w: {**w, "decoder.embedding.weight": torch.ones(12, 8)}, "the blank's embedding must be zero"),
-        (lambda w: {**w, "decoder.conv.weight": torch.ones(8, 3, 2)}, r"decoder\.conv\.weight mixes 3 of 8 channels"),
-        (lambda w: {**w, "joiner.output_linear.weight": torch.ones(20, 8)}, "has 13 tokens, pretrained.pt has 20"),
+        (lambda w: {**w, "decoder.embedding.weight": torch.ones(12, 24)}, "the blank's embedding must be zero"),
+        (lambda w: {**w, "decoder.conv.weight": torch.ones(24, 3, 2)}, r"decoder\.conv\.weight mixes 3 of 24 channels"),
+        (lambda w: {**w, "joiner.output_linear.weight": torch.ones(20, 16)}, "has 13 tokens, pretrained.pt has 20"),
         (lambda w: {**w, "more": {"a": 1}}, "must map names to tensors"),
     ],
 )  # fmt: skip
@@ -172,7 +204,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_scales_that_are_folded_already_and_one_symbol_of_context(weights, tmp_path):
+def test_scales_that_are_folded_already_and_one_symbol_of_context(weights, recorded, tmp_path):
     """As icefall's own export leaves them; a predictor without a convolution reads the last symbol."""
     plain = {}
     for name, value in weights.items():
@@ -180,13 +212,11 @@ def test_scales_that_are_folded_already_and_one_symbol_of_context(weights, tmp_p
             f"{name}_scale", weights["decoder.embedding.scale"] if name == "decoder.embedding.weight" else None
         )
         if not name.endswith("_scale") and name not in ("decoder.embedding.scale", "decoder.conv.weight"):
-            plain[name] = value if scale is None else value * scale.exp()
+            plain[name] = value.double() if scale is None else value.double() * scale.double().exp()
     foreign = read_icefall(write(tmp_path / "source", plain))
-    model, _ = double(foreign)
+    model, order = double(foreign)
     assert foreign.config["heads"]["transducer"]["predictor"]["context"] == 1
-    x = torch.randn(1, 60, 20, dtype=torch.float64) - 5
     with torch.no_grad():
-        torch.testing.assert_close(model.encoder(x)[0][0, :13], icefall.encoder(weights, x[0]), rtol=0, atol=1e-9)
-        y = model.head().predictor(torch.tensor([[4]]))[0]
-    table = plain["decoder.embedding.weight"]
-    torch.testing.assert_close(y, table[[0, 4]].relu(), rtol=0, atol=1e-12)
+        assert near(model.encoder(noise(403))[0][0, :99], recorded["encoded"])
+        y = model.head().predictor(torch.tensor([[order.index(i)] for i in (0, 4, 7, 3)]))[:, -1]
+    assert near(y, recorded["predicted_of_one"])

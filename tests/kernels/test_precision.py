@@ -6,7 +6,10 @@ import pytest
 import torch
 from audiorec_kernels.precision import full_precision
 
-MATMUL, CONV, RNN = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+MATMUL, *(CONV, RNN) = (
+    torch.backends.cuda.matmul,
+    *(getattr(torch.backends.cudnn, name, None) for name in ("conv", "rnn")),
+)
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 

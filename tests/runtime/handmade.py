@@ -6,12 +6,15 @@ A frame is 80 samples and sees 160; it adds to a running sum, so that a state is
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
-from onnx import TensorProto, helper, numpy_helper, save
 
 from audiorec.runtime.search import CtcGreedySearch, TdtGreedySearch, TransducerGreedySearch
 from audiorec.text import train_tokenizer
 
+pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 WORDS = "zero one two three four five six seven eight nine"
 RATE, STRIDE, PERIOD, FIRST = 8000, 80, 160, 240
 DIM, DURATIONS = 12, (0, 1, 2)  # 12: as many as the tokenizer has pieces
@@ -61,13 +64,13 @@ class Graph:
         used = {name for node in self.nodes for name in node.input}
         initial = [numpy_helper.from_array(array, name) for name, array in self.tensors.items() if name in used]
         graph = helper.make_graph(self.nodes, path.stem, info(inputs), info(outputs), initial)
-        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 MOST = 1 << 40
 
 
-def encoder(kind: str, path: Path, begins: bool, ends: bool) -> None:
+def encoder(kind: str, path: Path, begins: bool, ends: bool, first: int = FIRST, period: int = PERIOD) -> None:
     """One of begin, step, end, short."""
     g = Graph(weights(kind))
     x = "samples" if begins else g.add("Concat", "state.tail", "samples", axis=1)
@@ -88,7 +91,7 @@ def encoder(kind: str, path: Path, begins: bool, ends: bool) -> None:
     g.add("LogSoftmax", g.add("Add", "bias", g.add("Mul", y, g.add("Add", y, y))), to="frames", axis=-1) if (
         kind == "ctc"
     ) else g.add("Identity", y, to="frames")
-    inputs: dict[str, tuple] = {"samples": (REAL, ["batch", FIRST if begins else (PERIOD if ends else "time")])}
+    inputs: dict[str, tuple] = {"samples": (REAL, ["batch", first if begins else (period if ends else "time")])}
     outputs: dict[str, tuple] = {"frames": (REAL, ["batch", None, DIM])}
     if ends:
         inputs["lengths"] = WHOLE, ["batch"]

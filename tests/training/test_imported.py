@@ -10,9 +10,8 @@ from audiorec.importing import import_model
 from audiorec.models import load_model
 from audiorec.training.config import RunConfig
 from audiorec.training.run import train
-from tests.encoders import icefall
+from tests.importing import icefall
 from tests.importing.nemo import GOLDEN
-from tests.importing.test_icefall import write
 
 FEW = "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.batch_seconds=8", "optimizer.warmup_steps=2"
 
@@ -20,7 +19,9 @@ FEW = "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.batch_seconds=8",
 @pytest.fixture(params=["nemo", "icefall"])
 def source(request, tmp_path):
     """The folder of an imported model of random weights."""
-    source = GOLDEN / "hybrid.nemo" if request.param == "nemo" else write(tmp_path / "icefall", icefall.checkpoint())
+    source = (
+        GOLDEN / "hybrid.nemo" if request.param == "nemo" else icefall.write(tmp_path / "icefall", icefall.weights())
+    )
     import_model(source, tmp_path / "model")
     return tmp_path / "model"
 

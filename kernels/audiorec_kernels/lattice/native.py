@@ -7,6 +7,7 @@ from audiorec_kernels.arguments import dense
 from audiorec_kernels.lattice.gradient import arc_operator, arc_outputs, transducer_operator, transducer_outputs
 from audiorec_kernels.lattice.reference import Moves
 from audiorec_kernels.native import kernel, threads
+from audiorec_kernels.operator import Ints
 
 _transducer = kernel("transducer_lattice", sizes=4, tensors=6)
 _arcs = kernel("arc_lattice", sizes=4, tensors=5)
@@ -33,7 +34,7 @@ def arc_lattice(arcs: Tensor, moves: Moves, boundary: Tensor) -> Tensor:
     return score.to(arcs.dtype)
 
 
-def _arc_forward(arcs: Tensor, symbols: list[int], frames: list[int], boundary: Tensor) -> tuple[Tensor, Tensor]:
+def _arc_forward(arcs: Tensor, symbols: Ints, frames: Ints, boundary: Tensor) -> tuple[Tensor, Tensor]:
     outputs = arc_outputs(arcs, symbols, frames, boundary)
     sorts, batch, rows, columns = arcs.shape
     moves = torch.tensor([symbols, frames]).T.contiguous()

@@ -16,6 +16,7 @@ from audiorec_kernels.arguments import dense
 from audiorec_kernels.lattice.gradient import arc_operator, arc_outputs
 from audiorec_kernels.lattice.reference import Moves
 from audiorec_kernels.launch import launch
+from audiorec_kernels.operator import Ints
 
 # Levels whose arcs are asked for ahead; fewer where a level has many arcs to hold.
 _AHEAD = 4
@@ -33,7 +34,7 @@ def arc_lattice(arcs: Tensor, moves: Moves, boundary: Tensor) -> Tensor:
     return score.to(arcs.dtype)
 
 
-def _forward(arcs: Tensor, symbols: list[int], frames: list[int], boundary: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(arcs: Tensor, symbols: Ints, frames: Ints, boundary: Tensor) -> tuple[Tensor, Tensor]:
     score, occupancy = arc_outputs(arcs, symbols, frames, boundary)
     occupancy.zero_()
     sorts, batch, rows, columns = arcs.shape
