@@ -12,9 +12,14 @@ from audiorec.runtime import load
 from audiorec.runtime.beam import CtcBeamSearch, TransducerBeamSearch
 from audiorec.runtime.state import put, take
 from audiorec.search import CtcBeamSearch as TorchCtcBeamSearch
+from audiorec.search import SearchConfig, build_words
 from audiorec.streaming import leaves
+from audiorec.text import load_tokenizer
+from audiorec.text.phone import LEXICON
+from audiorec.text.table import SPECIALS
 from audiorec.transcript import EndpointConfig, Hypothesis
-from tests.runtime.handmade import make
+from audiorec.transcript.reading import read
+from tests.runtime.handmade import frames_of, make
 from tests.runtime.test_search import networks_in_numpy
 from tests.search.searches import DIM, VOCABULARY, beam, ctc, sets, words
 
@@ -168,3 +173,24 @@ def test_sessions_have_hotwords_of_their_own(speech, tmp_path):
     stream = plain.stream(search=own)
     stream.accept(clips[0])
     assert stream.finish().text == helped.transcribe(clips[0]).text
+
+
+PRONUNCIATIONS = "ana A N A\nana A N\nbo B O\ntea T I\ntee T I\nkes K E S\nap A P\n!SIL O\n"
+
+
+def test_a_model_of_phones_says_the_words_of_its_search(speech, tmp_path):
+    folder, samples = make(tmp_path / "made"), speech[:24000]
+    (folder / "tokens.txt").unlink()
+    (folder / "phones.txt").write_text("".join(f"{one} {i}\n" for i, one in enumerate([*SPECIALS, *"ABEIKNOPST"])))
+    lexicon = folder / LEXICON
+    lexicon.write_text(PRONUNCIATIONS)
+    settings = {"kind": "beam", "beam": 6, "lexicon": lexicon, "word_bonus": 1.0}
+    recognizer = load(folder, search=settings, endpoint=None)
+    tokenizer = load_tokenizer(folder)
+    search = TorchCtcBeamSearch(
+        lambda x: x, 6, words=build_words(SearchConfig(**settings), tokenizer, recognizer.normalize)
+    )
+    tokens, state = search.step(torch.from_numpy(frames_of("ctc", samples)), None, search.initial_state(1))
+    wanted = [word.text for word in read(tokenizer, tokens.hypothesis(0) + search.flush(state).hypothesis(0))]
+    found = recognizer.transcribe(samples).text.split()
+    assert found == wanted and len(set(found)) > 2 and set(found) <= {"ana", "bo", "tea", "tee", "kes", "ap"}
