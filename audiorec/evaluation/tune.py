@@ -86,7 +86,7 @@ def tune(
 
     def trial(setting: dict[str, float]) -> Trial:
         said: dict[str, str] = {}
-        search = searching.search(setting, recognizer.device)
+        search = searching.search(setting)
         with progress("decoding", len(chosen)) as advance:
             for names, x, lengths in encoded:
                 said |= zip(names, searching.texts(search, x, lengths), strict=True)
@@ -123,14 +123,14 @@ class _Searching:
         self.words = build_words(plain, recognizer.tokenizer, recognizer.normalize)
         self.automata = build_automata(plain, recognizer.tokenizer, recognizer.normalize, self.words)
 
-    def search(self, setting: Mapping[str, float], device: torch.device) -> Search:
+    def search(self, setting: Mapping[str, float]) -> Search:
         """The search of a setting."""
         config = self.config.model_copy(update=dict(setting))
         ngrams = [reweighted(one, config.lm_weight, config.lm_bonus) for one in self.automata[: self.ngrams]]
         words = self.words
         if words:
             lm = reweighted(words.lm, config.word_lm_weight, config.word_bonus)
-            words = Words(words.lexicon, lm, config.unk_score, self.recognizer.tokenizer.begins_word).to(device)
+            words = Words(words.lexicon, lm, config.unk_score, self.recognizer.tokenizer.begins_word)
         automata = (*ngrams, *self.automata[self.ngrams :])
         return self.recognizer.model.search(self.recognizer.head, config, automata, 0, words)
 

@@ -74,7 +74,7 @@ class Recognizer(BaseRecognizer):
         self.search_config = search
         self.device = next(model.parameters()).device
         self.automata = tuple(automata)
-        self.words = words and words.to(self.device)
+        self.words = words
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize

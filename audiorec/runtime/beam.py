@@ -1,70 +1,49 @@
-"""``CtcBeamSearch``: torch's beam search of CTC in numpy, its inner loop by the same native kernel."""
+"""Torch's beam searches in numpy, of CTC and of transducers; their inner loop is the same native kernel."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-from audiorec_kernels.beam import LEAVES, Automata, Beam
+from audiorec_kernels.beam import LEAVES, Beam
 
 from audiorec.errors import UserError
-from audiorec.runtime.search import NumpySearch, Said, nothing, say
-from audiorec.runtime.state import State
-from audiorec.search.automaton import Automaton, common_symbols
+from audiorec.runtime.owners import Owners
+from audiorec.runtime.search import Join, NumpySearch, Predict, Said
+from audiorec.runtime.state import State, repeat, store, take
+from audiorec.search.automaton import Automaton
+from audiorec.search.words import ROOT, Words
+from audiorec.text import BLANK
 from audiorec.transcript import Hypothesis
 
 NEVER = np.float32(-np.inf)
 
 
-class Owners:
-    """Sets of up to ``columns`` automata. Each row has one set, by its id; set 0 is the search's own and may be empty."""
-
-    def __init__(self, columns: int, automata: Sequence[Automaton], symbols: int):
-        self.columns = max(columns, len(automata))
-        self.symbols = symbols
-        self._none = Automaton.null(symbols)
-        self._sets: list[tuple[Automaton, ...] | None] = []
-        self.add(automata)
-
-    def __bool__(self) -> bool:
-        """Whether a row may have an automaton."""
-        return any(self._sets)
-
-    def add(self, automata: Sequence[Automaton]) -> int:
-        """Raises UserError where they are too many, or over other symbols than the search."""
-        if len(automata) > self.columns:
-            raise UserError(f"search: a row has room for {self.columns} automata, got {len(automata)}")
-        common_symbols(automata, self.symbols)
-        if None not in self._sets:
-            self._sets.append(None)
-        owner = self._sets.index(None)
-        self._sets[owner] = tuple(automata)
-        self._kernel: Automata | None = None
-        return owner
-
-    def remove(self, owner: int) -> None:
-        self._sets[owner] = None
-        self._kernel = None
-
-    def of(self, owner: int) -> tuple[Automaton, ...]:
-        """As many as there are columns; those that are missing weigh nothing."""
-        automata = self._sets[owner] or ()
-        return (*automata, *[self._none] * (self.columns - len(automata)))
-
-    def kernel(self) -> Automata:
-        """These as the native kernel reads them."""
-        if self._kernel is None:
-            self._kernel = Automata([[one.kernel for one in self.of(owner)] for owner in range(len(self._sets))])
-        return self._kernel
-
-
-class CtcBeamSearch(NumpySearch):
-    """Frames are log-probabilities (B, T, V), blank 0. Options and state are those of ``audiorec.search.CtcBeamSearch``."""
+class BeamSearch(NumpySearch):
+    """Options and state are those of ``audiorec.search.beam.BeamSearch``; ``symbols`` are the tokenizer's."""
 
     revises = True
 
-    def __init__(self, beam: int, window: int, automata: Sequence[Automaton], columns: int, symbols: int):
+    def __init__(
+        self,
+        beam: int,
+        window: int,
+        automata: Sequence[Automaton],
+        columns: int,
+        symbols: int,
+        words: Words | None = None,
+    ):
         self.beam = beam
         self.window = window
         self.automata = Owners(columns, automata, symbols)
+        self.words = words
+
+    @abstractmethod
+    def initial_own(self, batch_size: int) -> State:
+        """The subclass's part of the state, its names beginning with ``own.``; hypothesis 0 alone is alive."""
+
+    @abstractmethod
+    def alone(self, own: State, score: np.ndarray) -> State:
+        """The subclass's part of the one hypothesis that is left, whose ``score`` (B, 1) counts as 0 from now on."""
 
     def add(self, automata: Sequence[Automaton]) -> int:
         return self.automata.add(automata)
@@ -76,95 +55,188 @@ class CtcBeamSearch(NumpySearch):
         owner = np.array(owners or [0] * batch_size, np.int64)
         ints = np.zeros((batch_size, self.beam), np.int64)
         starts = [[one.start for one in self.automata.of(int(i))] for i in owner]
-        alone = np.full(ints.shape, NEVER)
-        alone[:, 0] = 0
-        return {
+        state = {
             "owner": owner,
             "automata": np.array(starts, np.int64).reshape(batch_size, 1, -1).repeat(self.beam, 1),
-            "score": alone,
-            "bonus": np.zeros(ints.shape, np.float32),
+            **self._one_alive(batch_size),
             "last": ints,
             "hash": ints + 1,
             "parent": ints.copy(),
-            **self._no_history(batch_size),
-            "own.blank": alone.copy(),
-            "own.symbol": np.full(ints.shape, NEVER),
+            **self.initial_own(batch_size),
             "frame": np.zeros(batch_size, np.int64),
             "margin": np.full(batch_size, np.inf, np.float32),
             "dropped": np.full(batch_size, np.inf, np.float32),
         }
+        if self.words:
+            lm = np.full_like(ints, self.words.lm.start)
+            state |= {"words.node": np.full_like(ints, ROOT), "words.lm": lm, "words.last": ints.copy()}
+        return state
 
-    def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
-        batch, time, symbols = x.shape
-        if symbols != self.automata.symbols:
-            raise UserError(f"search: frames have {symbols} scores, and its symbols are {self.automata.symbols}")
+    def begin(self, time: int, lengths: np.ndarray | None, state: State, tried: int) -> tuple[Beam, State]:
+        """The kernel on a copy of what it changes in a state, and that copy. Hypotheses try ``tried`` tokens at most."""
         after = {name: array.copy() if name in LEAVES else array for name, array in state.items()}
-        if lengths is not None:
-            lengths = np.ascontiguousarray(lengths, np.int64)
-        helped = bool(self.automata)
-        tried = min((4 if helped else 1) * self.beam + 1, symbols - 1)
-        beam = Beam(after, time, lengths, tried, self.automata.kernel() if helped else None)
-        beam.ctc(np.ascontiguousarray(x, np.float32))
-        said = nothing(batch)
-        if beam.lengths.any():
-            for row, count in enumerate(beam.lengths):
-                say(said, np.full(count, row), *(part[row, :count] for part in beam.said[:3]))
-        return said, after
+        lengths = None if lengths is None else np.ascontiguousarray(lengths, np.int64)
+        return self._kernel(after, time, lengths, min(tried, self.automata.symbols - 1)), after
+
+    @property
+    def helped(self) -> bool:
+        """Whether more than the model's scores may choose among tokens, so that more of them must be tried."""
+        return bool(self.automata or self.words)
+
+    def said(self, beam: Beam) -> Said:
+        """What was committed."""
+        if not beam.lengths.any():
+            return [Hypothesis() for _ in beam.lengths]
+        ids, frames, log_probs, words = beam.said
+        return [
+            self._hypothesis(ids[row, :n], frames[row, :n], log_probs[row, :n], words[row, :n])
+            for row, n in enumerate(beam.lengths)
+        ]
 
     def partial(self, state: State) -> Said:
         return self._tokens(state, np.zeros_like(state["frame"]))
 
     def commit(self, state: State) -> tuple[Said, State]:
         best = self._final(state).argmax(1)
-        rows, first = np.arange(len(best)), np.arange(self.beam) == 0
-        kept = ("automata", "last", "hash", "parent", "own.blank", "own.symbol")
-        after = {name: state[name][rows, best][:, None].repeat(self.beam, 1) for name in kept}
-        score = state["score"][rows, best][:, None]
-        for name in ("own.blank", "own.symbol"):
-            after[name] = np.where(first, after[name] - score, NEVER)
+        rows = np.arange(len(best))
+        names = ("automata", "last", "hash", "parent", *(name for name in state if name.startswith(("own.", "words."))))
+        kept = {name: state[name][rows, best][:, None].repeat(self.beam, 1) for name in names}
+        own = {name: kept[name] for name in kept if name.startswith("own.")}
+        if self.words:
+            kept["words.node"] = np.full_like(kept["words.node"], ROOT)
         return self._tokens(state, best), {
             **state,
-            **after,
-            "score": np.where(first, np.zeros_like(state["score"]), NEVER),
-            "bonus": np.zeros_like(state["bonus"]),
-            **self._no_history(len(best)),
+            **kept,
+            **self.alone(own, state["score"][rows, best][:, None]),
+            **self._one_alive(len(best)),
             "dropped": state["margin"],
         }
 
     def hypotheses(self, state: State, row: int) -> list[Hypothesis]:
-        scores = self._final(state)[row]
+        state = take(state, [row])
+        scores = self._final(state)[0]
         order = (-scores).argsort(kind="stable")
         found = []
         for k in order[scores[order] > NEVER]:
-            (hypothesis,) = self._tokens({name: array[[row]] for name, array in state.items()}, np.array([k]))
+            (hypothesis,) = self._tokens(state, np.array([k]))
             hypothesis.score = float(scores[k] - scores[order[0]])
             found.append(hypothesis)
         return found
 
-    def _no_history(self, rows: int) -> State:
+    def _one_alive(self, rows: int) -> State:
+        """Hypothesis 0, which has said nothing yet."""
         ids = np.zeros((rows, self.beam, self.window), np.int64)
+        score = np.full((rows, self.beam), NEVER)
+        score[:, 0] = 0
         return {
+            "score": score,
+            "bonus": np.zeros_like(score),
             "history.ids": ids,
             "history.frames": ids.copy(),
             "history.log_probs": np.zeros(ids.shape, np.float32),
+            **({"history.words": ids.copy()} if self.words else {}),
             "history.length": np.zeros(ids.shape[:2], np.int64),
         }
 
     def _tokens(self, state: State, which: np.ndarray) -> Said:
-        said = nothing(len(which))
+        said = []
         for row, k in enumerate(which):
             count = state["history.length"][row, k]
             parts = (state[f"history.{name}"][row, k, :count] for name in ("ids", "frames", "log_probs"))
-            say(said, np.full(count, row), *parts)
+            words = state["history.words"][row, k, :count] if self.words else None
+            said.append(self._hypothesis(*parts, words))
         return said
 
+    def _hypothesis(
+        self, ids: np.ndarray, frames: np.ndarray, log_probs: np.ndarray, words: np.ndarray | None
+    ) -> Hypothesis:
+        named = [self.words.texts[word] for word in words.tolist()] if self.words and words is not None else []
+        return Hypothesis(ids.tolist(), frames.tolist(), log_probs.tolist(), words=named)
+
     def _final(self, state: State) -> np.ndarray:
-        """(B, K): the scores with what the end of the automata adds."""
-        scores = state["score"].copy()
-        for row, owner in enumerate(state["owner"] if self.automata else ()):
-            ends = [
-                one.final[np.minimum(state["automata"][row, :, f], one.state_count - 1)]
-                for f, one in enumerate(self.automata.of(int(owner)))
-            ]
-            scores[row] += np.sum(ends, 0, dtype=np.float32)
-        return scores
+        """(B, K): the scores that hypotheses have if the stream ends here."""
+        return self._kernel({name: np.ascontiguousarray(array) for name, array in state.items()}, 0, None, 0).final()
+
+    def _kernel(self, state: State, time: int, lengths: np.ndarray | None, tried: int) -> Beam:
+        automata = self.automata.kernel() if self.automata else None
+        return Beam(state, time, lengths, tried, automata, self.words.kernel if self.words else None)
+
+
+class CtcBeamSearch(BeamSearch):
+    """Frames are log-probabilities (B, T, V), blank 0."""
+
+    def initial_own(self, batch_size: int) -> State:
+        never = np.full((batch_size, self.beam), NEVER)
+        blank = never.copy()
+        blank[:, 0] = 0
+        return {"own.blank": blank, "own.symbol": never}
+
+    def alone(self, own: State, score: np.ndarray) -> State:
+        first = np.arange(self.beam) == 0
+        return {name: np.where(first, array - score, NEVER) for name, array in own.items()}
+
+    def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
+        if x.shape[2] != self.automata.symbols:
+            raise UserError(f"search: frames have {x.shape[2]} scores, and its symbols are {self.automata.symbols}")
+        beam, after = self.begin(x.shape[1], lengths, state, (4 if self.helped else 1) * self.beam + 1)
+        beam.ctc(np.ascontiguousarray(x, np.float32))
+        return self.said(beam), after
+
+
+class TransducerBeamSearch(BeamSearch):
+    """Frames (B, T, J) are as the joiner reads them; at most one symbol a frame. The parts are those of the greedy search, and
+    ``ilm_weight`` is torch's."""
+
+    def __init__(
+        self, predict: Predict, join: Join, read: np.ndarray, predictor: State, *options, ilm_weight: float = 0.0
+    ):
+        super().__init__(*options)
+        self.predict = predict
+        self.join = join
+        self.ilm_weight = ilm_weight
+        self._begin = {"own.read": read, **{f"own.predictor.{name}": array for name, array in predictor.items()}}
+
+    def initial_own(self, batch_size: int) -> State:
+        return self._by_row(repeat(self._begin, batch_size * self.beam))
+
+    def alone(self, own: State, score: np.ndarray) -> State:
+        return own
+
+    def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
+        helped = self.helped or self.ilm_weight
+        beam, after = self.begin(x.shape[1], lengths, state, (4 if helped else 1) * self.beam)
+        rows = np.arange(len(x))[:, None] * self.beam
+        own = {name: state[name].reshape(-1, *state[name].shape[2:]) for name in self._begin}  # of all hypotheses
+        gains = self._gains(own["own.read"])
+        for t in range(x.shape[1]):
+            logits = self.join(x[:, t].repeat(self.beam, 0)[:, None], own["own.read"])
+            source, token = beam.transducer(t, _log_softmax(logits).reshape(len(x), self.beam, -1), gains)
+            came, new = (rows + source).ravel(), token.ravel().nonzero()[0]
+            if len(new) or (source != np.arange(self.beam)).any():
+                own = take(own, came)
+                if len(new):
+                    store(own, new, self._grown(token.ravel()[new], take(own, new)))
+                gains = self._gains(own["own.read"])
+        return self.said(beam), {**after, **self._by_row(own)}
+
+    def _grown(self, symbols: np.ndarray, own: State) -> State:
+        before = {name.removeprefix("own.predictor."): array for name, array in own.items() if name != "own.read"}
+        read, after = self.predict(symbols, before)
+        return {"own.read": read, **{f"own.predictor.{name}": array for name, array in after.items()}}
+
+    def _gains(self, read: np.ndarray) -> np.ndarray | None:
+        """What each symbol gains beside the model's score (B, K, V): less of what the joiner expects, had it heard nothing."""
+        if not self.ilm_weight:
+            return None
+        gains = np.zeros((len(read), self.automata.symbols), np.float32)
+        logits = self.join(np.zeros_like(read)[:, None], read)[..., BLANK + 1 :]
+        gains[:, BLANK + 1 :] = -self.ilm_weight * _log_softmax(logits)[:, 0]
+        return gains.reshape(-1, self.beam, gains.shape[1])
+
+    def _by_row(self, own: State) -> State:
+        return {name: array.reshape(-1, self.beam, *array.shape[1:]) for name, array in own.items()}
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    logits = logits - logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))

@@ -10,7 +10,7 @@ from audiorec_kernels.beam import ABSENT, LIBRARY
 from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
 from audiorec.live import BaseRecognizer
-from audiorec.runtime.beam import CtcBeamSearch
+from audiorec.runtime.beam import CtcBeamSearch, TransducerBeamSearch
 from audiorec.runtime.folder import EXPORT, Export, is_export, read_export
 from audiorec.runtime.graphs import Graphs
 from audiorec.runtime.runner import OnnxRunner
@@ -22,13 +22,10 @@ from audiorec.runtime.search import (
     TransducerGreedySearch,
 )
 from audiorec.search.automaton import Automaton
-from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, session_automata
+from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, build_words, session_automata
 from audiorec.text import Tokenizer, load_tokenizer
 from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, parse_endpoint
 from audiorec.transcript.delays import delay_name, load_delays
-
-WITH_TORCH = "load the model that was exported, with torch: audiorec.load(MODEL, search={…})"
-NOT_HERE = "lexicon", "skip_blank"  # settings of a search that this runtime lacks
 
 
 class Recognizer(BaseRecognizer):
@@ -51,7 +48,8 @@ class Recognizer(BaseRecognizer):
         self.delays = delays
         self.normalize = export.normalize
         self.search_config = search
-        self.automata = build_automata(search, tokenizer, self.normalize)
+        self.words = build_words(search, tokenizer, self.normalize)
+        self.automata = build_automata(search, tokenizer, self.normalize, self.words)
         self._compute(export, graphs)
         self._set_endpoint(self._search.segments, endpoint)
 
@@ -84,7 +82,8 @@ class Recognizer(BaseRecognizer):
         """Those of a stream with keys of its own; None without any. Raises UserError where it cannot have them."""
         if not search:
             return None
-        return session_automata(search, self.search_config, self.automata, self.tokenizer, self.normalize)
+        base = self.search_config, self.automata, self.tokenizer, self.normalize
+        return session_automata(search, *base, self.words)
 
     def at_latency(self, ms: float) -> "Recognizer":
         """A recogniser whose attention looks ``ms`` ahead; this one stays as it is.
@@ -116,14 +115,20 @@ class Recognizer(BaseRecognizer):
     def _search_of(self, columns: int = 0) -> NumpySearch:
         """The search of its head; with ``columns``, of which streams may bring automata of their own."""
         head, config = self.export.head, self.search_config
-        if config.kind == "beam":
-            return CtcBeamSearch(config.beam, config.window, self.automata, columns, self.export.vocabulary)
+        options = config.beam, config.window, self.automata, columns, self.export.vocabulary, self.words
+        if config.kind == "beam" and head.kind == "ctc":
+            return CtcBeamSearch(*options)
         if head.kind == "ctc":
             return CtcGreedySearch()
         if head.kind == "classify":
             return ClassifySearch(self.export.vocabulary)
-        parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols(), config.max_symbols or head.max_symbols
-        return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
+        parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols()
+        if config.kind == "beam":
+            return TransducerBeamSearch(*parts, *options, ilm_weight=config.ilm_weight or 0.0)
+        max_symbols = config.max_symbols or head.max_symbols
+        if head.kind == "tdt":
+            return TdtGreedySearch(*parts, max_symbols, head.durations)
+        return TransducerGreedySearch(*parts, max_symbols)
 
 
 def load(
@@ -137,8 +142,8 @@ def load(
     """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
 
     ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
-    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and greedy (with
-    ``max_symbols`` where the head is a transducer) or, of CTC, a beam with hotwords and an n-gram but without a lexicon.
+    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and without
+    ``skip_blank``, which takes a second head.
     """
     folder = Path(path)
     if not is_export(folder):
@@ -164,16 +169,19 @@ def load(
 def _parse_search(search: Any, export: Export) -> SearchConfig:
     """``search``: a SearchConfig, or its keys. Raises ConfigError for what this runtime or machine lacks."""
     config = search if isinstance(search, SearchConfig) else parse(SearchConfig, dict(search or {}), prefix="search")
-    for key in NOT_HERE:
-        if key in config.model_fields_set and getattr(config, key) is not None:
-            raise ConfigError(f"search.{key}: not in the onnx runtime; {WITH_TORCH}")
+    if config.skip_blank is not None:
+        raise ConfigError(
+            "search.skip_blank: takes a CTC head beside the transducer's, and an export has one; leave it out"
+        )
     several = export.head.kind in ("rnnt", "tdt") and export.head.max_symbols > 1
     if config.max_symbols not in (None, 1) and not several:
         raise ConfigError(
             f"search.max_symbols: head {export.head.name!r} emits one symbol a frame at most; leave it out"
         )
-    if config.kind == "beam" and export.head.kind != "ctc":
-        raise ConfigError(f"search.kind: the onnx runtime searches {export.head.kind} greedily; {WITH_TORCH}")
+    if config.kind == "beam" and export.head.kind in ("tdt", "classify"):
+        raise ConfigError(f"search.kind: a {export.head.kind} head has no beam; leave it greedy")
+    if config.ilm_weight and export.head.kind == "ctc":
+        raise ConfigError("search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer")
     if config.kind == "beam" and LIBRARY is None:
         raise ConfigError(f"search.kind: a beam needs the native kernels: {ABSENT}; install them, or search greedily")
     return config

@@ -1,17 +1,19 @@
 """Search: encoder frames in, tokens out, with state, so that a stream and a file give the same tokens.
 
-A module is imported when one of its names is first asked for: what builds n-grams and hotwords comes without torch.
+What builds n-grams, hotwords and lexicons needs no torch; a module that does is imported when one of its names is asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from audiorec.search.automaton import Automaton
+from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, build_words, session_automata
+from audiorec.search.words import Words
+
 if TYPE_CHECKING:
     from audiorec.search.align import Alignment, align_ctc, align_transducer
-    from audiorec.search.automaton import Automaton
     from audiorec.search.blank_skip import BlankSkip
     from audiorec.search.classify import ClassifySearch
-    from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, build_words, session_automata
     from audiorec.search.ctc import CtcGreedySearch
     from audiorec.search.ctc_beam import CtcBeamSearch
     from audiorec.search.endpoint import search_parts
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from audiorec.search.tokens import Tokens
     from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
     from audiorec.search.transducer_beam import TransducerBeamSearch
-    from audiorec.search.words import Words
 
 __all__ = [
     "COLUMNS",
@@ -47,46 +48,24 @@ __all__ = [
     "session_automata",
 ]
 
-_MODULES = {
-    "align": (
-        "Alignment",
-        "align_ctc",
-        "align_transducer",
-    ),
-    "automaton": ("Automaton",),
-    "blank_skip": ("BlankSkip",),
-    "classify": ("ClassifySearch",),
-    "config": (
-        "COLUMNS",
-        "GREEDY",
-        "SearchConfig",
-        "build_automata",
-        "build_words",
-        "session_automata",
-    ),
-    "ctc": ("CtcGreedySearch",),
-    "ctc_beam": ("CtcBeamSearch",),
-    "offline": (
-        "Search",
-        "conclude",
-        "decode",
-    ),
-    "endpoint": ("search_parts",),
-    "tokens": ("Tokens",),
-    "transducer": (
-        "TdtGreedySearch",
-        "TransducerGreedySearch",
-    ),
-    "transducer_beam": ("TransducerBeamSearch",),
-    "words": ("Words",),
+_WITH_TORCH = {
+    **dict.fromkeys(["Alignment", "align_ctc", "align_transducer"], "align"),
+    **dict.fromkeys(["Search", "conclude", "decode"], "offline"),
+    **dict.fromkeys(["TdtGreedySearch", "TransducerGreedySearch"], "transducer"),
+    "BlankSkip": "blank_skip",
+    "ClassifySearch": "classify",
+    "CtcBeamSearch": "ctc_beam",
+    "CtcGreedySearch": "ctc",
+    "Tokens": "tokens",
+    "TransducerBeamSearch": "transducer_beam",
+    "search_parts": "endpoint",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _WITH_TORCH:
         raise AttributeError(f"audiorec.search has no {name!r}")
-    globals()[name] = found = getattr(import_module(f"audiorec.search.{_HOME[name]}"), name)
+    globals()[name] = found = getattr(import_module(f"audiorec.search.{_WITH_TORCH[name]}"), name)
     return found
 
 

@@ -12,7 +12,8 @@ from audiorec.search.automata import Pool, Shared
 from audiorec.search.automaton import Automaton, must_fit
 from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Tokens, without_blank
-from audiorec.search.words import Variants, Words
+from audiorec.search.word_tensors import Variants
+from audiorec.search.words import Words
 from audiorec.streaming import State, map_state, valid
 from audiorec.text import BLANK
 from audiorec.transcript import Hypothesis
@@ -136,7 +137,9 @@ class BeamSearch(ABC):
             **self.automata.initial_state(batch_size, self.beam, device, owner),
             "score": score,
             "bonus": torch.zeros_like(score),
-            **({"words": self.words.initial_state(batch_size, self.beam, device)} if self.words else {}),
+            **(
+                {"words": self.words.tensors(device).initial_state(batch_size, self.beam, device)} if self.words else {}
+            ),
             "last": ints,
             "hash": ints + 1,
             "parent": ints.clone(),
@@ -188,7 +191,7 @@ class BeamSearch(ABC):
         names = ("automata", "last", "hash", "parent", "own", *(["words"] if self.words else []))
         kept = map_state(lambda leaf: leaf[rows, chosen], {name: state[name] for name in names})
         if self.words:
-            kept["words"] = self.words.commit(kept["words"])
+            kept["words"] = self.words.tensors(best.device).commit(kept["words"])
         score = torch.full_like(state["score"], -torch.inf)
         score[:, 0] = 0  # no other hypothesis is alive
         return tokens, {
@@ -233,7 +236,9 @@ class BeamSearch(ABC):
 
     def _final(self, state: State) -> Tensor:
         score = state["score"] + self.automata.final(state) if self.automata else state["score"]
-        return score + self.words.final(state["words"], score > -torch.inf) if self.words else score
+        if not self.words:
+            return score
+        return score + self.words.tensors(score.device).final(state["words"], score > -torch.inf)
 
     def _advance(self, frame: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
         """One frame of every row."""
@@ -250,7 +255,7 @@ class BeamSearch(ABC):
             extended = extended + gained
         if self.words:
             must_fit(self.words.lexicon.symbols, log_probs.shape[-1])
-            variants = self.words.step(state["words"], tokens)
+            variants = self.words.tensors(tokens.device).step(state["words"], tokens)
             extended = extended[..., None] + variants.gained
             gained = variants.gained if gained is None else gained[..., None] + variants.gained
         if gained is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -13,11 +13,9 @@ from audiorec.search.arpa import read_arpa, read_words
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph, encode_hotwords, read_hotwords
 from audiorec.search.lexicon import read_lexicon
+from audiorec.search.words import Words
 from audiorec.text import Normalizer, Tokenizer
 from audiorec.text.tokenizer import UNKNOWN_PIECE
-
-if TYPE_CHECKING:
-    from audiorec.search.words import Words
 
 OWNERS = {  # of settings that have no effect without them
     "lm": {"lm_weight", "lm_bonus"},
@@ -90,7 +88,7 @@ _ngrams: WeakValueDictionary[tuple, Automaton] = WeakValueDictionary()  # those 
 
 
 def build_automata(
-    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None" = None
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: Words | None = None
 ) -> tuple[Automaton, ...]:
     """The language model of pieces and the hotwords of a search, one of ``words`` where it has a lexicon.
 
@@ -99,13 +97,11 @@ def build_automata(
     return *_ngram(config, tokenizer), *_hotwords(config, tokenizer, normalize, words)
 
 
-def build_words(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> "Words | None":
+def build_words(config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer) -> Words | None:
     """The lexicon of a search, with the words of its hotwords, and what scores them; None where the search has none.
 
     Raises UserError for a file or a hotword that does not fit.
     """
-    from audiorec.search.words import Words  # needs torch, as nothing else here does
-
     if config.lexicon is None:
         return None
     extra = [word for phrase in _phrases(config) for word in normalize(phrase).split()]
@@ -127,7 +123,7 @@ def session_automata(
     automata: Sequence[Automaton],
     tokenizer: Tokenizer,
     normalize: Normalizer,
-    words: "Words | None" = None,
+    words: Words | None = None,
 ) -> tuple[Automaton, ...]:
     """The automata of a session that was ``given`` keys of its own, in a search of ``base`` with its ``automata``.
 
@@ -176,7 +172,7 @@ def _ngram(config: SearchConfig, tokenizer: Tokenizer) -> list[Automaton]:
 
 
 def _hotwords(
-    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None"
+    config: SearchConfig, tokenizer: Tokenizer, normalize: Normalizer, words: Words | None
 ) -> list[Automaton]:
     phrases = _phrases(config)
     return [context_graph(encode_hotwords(phrases, tokenizer, normalize, words), tokenizer.size)] if phrases else []

@@ -4,14 +4,11 @@ from collections import deque
 from collections.abc import Mapping
 from itertools import chain, islice, product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from audiorec.errors import UserError
 from audiorec.search.automaton import Automaton
+from audiorec.search.words import Words
 from audiorec.text import UNKNOWN, Normalizer, Tokenizer
-
-if TYPE_CHECKING:
-    from audiorec.search.words import Words
 
 SPELLINGS = 64  # ways to say one phrase, at most
 
@@ -46,7 +43,7 @@ def read_hotwords(path: Path | str, score: float) -> dict[str, float]:
 
 
 def encode_hotwords(
-    phrases: Mapping[str, float], tokenizer: Tokenizer, normalize: Normalizer, words: "Words | None" = None
+    phrases: Mapping[str, float], tokenizer: Tokenizer, normalize: Normalizer, words: Words | None = None
 ) -> dict[tuple[int, ...], float]:
     """Phrases as token sequences; in a search of ``words`` by all pronunciations, of which a phrase has ``SPELLINGS`` at most.
 

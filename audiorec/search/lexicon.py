@@ -11,7 +11,7 @@ import numpy as np
 
 from audiorec.errors import UserError
 from audiorec.text import UNKNOWN, Normalizer, Tokenizer
-from audiorec.text.lexicon import lexicon_lines
+from audiorec.text.lexicon import lexicon_lines, weighted
 
 logger = logging.getLogger("audiorec.search")
 
@@ -123,13 +123,13 @@ def read_lexicon(path: Path | str, tokenizer: Tokenizer, normalize: Normalizer, 
     if not lines:
         raise UserError(f"{path}: holds no word; write `word symbol symbol …` on each line, or words alone")
     spelled = all(len(fields) == 1 for _, fields in lines)
-    weighted = not spelled and all(_is_probability(fields, tokenizer) for _, fields in lines)
+    has_weights = weighted((fields for _, fields in lines), tokenizer.pieces)
     numbers: dict[str, int] = {}
     entries: dict[tuple[int, tuple[int, ...]], float] = {}
     ids = {piece: index for index, piece in enumerate(tokenizer.pieces) if index > UNKNOWN}
     unsaid, repeated, first = 0, 0, ""
     for number, (word, *symbols) in lines:
-        weight = log(float(symbols.pop(0))) if weighted else 0.0
+        weight = log(float(symbols.pop(0))) if has_weights else 0.0
         if not symbols and not spelled:
             raise UserError(f"{path}: line {number}: {word!r} has no symbols; give them, or words alone on every line")
         text = "" if word in SILENCES else normalize(word)
@@ -167,10 +167,3 @@ def spell(word: str, tokenizer: Tokenizer) -> tuple[int, ...]:
             f"hotword {word!r}: is not in the lexicon, and the {tokenizer.kind} tokenizer cannot spell it; add it to the lexicon"
         )
     return tokens
-
-
-def _is_probability(fields: list[str], tokenizer: Tokenizer) -> bool:
-    try:
-        return len(fields) > 1 and 0 < float(fields[1]) <= 1 and fields[1] not in tokenizer.pieces
-    except ValueError:
-        return False

@@ -36,7 +36,7 @@ def beam_of(
     leaves: dict[str, Tensor] = {}
     after = _copied(state, "", leaves)
     lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
-    helpers = automata.kernel() if automata else None, words.kernel() if words else None
+    helpers = automata.kernel() if automata else None, words.kernel if words else None
     return Beam(leaves, time, lengths, min(tried, symbols - 1), *helpers), after
 
 

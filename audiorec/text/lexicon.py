@@ -1,7 +1,7 @@
 """Pronunciation lexicons in Kaldi's form, ``word phone phone …`` a line, and letters to sound for words they lack."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from audiorec.errors import UserError
@@ -20,7 +20,7 @@ def read_pronunciations(path: Path | str) -> Pronunciations:
     entries = list(lexicon_lines(path))
     if not entries:
         raise UserError(f"{path}: holds no word; write `word phone phone …` on each line")
-    first = 2 if all(len(fields) > 1 and _is_probability(fields[1]) for _, fields in entries) else 1
+    first = 2 if weighted(fields for _, fields in entries) else 1
     found: Pronunciations = {}
     repeated = 0
     for number, fields in entries:
@@ -50,6 +50,18 @@ def lexicon_lines(path: Path | str) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
+def weighted(lines: Iterable[list[str]], symbols: Container[str] = ()) -> bool:
+    """Whether all lines have a probability in the second column, as Kaldi's lexiconp.txt, which is none of the ``symbols``."""
+
+    def is_probability(field: str) -> bool:
+        try:
+            return 0 < float(field) <= 1 and field not in symbols
+        except ValueError:
+            return False
+
+    return all(len(fields) > 1 and is_probability(fields[1]) for fields in lines)
+
+
 def write_pronunciations(words: Pronunciations) -> bytes:
     return "".join(f"{word} {' '.join(phones)}\n" for word, each in words.items() for phones in each).encode()
 
@@ -76,10 +88,3 @@ def guess_pronunciations(words: Iterable[str], phones: Iterable[str]) -> Pronunc
         if said and known.issuperset(said):
             guessed[word] = [said]
     return guessed
-
-
-def _is_probability(text: str) -> bool:
-    try:
-        return 0 < float(text) <= 1
-    except ValueError:
-        return False

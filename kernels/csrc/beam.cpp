@@ -36,24 +36,25 @@ struct Row {
         return score[k] + sum;
     }
 
-    // Half a word is out, unless all have one: then it counts for nothing.
-    float final(int64_t k, bool any_between) const {
-        const float value = ended(k);
-        if (!c.lexicon) return value;
-        if (c.lexicon->between(node[k])) return value + c.lexicon->lm->final[lm[k]];
-        return any_between ? NEVER : value - c.lexicon->ahead[node[k]];
+    // body(k, its score if the stream ends here). Half a word is out, unless all have one: then it counts for nothing.
+    template <class Body> void each_final(const Body &body) const {
+        bool any_between = false;
+        for (int64_t k = 0; k < K && c.lexicon; ++k) any_between |= c.lexicon->between(node[k]) && ended(k) > NEVER;
+        for (int64_t k = 0; k < K; ++k) {
+            const float value = ended(k);
+            if (!c.lexicon) body(k, value);
+            else if (c.lexicon->between(node[k])) body(k, value + c.lexicon->lm->final[lm[k]]);
+            else body(k, any_between ? NEVER : value - c.lexicon->ahead[node[k]]);
+        }
     }
 
     void tell_margin() const {
         if (K == 1) return;
-        bool any_between = false;
-        for (int64_t k = 0; k < K && c.lexicon; ++k) any_between |= c.lexicon->between(node[k]) && ended(k) > NEVER;
         float first = NEVER, second = NEVER;
-        for (int64_t k = 0; k < K; ++k) {
-            const float value = final(k, any_between);
+        each_final([&](int64_t, float value) {
             if (value > first) second = first, first = value;
             else if (value > second) second = value;
-        }
+        });
         const float gap = first - second;
         c.margin[b] = gap < c.dropped[b] ? gap : c.dropped[b];
     }
@@ -359,6 +360,14 @@ KERNEL_EXPORT int64_t KERNEL_JOIN(ctc_beam, AUDIOREC_LEVEL)(const Call *call, in
         for (int64_t t = 0; t < frames; ++t)
             Frame<true>{row, work, call->scores + (row.b * call->time + t) * row.V}.advance();
     });
+}
+
+// The scores that hypotheses have if the stream ends here: to `final` (B, K).
+KERNEL_EXPORT int64_t KERNEL_JOIN(beam_final, AUDIOREC_LEVEL)(const Call *call, float *final) {
+    if (call->bytes != (int64_t)sizeof(Call)) return -1;
+    for (int64_t b = 0; b < call->batch; ++b)
+        Row(*call, b).each_final([=](int64_t k, float value) { final[b * call->beam + k] = value; });
+    return 0;
 }
 
 // Frame `at` of each row that has one, by the log-probabilities after each of its hypotheses.

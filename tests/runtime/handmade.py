@@ -152,8 +152,8 @@ def make(folder: Path, kind: str = "ctc", steps: tuple[int, ...] = (0,)) -> Path
     return folder
 
 
-def expected(kind: str, samples: np.ndarray) -> tuple[list[int], list[int], float]:
-    """ids and frames of the whole audio (T,) at once, and the margin."""
+def frames_of(kind: str, samples: np.ndarray) -> np.ndarray:
+    """The frames (1, T, DIM) of the whole audio (T,) at once."""
     w, count = weights(kind), -(-len(samples) // STRIDE)
     x = np.zeros((count + 1) * STRIDE, np.float32)
     x[: len(samples)] = samples
@@ -162,6 +162,13 @@ def expected(kind: str, samples: np.ndarray) -> tuple[list[int], list[int], floa
     if kind == "ctc":
         y = 2 * y * y + w["bias"]
         y -= np.log(np.exp(y).sum(-1, keepdims=True))
+    return y
+
+
+def expected(kind: str, samples: np.ndarray) -> tuple[list[int], list[int], float]:
+    """ids and frames of the whole audio (T,) at once, and the margin."""
+    w, y = weights(kind), frames_of(kind, samples)
+    if kind == "ctc":
         search = CtcGreedySearch()
     else:
 

@@ -1,4 +1,4 @@
-"""The runtime's beam of CTC gives what torch's gives, in any split: tokens, times, n-best lists, segments."""
+"""The runtime's beams give what torch's give, in any split: tokens, words, times, n-best lists, segments."""
 
 import random
 
@@ -9,31 +9,65 @@ from audiorec_kernels.native import ABSENT, LIBRARY
 
 from audiorec.live import Engine
 from audiorec.runtime import load
-from audiorec.runtime.beam import CtcBeamSearch
+from audiorec.runtime.beam import CtcBeamSearch, TransducerBeamSearch
 from audiorec.runtime.state import put, take
 from audiorec.search import CtcBeamSearch as TorchCtcBeamSearch
+from audiorec.search import SearchConfig, build_words
 from audiorec.streaming import leaves
+from audiorec.text import load_tokenizer
+from audiorec.text.phone import LEXICON
+from audiorec.text.table import SPECIALS
 from audiorec.transcript import EndpointConfig, Hypothesis
-from tests.runtime.handmade import make
-from tests.search.searches import DIM, sets
+from audiorec.transcript.reading import read
+from tests.runtime.handmade import frames_of, make
+from tests.runtime.test_search import networks_in_numpy
+from tests.search.searches import DIM, VOCABULARY, beam, ctc, sets, words
 
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
 
 LENGTHS = [60, 41, 33, 8, 1, 0]
+CTC, LSTM, STATELESS = (TorchCtcBeamSearch, DIM), ("lstm", VOCABULARY), ("stateless", VOCABULARY)
+CASES = {
+    "ctc": (CTC, {}),
+    "ctc, beam of one": (CTC, {"beam": 1}),
+    "ctc, little room": (CTC, {"beam": 6, "window": 3}),
+    "ctc, words": (CTC, {"beam": 6, "words": words(DIM)}),
+    "ctc, words, little room": (CTC, {"beam": 3, "window": 5, "words": words(DIM)}),
+    "transducer": (STATELESS, {}),
+    "transducer, lstm predictor, little room": (LSTM, {"beam": 6, "window": 3}),
+    "transducer, words": (LSTM, {"beam": 6, "words": words(VOCABULARY)}),
+    "transducer, less of its internal language model": (LSTM, {"ilm_weight": 0.5}),
+}
+
+
+def torchs(name: str, **more):
+    """Torch's search of a case."""
+    (kind, _), options = CASES[name]
+    return kind(ctc, **options, **more) if kind is TorchCtcBeamSearch else beam(kind, **options, **more)
+
+
+def in_numpy(name: str, automata, columns: int):
+    """The runtime's search of a case, and what makes its frames of torch's."""
+    (kind, symbols), options = CASES[name]
+    shared = options.get("beam", 4), options.get("window", 64), automata, columns, symbols, options.get("words")
+    if kind is TorchCtcBeamSearch:
+        return CtcBeamSearch(*shared), lambda x: ctc(torch.from_numpy(x)).numpy()
+    *parts, frames = networks_in_numpy(torchs(name))
+    return TransducerBeamSearch(*parts, *shared, ilm_weight=options.get("ilm_weight", 0.0)), frames
 
 
 def utterances() -> list[np.ndarray]:
     generator = torch.Generator().manual_seed(1)
-    return [(2 * torch.randn(length, DIM, generator=generator)).log_softmax(-1).numpy() for length in LENGTHS]
+    return [(2 * torch.randn(length, DIM, generator=generator)).numpy() for length in LENGTHS]
 
 
 def said(hypotheses: list[Hypothesis]) -> list[tuple]:
-    return [(one.ids, one.frames) for one in hypotheses]
+    return [(one.ids, one.frames, one.words) for one in hypotheses]
 
 
-def wanted(row: np.ndarray, cut: int, **options) -> tuple[Hypothesis, list[Hypothesis], float]:
+def wanted(search, row: np.ndarray, cut: int) -> tuple[Hypothesis, list[Hypothesis], float]:
     """What torch's search says of a row that has a segment's end after ``cut`` frames, and the n-best list of its end."""
-    search, x = TorchCtcBeamSearch(lambda x: x, **options), torch.from_numpy(row)[None]
+    x = torch.from_numpy(row)[None]
     heard, state = Hypothesis(), search.initial_state(1)
     for i, piece in enumerate(x.tensor_split([cut], 1)):
         tokens, state = search.step(piece, None, state)
@@ -44,17 +78,17 @@ def wanted(row: np.ndarray, cut: int, **options) -> tuple[Hypothesis, list[Hypot
     return heard, search.hypotheses(state, 0), float(state["margin"])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("base", [0, 1], ids=["none for all", "an n-gram and hotwords for all"])
-@pytest.mark.parametrize(("beam", "window"), [(4, 64), (1, 64), (6, 3)])
-def test_rows_that_come_and_go_say_what_torch_says(beam, window, base, seed):
-    draw, brought = random.Random(seed), sets()
-    search = CtcBeamSearch(beam, window, brought[base], 2, DIM)
+@pytest.mark.parametrize("name", CASES)
+def test_rows_that_come_and_go_say_what_torch_says(name, base, seed):
+    draw, brought = random.Random(seed), sets(CASES[name][0][1])
+    search, frames = in_numpy(name, brought[base], 2)
     rows = utterances()
     own = [draw.choice([None, *brought]) for _ in rows]
     owners = [0 if automata is None else search.add(automata) for automata in own]
     state = search.initial_state(len(rows), owners)
-    shapes = {name: (array.shape, array.dtype) for name, array in state.items()}
+    shapes = {leaf: (array.shape, array.dtype) for leaf, array in state.items()}
     cuts = [draw.randint(1, max(1, n)) for n in LENGTHS]
     at, heard = [0] * len(rows), [Hypothesis() for _ in rows]
     while any(a < n for a, n in zip(at, LENGTHS, strict=True)):
@@ -66,11 +100,11 @@ def test_rows_that_come_and_go_say_what_torch_says(beam, window, base, seed):
         x = np.full((len(rows), size, DIM), np.nan, np.float32)
         for i, count in enumerate(counts):
             x[i, :count] = rows[i][at[i] : at[i] + count]
-        before = {name: array.copy() for name, array in state.items()}
-        tokens, after = search.step(x, np.array(counts), state)
-        assert all(np.array_equal(before[name], state[name]) for name in state), "step wrote into its state"
+        before = {leaf: array.copy() for leaf, array in state.items()}
+        tokens, after = search.step(frames(x), np.array(counts), state)
+        assert all(np.array_equal(before[leaf], state[leaf]) for leaf in state), "step wrote into its state"
         state = after
-        assert {name: (array.shape, array.dtype) for name, array in state.items()} == shapes
+        assert {leaf: (array.shape, array.dtype) for leaf, array in state.items()} == shapes
         for i, count in enumerate(counts):
             heard[i].extend(tokens[i])
             at[i] += count
@@ -80,7 +114,7 @@ def test_rows_that_come_and_go_say_what_torch_says(beam, window, base, seed):
                 state = put(state, [i], part)
     for i, row in enumerate(rows):
         automata = brought[base] if own[i] is None else own[i]
-        first, best, margin = wanted(row, cuts[i] if len(row) else 0, beam=beam, window=window, automata=automata)
+        first, best, margin = wanted(torchs(name, automata=automata), row, cuts[i] if len(row) else 0)
         assert said([heard[i]]) == said([first]), i
         found = search.hypotheses(state, i)
         assert said(found) == said(best)
@@ -90,12 +124,15 @@ def test_rows_that_come_and_go_say_what_torch_says(beam, window, base, seed):
         assert said(search.partial(take(state, [i])))[0][0] in [one.ids for one in found]
 
 
-def test_its_state_is_torchs():
-    torch_state = dict(leaves(TorchCtcBeamSearch(lambda x: x, columns=2, automata=sets()[1]).initial_state(3)))
-    state = CtcBeamSearch(4, 64, sets()[1], 2, DIM).initial_state(3)
+@pytest.mark.parametrize("name", ["ctc, words", "transducer, words"])
+def test_its_state_is_torchs(name):
+    brought = sets(CASES[name][0][1])[1]
+    state = in_numpy(name, brought, 2)[0].initial_state(3)
+    torch_state = dict(leaves(torchs(name, columns=2, automata=brought).initial_state(3)))
     assert state.keys() == torch_state.keys()
-    for name, array in state.items():
-        assert np.array_equal(array, torch_state[name].numpy()) and array.dtype == torch_state[name].numpy().dtype, name
+    for leaf, array in state.items():
+        assert array.dtype == torch_state[leaf].numpy().dtype, leaf
+        np.testing.assert_allclose(array, torch_state[leaf].numpy(), atol=1e-6, err_msg=leaf)
 
 
 HOTWORDS = {"kind": "beam", "beam": 6, "hotwords": ["one two", "nine"], "hotwords_score": 4.0}
@@ -136,3 +173,24 @@ def test_sessions_have_hotwords_of_their_own(speech, tmp_path):
     stream = plain.stream(search=own)
     stream.accept(clips[0])
     assert stream.finish().text == helped.transcribe(clips[0]).text
+
+
+PRONUNCIATIONS = "ana A N A\nana A N\nbo B O\ntea T I\ntee T I\nkes K E S\nap A P\n!SIL O\n"
+
+
+def test_a_model_of_phones_says_the_words_of_its_search(speech, tmp_path):
+    folder, samples = make(tmp_path / "made"), speech[:24000]
+    (folder / "tokens.txt").unlink()
+    (folder / "phones.txt").write_text("".join(f"{one} {i}\n" for i, one in enumerate([*SPECIALS, *"ABEIKNOPST"])))
+    lexicon = folder / LEXICON
+    lexicon.write_text(PRONUNCIATIONS)
+    settings = {"kind": "beam", "beam": 6, "lexicon": lexicon, "word_bonus": 1.0}
+    recognizer = load(folder, search=settings, endpoint=None)
+    tokenizer = load_tokenizer(folder)
+    search = TorchCtcBeamSearch(
+        lambda x: x, 6, words=build_words(SearchConfig(**settings), tokenizer, recognizer.normalize)
+    )
+    tokens, state = search.step(torch.from_numpy(frames_of("ctc", samples)), None, search.initial_state(1))
+    wanted = [word.text for word in read(tokenizer, tokens.hypothesis(0) + search.flush(state).hypothesis(0))]
+    found = recognizer.transcribe(samples).text.split()
+    assert found == wanted and len(set(found)) > 2 and set(found) <= {"ana", "bo", "tea", "tee", "kes", "ap"}

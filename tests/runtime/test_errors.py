@@ -75,10 +75,12 @@ def test_a_folder_at_fault_is_named(name, tmp_path):
 
 ARGUMENTS = {
     "hotwords": ({"search": {"hotwords": ["one"]}}, ConfigError, "search: hotwords: needs a beam"),
-    "a lexicon": (
-        {"search": {"kind": "beam", "lexicon": "words.txt"}},
+    "a lexicon": ({"search": {"kind": "beam", "lexicon": "words.txt"}}, UserError, "words.txt: no such lexicon"),
+    "two heads": ({"search": {"skip_blank": 0.9}}, ConfigError, "search.skip_blank: takes a CTC head beside"),
+    "no internal model": (
+        {"search": {"kind": "beam", "ilm_weight": 0.5}},
         ConfigError,
-        "search.lexicon: not in the onnx runtime; load the model that was exported, with torch",
+        "search.ilm_weight: CTC has no",
     ),
     "an unknown key": ({"search": {"beams": 3}}, ConfigError, "search.beams"),
     "symbols": ({"search": {"max_symbols": 3}}, ConfigError, "head 'ctc' emits one symbol a frame at most"),
@@ -123,9 +125,8 @@ def test_a_search_config_with_its_defaults_is_greedy(tmp_path):
 
     folder = make(tmp_path / "made")
     audiorec.load(folder, search=SearchConfig())
-    transducer = make(tmp_path / "rnnt", "rnnt")
-    with pytest.raises(ConfigError, match=r"search\.kind: the onnx runtime searches rnnt greedily; load the model"):
-        audiorec.load(transducer, search=SearchConfig(kind="beam"))
+    with pytest.raises(ConfigError, match=r"search\.kind: a tdt head has no beam; leave it greedy"):
+        audiorec.load(make(tmp_path / "tdt", "tdt"), search=SearchConfig(kind="beam"))
 
 
 def test_a_beam_without_the_native_kernels_says_so(tmp_path, monkeypatch):

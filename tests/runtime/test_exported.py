@@ -15,6 +15,7 @@ import audiorec
 from audiorec.config import parse
 from audiorec.live import Engine
 from audiorec.models import ModelConfig
+from audiorec.search import SearchConfig, build_words
 from audiorec.transcript import ENDPOINT, EndpointConfig
 from audiorec.transcript.delays import save_delays
 from tests.conftest import TINY
@@ -26,7 +27,7 @@ for library in ("onnx", "onnxscript", "onnxruntime"):
 ROOT = Path(__file__).resolve().parents[2]
 TIE = 1e-4
 RULES = EndpointConfig(silence=0.3, silence_after_words=0.2, longest=1)
-SLOW = ("ctc", "tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify")
+SLOW = ("ctc, words", "beam", "ctc", "tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify")
 CASES = ["rnnt", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
@@ -56,7 +57,7 @@ def rnnt(exported):
 @pytest.mark.parametrize("name", CASES)
 def test_the_words_are_torchs(name, exported, speech):
     torchs, folder = exported(name)
-    mine = audiorec.load(folder, endpoint=torchs.endpoint)
+    mine = audiorec.load(folder, search=torchs.search_config, endpoint=torchs.endpoint)
     assert not isinstance(mine, audiorec.Recognizer) and mine.delay == torchs.delay
     draw, told, ties = random.Random(0), 0, 0
     lengths = [1, 100, 700, *(draw.randrange(200, 24000) for _ in range(12))]
@@ -130,6 +131,46 @@ def test_it_needs_no_torch(rnnt, speech, tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == wanted.text or wanted.margin < TIE
     assert len(wanted.tokens) > 10
+
+
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=2
+
+\\1-grams:
+-1.0 <unk>
+-99 <s> -0.3
+-1.0 </s>
+-0.7 one -0.2
+-0.8 nine -0.1
+-1.5 seven
+
+\\2-grams:
+-0.2 one nine
+-0.1 nine one
+
+\\end\\
+"""
+
+
+def test_words_need_no_torch(rnnt, speech, tmp_path):
+    torchs, folder = rnnt
+    file, lexicon, arpa = tmp_path / "speech.wav", tmp_path / "lexicon.txt", tmp_path / "words.arpa"
+    soundfile.write(file, speech[:80000], 8000, subtype="FLOAT")
+    lexicon.write_text("one\nnine\nseven\n")
+    arpa.write_text(ARPA)
+    settings = {"lexicon": lexicon, "word_lm": arpa, "word_lm_weight": 0.4, "word_bonus": 1.0, "unk_score": -2.0}
+    config = parse(SearchConfig, {"kind": "beam", **settings})
+    words = build_words(config, torchs.tokenizer, torchs.normalize)
+    search = audiorec.Recognizer(
+        torchs.model, torchs.tokenizer, search=config, delays=torchs.delays, normalize=torchs.normalize, words=words
+    )
+    wanted = search.transcribe(file)
+    options = [part for key, value in settings.items() for part in (f"--{key.replace('_', '-')}", value)]
+    done = python(COMMAND, folder, file, "--search", "beam", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == wanted.text or wanted.margin < TIE
+    assert len(set(wanted.text.split())) > 1
 
 
 def test_a_model_folder_without_torch_is_one_clear_line(tmp_path):

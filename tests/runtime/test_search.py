@@ -45,6 +45,14 @@ def in_numpy(search):
     if not hasattr(search, "joiner"):
         search.scores = ctc
         return CtcGreedySearch(), lambda x: ctc(torch.from_numpy(x)).numpy()
+    *parts, frames = networks_in_numpy(search)
+    if hasattr(search, "durations"):
+        return TdtGreedySearch(*parts, search.max_symbols, search.durations), frames
+    return TransducerGreedySearch(*parts, search.max_symbols, search.block), frames
+
+
+def networks_in_numpy(search):
+    """What a numpy search of a transducer needs: ``predict``, ``join``, ``read``, the predictor's state; and its frames."""
     predictor, joiner = search.predictor, search.joiner
 
     @torch.no_grad()
@@ -63,10 +71,7 @@ def in_numpy(search):
     with torch.no_grad():
         state = predictor.initial_state(1)
         read = joiner.predictor_proj(predictor.output(state)).numpy()
-    parts = predict, join, read, flatten(state), search.max_symbols
-    if hasattr(search, "durations"):
-        return TdtGreedySearch(*parts, search.durations), frames
-    return TransducerGreedySearch(*parts, search.block), frames
+    return predict, join, read, flatten(state), frames
 
 
 def batch(rows: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:

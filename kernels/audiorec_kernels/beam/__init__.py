@@ -1,7 +1,9 @@
 """The inner loop of beam searches (csrc/beam.cpp), on plain arrays: torch's on a CPU or numpy's. Knows no torch."""
 
 import ctypes
+import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,7 +63,7 @@ class Automata:
 
 
 class Words(ctypes.Structure):
-    """A lexicon's tree and what scores its words, as ``audiorec.search.Words`` has them."""
+    """A lexicon's tree and what scores its words: arrays as of ``Automaton``, ``silent`` and ``begins`` bool."""
 
     _fields_ = (
         *[
@@ -71,6 +73,15 @@ class Words(ctypes.Structure):
         *[(name, _INTEGER) for name in ("spelling", "unknown")],
         *[(name, ctypes.c_double) for name in ("unk_score", "most")],
     )
+
+    @classmethod
+    def of(cls, words: Any) -> "Words":
+        """Of anything that has these by these names, the tree in its ``lexicon``; it must outlive this."""
+        tree = [address(getattr(words.lexicon, name)) for name in ("first", "symbol", "ends", "word", "weight")]
+        own = [address(getattr(words, name)) for name in ("ahead", "silent", "begins")]
+        unk_score = math.nan if words.unk_score is None else words.unk_score
+        lm = ctypes.addressof(words.lm.kernel)
+        return cls(*tree, *own, lm, words.spelling, words.unknown, unk_score, words.most)
 
 
 class _Call(ctypes.Structure):
@@ -127,6 +138,12 @@ class Beam:
         _, ids, frames, words, rest = np.split(self._said, [batch + i * size for i in range(4)])
         return tuple(part.reshape(batch, -1) for part in (ids, frames, rest.view(np.float32)[:size], words))
 
+    def final(self) -> np.ndarray:
+        """The scores (B, K) that hypotheses have if the stream ends here."""
+        scores = np.empty((self._call.batch, self._call.beam), np.float32)
+        self._checked(_function("beam_final", _POINTER)(ctypes.addressof(self._call), scores.ctypes.data))
+        return scores
+
     def ctc(self, scores: Any, threads: int = 1) -> None:
         """Search log-probabilities (B, T, V)."""
         self._run("ctc_beam", scores, threads)
@@ -144,16 +161,20 @@ class Beam:
 
     def _run(self, name: str, scores: Any, threads: int) -> None:
         self._call.symbols, self._call.scores = scores.shape[-1], address(scores)
-        if name not in _functions:
-            _functions[name] = function(name, (_POINTER, _INTEGER), _INTEGER)
-        failed = _functions[name](ctypes.addressof(self._call), threads)
+        self._checked(_function(name, _INTEGER)(ctypes.addressof(self._call), threads))
+
+    @staticmethod
+    def _checked(failed: int) -> None:
         if failed == 1:
             raise MemoryError("beam search: no memory for the hypotheses of a row")
         if failed:
             raise RuntimeError("beam search: the native library is of another version than the package; install again")
 
 
-_functions: dict[str, Any] = {}
+@cache
+def _function(name: str, argument: Any) -> Any:
+    """A function of a call and one more argument."""
+    return function(name, (_POINTER, argument), _INTEGER)
 
 
 def address(array: Any) -> int | None:
