@@ -27,7 +27,7 @@ from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, parse
 from audiorec.transcript.delays import delay_name, load_delays
 
 WITH_TORCH = "load the model that was exported, with torch: audiorec.load(MODEL, search={…})"
-NOT_HERE = "lexicon", "skip_blank"  # settings of a search that this runtime lacks
+NOT_HERE = "lexicon", "rescore", "skip_blank"  # settings of a search that this runtime lacks
 
 
 class Recognizer(BaseRecognizer):
