@@ -21,10 +21,13 @@ def get(
 ) -> None:
     """Print the values of keys, one a line (nothing for null, JSON for lists and mappings), or all settings as YAML."""
     from audiorec.config import dump_yaml, get_setting, load_config
+    from audiorec.models import is_language
     from audiorec.training.config import RunConfig
+    from audiorec.training.language import LanguageRunConfig
 
     keys = [setting for setting in settings or [] if "=" not in setting]
-    config = load_config(RunConfig, recipe, [setting for setting in settings or [] if "=" in setting])
+    schema = LanguageRunConfig if is_language(recipe) else RunConfig
+    config = load_config(schema, recipe, [setting for setting in settings or [] if "=" in setting])
     if not keys:
         print(dump_yaml(config), end="")
     for key in keys:

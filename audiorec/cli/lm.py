@@ -75,15 +75,24 @@ def lm(
 
 @app.command()
 def perplexity(
-    lm: Annotated[Path, typer.Argument(help="An ARPA file, or a binary of KenLM.")],
+    lm: Annotated[
+        Path, typer.Argument(help="An ARPA file, a binary of KenLM, or a recurrent language model's folder.")
+    ],
     texts: Texts,
     *,
     tokenizer: Pieces = None,
     case: Case = None,
 ) -> None:
-    """How well an n-gram predicts texts: perplexity with and without unknown words, and how many those are."""
+    """How well a language model predicts texts: its perplexity, and how many words or pieces it does not know."""
     from audiorec.search.perplexity import perplexity
 
+    if lm.is_dir():
+        if tokenizer or case:
+            raise ConfigError(
+                "perplexity: a recurrent model knows its pieces and its case; leave --tokenizer and --case out"
+            )
+        _recurrent(lm, texts)
+        return
     cut = _cutter(tokenizer, case)
     for name, found in perplexity(lm, {str(path): list(cut([path])) for path in texts}).items():
         print(
@@ -93,33 +102,32 @@ def perplexity(
         )
 
 
-def transcripts(data: Path) -> list[str]:
-    """The texts of a data directory, or the lines of a file."""
-    from audiorec.data.kaldi import read_data_dir
+def _recurrent(folder: Path, texts: list[Path]) -> None:
+    from audiorec.data.texts import read_texts
+    from audiorec.evaluation.language import predicted
 
-    if data.is_dir():
-        found = read_data_dir(data, allow_empty_text=True, allow_pipes=True)  # runs none of them
-        return [utterance.text for utterance in found]
-    try:
-        return data.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{data}: not UTF-8 ({error}); convert it with iconv") from None
+    for name, found in predicted(folder, {str(path): read_texts(path) for path in texts}).items():
+        print(
+            f"{name}: perplexity {found.per_word:.2f} a word, {found.per_piece:.2f} a piece; {found.sentences} sentences, "
+            f"{found.words} words, {found.pieces} pieces, {found.unknown} unknown"
+        )
 
 
 def _cutter(tokenizer: Path | None, case: str | None) -> Callable[[Iterable[Path]], Iterator[list[str]]]:
     """From files to their sentences, in words or in a tokenizer's pieces."""
     from audiorec.config import parse
+    from audiorec.data.texts import read_texts
     from audiorec.text import Normalizer, load_normalizer, load_tokenizer
 
     if tokenizer is None:
         if case is None:
-            return lambda paths: (line.split() for path in paths for line in transcripts(path))
+            return lambda paths: (line.split() for path in paths for line in read_texts(path))
         words = parse(Normalizer, {"case": case})
-        return lambda paths: (words(line).split() for path in paths for line in transcripts(path))
+        return lambda paths: (words(line).split() for path in paths for line in read_texts(path))
     folder = find_tokenizer(tokenizer)
     normalize, known = load_normalizer(folder) or Normalizer(), load_tokenizer(folder)
     return lambda paths: (
-        [known.pieces[i] for i in known.encode(normalize(line))] for path in paths for line in transcripts(path)
+        [known.pieces[i] for i in known.encode(normalize(line))] for path in paths for line in read_texts(path)
     )
 
 
@@ -130,13 +138,14 @@ def find_tokenizer(path: Path) -> Path:
 
 def _words(tokenizer: Path | None, vocabulary: Path | None) -> list[str] | None:
     """The words that an n-gram may have; None: all of its text."""
+    from audiorec.data.texts import read_texts
     from audiorec.text import UNKNOWN, load_tokenizer
 
     if tokenizer:
         return load_tokenizer(find_tokenizer(tokenizer)).pieces[UNKNOWN:]  # without the blank
     if vocabulary is None:
         return None
-    words = [re.sub(r"\(\d+\)$", "", line.split()[0]) for line in transcripts(vocabulary) if line.strip()]
+    words = [re.sub(r"\(\d+\)$", "", line.split()[0]) for line in read_texts(vocabulary) if line.strip()]
     if not words:
         raise UserError(f"{vocabulary}: holds no word; write one a line")
     return words

@@ -34,6 +34,11 @@ def _search(
     ilm_weight: Annotated[
         float | None, typer.Option(min=0, show_default="0", help="Weight of a transducer's internal LM, taken off.")
     ] = None,
+    rescore: Annotated[
+        Path | None, typer.Option(help="Language model that chooses among the hypotheses at the end.")
+    ] = None,
+    rescore_weight: Annotated[float | None, typer.Option(min=0, show_default="0.5", help="Weight of it.")] = None,
+    rescore_bonus: Annotated[float | None, typer.Option(show_default="0", help="Bonus of each word then.")] = None,
     skip_blank: Annotated[float | None, typer.Option(help="Skip frames CTC finds blank, of a hybrid.")] = None,
     max_symbols: Annotated[
         int | None, typer.Option(min=1, show_default="10", help="Symbols a frame, of a transducer's greedy search.")
@@ -44,6 +49,7 @@ def _search(
     settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "lexicon": lexicon}
     settings |= {"word_lm": word_lm, "word_lm_weight": word_lm_weight, "word_bonus": word_bonus}
     settings |= {"unk_score": unk_score, "ilm_weight": ilm_weight, "skip_blank": skip_blank, "max_symbols": max_symbols}
+    settings |= {"rescore": rescore, "rescore_weight": rescore_weight, "rescore_bonus": rescore_bonus}
     return {name: value for name, value in settings.items() if value is not None}
 
 

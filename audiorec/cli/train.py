@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from audiorec.cli.app import AllowPipes, Device, Model, app
-from audiorec.cli.lm import transcripts
 from audiorec.errors import ConfigError, UserError
 
 
@@ -16,23 +15,35 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/lstm_ctc.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings as key.key=value.")] = None,
     *,
-    train: Annotated[Path, typer.Option(help="Data directory to train on.")],
-    valid: Annotated[Path, typer.Option(help="Data directory to choose checkpoints by.")],
+    train: Annotated[
+        list[Path], typer.Option(help="Data directory to train on; of a language model, any number of them, or texts.")
+    ],
+    valid: Annotated[list[Path], typer.Option(help="Data directory to choose checkpoints by; texts likewise.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command again goes on where it stopped.")],
     tokenizer: Annotated[Path | None, typer.Option(help="Trained tokenizer; else one is trained.")] = None,
     allow_pipes: AllowPipes = False,
 ) -> None:
     """Train a model; the run folder holds checkpoints, logs, curves.png and model/."""
     from audiorec.config import load_config
-    from audiorec.models import read_delays
+    from audiorec.models import is_language, read_delays
     from audiorec.training.config import RunConfig
     from audiorec.training.run import train as run
 
+    if is_language(recipe):
+        from audiorec.training.language import LanguageRunConfig, train_language_model
+
+        if allow_pipes:
+            raise ConfigError("--allow-pipes: a language model reads texts alone; leave it out")
+        language = load_config(LanguageRunConfig, recipe, overrides or [])
+        print(train_language_model(language, train, valid, out, tokenizer))
+        return
+    if len(train) > 1 or len(valid) > 1:
+        raise ConfigError("--train, --valid: one data directory each; `audiorec data combine` makes one of several")
     settings = [*(overrides or []), *(["data.allow_pipes=true"] if allow_pipes else [])]
     config = load_config(RunConfig, recipe, settings)
-    model = run(config, train, valid, out, tokenizer)
+    model = run(config, train[0], valid[0], out, tokenizer)
     if not read_delays(model):
-        _measure_delays(model, valid, allow_pipes=config.data.allow_pipes)
+        _measure_delays(model, valid[0], allow_pipes=config.data.allow_pipes)
     print(model)
 
 
@@ -46,8 +57,16 @@ def average(
     allow_pipes: AllowPipes = False,
 ) -> None:
     """Average the best checkpoints of a run into its model directory."""
+    from audiorec.models import is_language
     from audiorec.training.run import average
 
+    if (run / "config.yaml").is_file() and is_language(run / "config.yaml"):
+        from audiorec.training.language import average_language_model
+
+        if valid or allow_pipes:
+            raise ConfigError("--valid, --allow-pipes: a language model has no word times; leave them out")
+        print(average_language_model(run, best))
+        return
     model = average(run, best)
     if valid:
         _measure_delays(model, valid, allow_pipes=allow_pipes)
@@ -89,6 +108,7 @@ def tokenizer(
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
     """Train a tokenizer on transcripts, with the settings of a recipe or of the options, which come before it."""
+    from audiorec.data.texts import read_texts
     from audiorec.text import TOKENIZERS, describe_size, save_tokenizer, train_tokenizer
 
     settings: dict[str, Any] = {}
@@ -101,7 +121,7 @@ def tokenizer(
     settings |= _given(kind=kind, size=size, lexicon=lexicon, unsaid=unsaid)
     settings["normalize"] = settings.get("normalize", {}) | _given(case=case, unicode=unicode, punctuation=punctuation)
     config = TOKENIZERS.parse(settings)
-    trained = train_tokenizer(config, transcripts(data))
+    trained = train_tokenizer(config, read_texts(data))
     save_tokenizer(out, trained, config)
     print(f"{out}: {describe_size(trained, config)}")
 

@@ -94,6 +94,9 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
     parts += [f"internal LM × −{config.ilm_weight:g}"] if config.ilm_weight else []
     if config.hotwords:
         parts.append(f"hotwords + {config.hotwords_score:g}")
+    if config.rescore:
+        parts.append(f"rescored by {config.rescore.name} × {config.rescore_weight:g}")
+        parts += [f"bonus {config.rescore_bonus:g}"] if config.rescore_bonus else []
     if config.skip_blank:
         parts.append(f"blanks above {config.skip_blank:g} skipped")
     if config.max_symbols:

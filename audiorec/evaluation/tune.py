@@ -13,6 +13,7 @@ from audiorec.data.kaldi import Recordings, read_data_dir
 from audiorec.errors import ConfigError
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.wer import score
+from audiorec.models.rescored import Rescored
 from audiorec.progress import progress
 from audiorec.search import Automaton, Search, SearchConfig, Words, build_automata, build_words, decode
 from audiorec.text import Normalizer
@@ -28,6 +29,8 @@ RANGES: dict[str, tuple[float, ...]] = {  # tried where nothing else is asked fo
     "word_bonus": (-2.0, -1.0, 0.0, 1.0, 2.0),
     "unk_score": (-8.0, -6.0, -4.0, -2.0),
     "ilm_weight": (0.1, 0.2, 0.3, 0.4),
+    "rescore_weight": (0.1, 0.2, 0.3, 0.5, 0.8),
+    "rescore_bonus": (0.0, 0.5, 1.0, 2.0),
 }
 NEEDS = {
     "lm_weight": "lm",
@@ -36,6 +39,8 @@ NEEDS = {
     "word_bonus": "lexicon",
     "unk_score": "unk_score",
     "ilm_weight": "ilm_weight",
+    "rescore_weight": "rescore",
+    "rescore_bonus": "rescore",
 }
 ROUNDS = 3
 
@@ -132,7 +137,10 @@ class _Searching:
             lm = reweighted(words.lm, config.word_lm_weight, config.word_bonus)
             words = Words(words.lexicon, lm, config.unk_score, self.recognizer.tokenizer.begins_word)
         automata = (*ngrams, *self.automata[self.ngrams :])
-        return self.recognizer.model.search(self.recognizer.head, config, automata, 0, words)
+        search = self.recognizer.model.search(self.recognizer.head, config, automata, 0, words)
+        if not (rescorer := self.recognizer.rescorer):
+            return search
+        return Rescored(search, rescorer.weighted(config.rescore_weight, config.rescore_bonus))
 
     def texts(self, search: Search, x: Tensor, lengths: Tensor) -> list[str]:
         """What it says of encoder frames x (B, T, C), lengths (B,)."""

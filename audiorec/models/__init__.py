@@ -7,11 +7,14 @@ from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_conf
 from audiorec.models.delays import read_delays, write_delays
 from audiorec.models.describe import Table, describe, heads_text, latency, vocabulary
 from audiorec.models.device import find_device
-from audiorec.models.directory import find_model, load_model, save_model
+from audiorec.models.directory import find_model, is_language, load_model, save_model
+from audiorec.models.language import LanguageModel, LanguageModelConfig, load_language_model
 from audiorec.transcript.delays import delay_name
 
 __all__ = [
     "AsrModel",
+    "LanguageModel",
+    "LanguageModelConfig",
     "ModelConfig",
     "Table",
     "TokenizerConfig",
@@ -20,7 +23,9 @@ __all__ = [
     "find_device",
     "find_model",
     "heads_text",
+    "is_language",
     "latency",
+    "load_language_model",
     "load_model",
     "load_model_config",
     "model_card",

@@ -1,12 +1,15 @@
 """A model on disk: ``config.yaml``, ``model.safetensors``, the tokeniser and a model card. Loading runs no code from it."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from audiorec.config import dump_yaml, parse, read_yaml
+from audiorec.config import Config, dump_yaml, parse, read_yaml
 from audiorec.errors import UserError
 from audiorec.files import replacing_folder, write_text
 from audiorec.models.asr import AsrModel
@@ -15,9 +18,12 @@ from audiorec.models.names import todays_names
 from audiorec.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "model.safetensors"
+OTHERS = {"encoder": "a recogniser", "language": "a language model"}  # by a part that only this one's config has
+C = TypeVar("C", bound=Config)
+M = TypeVar("M", bound=nn.Module)
 
 
-def save_model(folder: Path | str, model: AsrModel, config: ModelConfig, tokenizer: Tokenizer, card: str) -> None:
+def save_model(folder: Path | str, model: nn.Module, config: Config, tokenizer: Tokenizer, card: str) -> None:
     """Write a model directory, whole or not at all, in place of an older one."""
     with replacing_folder(folder) as aside:
         write_text(aside / "config.yaml", dump_yaml(config))
@@ -48,14 +54,30 @@ def load_model(path: Path | str) -> tuple[AsrModel, Tokenizer, ModelConfig]:
 
     Raises UserError naming the file that is missing, damaged, foreign or of an unknown format.
     """
+    return read_model(path, ModelConfig, AsrModel)
+
+
+def is_language(config: Path) -> bool:
+    """Whether this recipe, or ``config.yaml``, is a language model's."""
+    content = read_yaml(config)
+    return isinstance(content, dict) and "language" in content
+
+
+def read_model(
+    path: Path | str, schema: type[C], build: Callable[[C, int], M], part: str = "encoder"
+) -> tuple[M, Tokenizer, C]:
+    """A model of its config and the size of its vocabulary, from a model or run directory whose config has this ``part``."""
     folder = find_model(path)
     content = read_yaml(folder / "config.yaml")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         other = content.get("format") if isinstance(content, dict) else None
         raise UserError(f"{folder / 'config.yaml'}: format {other!r} is not known; this version reads format {FORMAT}")
-    config = parse(ModelConfig, content, source=str(folder / "config.yaml"))
+    if part not in content and (content.keys() & OTHERS.keys()):
+        names = [OTHERS[name] for name in (part, *content) if name in OTHERS]
+        raise UserError(f"{folder}: needs to be {names[0]}, and is {names[1]}")
+    config = parse(schema, content, source=str(folder / "config.yaml"))
     tokenizer = load_tokenizer(folder)
-    model = AsrModel(config, tokenizer.size)
+    model = build(config, tokenizer.size)
     weights = todays_names(_read_weights(folder / WEIGHTS))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}

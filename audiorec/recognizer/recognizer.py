@@ -15,7 +15,8 @@ from audiorec.config import parse
 from audiorec.errors import UserError
 from audiorec.live import BaseRecognizer
 from audiorec.live.inputs import to_array
-from audiorec.models import AsrModel, delay_name, find_device, load_model, read_delays
+from audiorec.models import AsrModel, delay_name, find_device, load_language_model, load_model, read_delays
+from audiorec.models.rescored import Rescored, Rescorer
 from audiorec.recognizer.runner import Runner
 from audiorec.search import (
     COLUMNS,
@@ -64,6 +65,7 @@ class Recognizer(BaseRecognizer):
         endpoint: EndpointConfig | None = ENDPOINT,
         normalize: Normalizer = NORMALIZER,
         words: Words | None = None,
+        rescorer: Rescorer | None = None,
     ):
         model = model.exit(head)
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
@@ -75,6 +77,7 @@ class Recognizer(BaseRecognizer):
         self.device = next(model.parameters()).device
         self.automata = tuple(automata)
         self.words = words
+        self.rescorer = rescorer
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
@@ -103,7 +106,8 @@ class Recognizer(BaseRecognizer):
     def search(self, columns: int = 0) -> Search:
         """The search of its head; with ``columns``, of which streams may bring automata of their own."""
         columns = columns if self.search_config.kind == "beam" else 0
-        return self.model.search(self.head, self.search_config, self.automata, columns, self.words)
+        search = self.model.search(self.head, self.search_config, self.automata, columns, self.words)
+        return Rescored(search, self.rescorer) if self.rescorer else search
 
     def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
         """Those of a stream with keys of its own. Raises UserError where it cannot have them."""
@@ -152,6 +156,7 @@ class Recognizer(BaseRecognizer):
             self.endpoint,
             self.normalize,
             self.words,
+            self.rescorer,
         )
 
     def _whole(self, samples: np.ndarray) -> Result:
@@ -206,5 +211,10 @@ def load(
     normalize = config.tokenizer.normalize
     words = build_words(search, tokenizer, normalize)
     automata = build_automata(search, tokenizer, normalize, words)
+    rescorer = None
+    if search.rescore:
+        language, own, _ = load_language_model(search.rescore)
+        weights = search.rescore_weight, search.rescore_bonus
+        rescorer = Rescorer(language.to(device), own, tokenizer, *weights, words is not None)
     delays = read_delays(path)
-    return Recognizer(model.to(device), tokenizer, head, search, automata, delays, endpoint, normalize, words)
+    return Recognizer(model.to(device), tokenizer, head, search, automata, delays, endpoint, normalize, words, rescorer)

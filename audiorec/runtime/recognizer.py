@@ -142,8 +142,8 @@ def load(
     """The recogniser of an exported folder. Raises UserError naming what is wrong with it.
 
     ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
-    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, and without
-    ``skip_blank``, which takes a second head.
+    ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, without
+    ``skip_blank``, which takes a second head, and without ``rescore``, which takes torch.
     """
     folder = Path(path)
     if not is_export(folder):
@@ -172,6 +172,10 @@ def _parse_search(search: Any, export: Export) -> SearchConfig:
     if config.skip_blank is not None:
         raise ConfigError(
             "search.skip_blank: takes a CTC head beside the transducer's, and an export has one; leave it out"
+        )
+    if config.rescore is not None:
+        raise ConfigError(
+            "search.rescore: a recurrent language model needs torch: load the model that was exported, audiorec.load(MODEL, …)"
         )
     several = export.head.kind in ("rnnt", "tdt") and export.head.max_symbols > 1
     if config.max_symbols not in (None, 1) and not several:

@@ -222,6 +222,13 @@ class BeamSearch(ABC):
                 found.append(Hypothesis(**said, score=score))
         return found
 
+    def keep(self, state: State, which: Sequence[int]) -> State:
+        """The state in which of each row's ``hypotheses``, by their place in that list, this one alone is left."""
+        order = self._final(state).sort(dim=1, descending=True, stable=True).indices
+        chosen = order.gather(1, torch.tensor(which, device=order.device)[:, None])
+        others = torch.arange(self.beam, device=order.device) != chosen
+        return {**state, "score": state["score"].masked_fill(others, -torch.inf)}
+
     def _tokens(self, state: State, which: Tensor) -> Tokens:
         rows = torch.arange(len(which), device=which.device)
         history = state["history"]

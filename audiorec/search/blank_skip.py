@@ -64,6 +64,9 @@ class BlankSkip:
     def commit(self, state: State) -> tuple[Tokens, State]:
         return self.search.commit(state)
 
+    def keep(self, state: State, which: Sequence[int]) -> State:
+        return self.search.keep(state, which)
+
     def flush(self, state: State) -> Tokens:
         return self.search.flush(state)
 

@@ -22,6 +22,7 @@ OWNERS = {  # of settings that have no effect without them
     "hotwords": {"hotwords_score"},
     "lexicon": {"word_lm", "word_bonus", "unk_score"},
     "word_lm": {"word_lm_weight"},
+    "rescore": {"rescore_weight", "rescore_bonus"},
 }
 
 
@@ -47,6 +48,13 @@ class SearchConfig(Config):
         None,
         gt=0,
         description="how much of a transducer's internal language model is taken off, where another one helps",
+    )
+    rescore: Path | None = Field(
+        None, description="folder of a recurrent language model, which chooses among the hypotheses at the end"
+    )
+    rescore_weight: float = Field(0.5, ge=0, description="of the log-probability that it gives a text")
+    rescore_bonus: float = Field(
+        0.0, description="added for each word then: a language model makes long texts unlikely"
     )
     skip_blank: float | None = Field(
         None, gt=0, lt=1, description="skip frames that CTC finds blank with more than this"
@@ -75,6 +83,8 @@ class SearchConfig(Config):
         for owner, settings in OWNERS.items():
             if owner not in given and given & settings:
                 raise ValueError(f"{', '.join(sorted(given & settings))}: has no effect without {owner}")
+        if self.rescore and self.unk_score is not None:
+            raise ValueError("rescore: knows the lexicon's words alone; leave unk_score out")
         return self
 
 

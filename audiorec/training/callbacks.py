@@ -59,7 +59,7 @@ class Reporter(Callback):
 
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self.hyperparameters.items()}
         # Only the metrics' names are written: TensorBoard takes the values from their curves.
-        for summary in hparams(plain, {"valid_wer": 0, "valid_loss": 0}):
+        for summary in hparams(plain, {module.measure.key: 0, "valid_loss": 0}):
             trainer.logger.experiment.file_writer.add_summary(summary)  # the first logger is TensorBoard's
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
@@ -82,26 +82,26 @@ class Reporter(Callback):
             row["peak_bytes"] = peak
         self.history.append(row)
         self._write_metrics()
-        dropped = [f"{row[f'{part}_dropped']} {part}" for part in ("train", "valid") if row[f"{part}_dropped"]]
+        measure = module.measure
+        dropped = [f"{row[f'{part}_dropped']} {part}" for part in ("train", "valid") if row.get(f"{part}_dropped")]
         logger.info(
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
-            f"{row['valid_loss']:.4f}  {module.tokenizer.error_rate} {100 * row['valid_wer']:6.2f} %  {seconds:.1f} s"
+            f"{row['valid_loss']:.4f}  {measure.name} {measure.scale * row[measure.key]:6.2f}{measure.unit}  {seconds:.1f} s"
             + (f"  without a path: {', '.join(dropped)}" if dropped else "")
         )
         self._name(module.train_tally.without_path, "training")
         self._name(module.valid_tally.without_path, "validation")
         if writes() and time.monotonic() - self.last_picture > SECONDS_BETWEEN_PICTURES:
-            self.draw()
+            self.draw(module)
 
     def on_fit_end(self, trainer: lightning.Trainer, module: Training) -> None:
         if not self.history or not writes():
             return
-        self.draw()
+        self.draw(module)
         costs = {
             "training_epochs": len(self.history),
             "training_steps": sum(len(row["losses"]) for row in self.history),
             "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
-            "training_audio_seconds": round(sum(row["audio_seconds"] for row in self.history), 1),
             "training_step_seconds": round(statistics.median(row["step_seconds"] for row in self.history), 3),
             "training_data_share": round(
                 sum(row.get("data_seconds", 0.0) for row in self.history) / sum(row["seconds"] for row in self.history),
@@ -109,6 +109,8 @@ class Reporter(Callback):
             ),
             "training_threads": torch.get_num_threads(),
         }
+        if heard := sum(row.get("audio_seconds", 0) for row in self.history):
+            costs["training_audio_seconds"] = round(heard, 1)
         if peaks := [row["peak_bytes"] for row in self.history if "peak_bytes" in row]:
             costs["training_peak_bytes"] = max(peaks)
         write_text(self.folder / COSTS, json.dumps(costs, indent=1) + "\n")
@@ -131,7 +133,7 @@ class Reporter(Callback):
         for name in names[NAMED:]:
             logger.debug(f"no path in {part}: {name}")
 
-    def draw(self) -> None:
+    def draw(self, module: Training) -> None:
         """Loss and word error rate over epochs, and the loss of every batch, as ``curves.png``."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -150,8 +152,10 @@ class Reporter(Callback):
         loss.plot(epochs, [row["valid_loss"] for row in self.history], marker=".", label="validation")
         loss.set(xlabel="epoch", ylabel="loss per token", yscale="log")
         loss.legend()
-        wer.plot(epochs, [100 * row["valid_wer"] for row in self.history], marker=".")
-        wer.set(xlabel="epoch", ylabel="validation WER, %", yscale="symlog", ylim=(0, None))
+        measure = module.measure
+        wer.plot(epochs, [measure.scale * row[measure.key] for row in self.history], marker=".")
+        label = f"validation {measure.name}" + (f", {measure.unit.strip()}" if measure.unit else "")
+        wer.set(xlabel="epoch", ylabel=label, yscale="symlog", ylim=(0, None))
         with replacing(self.folder / "curves.png") as aside:
             figure.savefig(aside, dpi=110, format="png")
         self.last_picture = time.monotonic()

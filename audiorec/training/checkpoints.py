@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a checkpoint of `audiorec train`, or damaged ({_first_line(error)})") from error
 
 
-def finished_epochs(checkpoint: dict[str, Any]) -> int:
+def epochs_done(checkpoint: dict[str, Any]) -> int:
     """The epochs that a checkpoint has behind it; one saved within an epoch does not count that."""
     within = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     return checkpoint["epoch"] + bool(within["is_last_batch"])
@@ -75,11 +75,17 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     return {name: (tensor / len(paths)).to(dtypes[name]) for name, tensor in total.items()}
 
 
-def best_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, best first; their names carry the value that ranks them."""
-    return sorted(
+def best_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The best checkpoints of a run, best first; their names carry the value that ranks them.
+
+    Raises UserError where there are fewer.
+    """
+    found = sorted(
         folder.glob("epoch*.ckpt"), key=lambda path: (float(path.stem.rsplit("=", 1)[1].split("-v")[0]), path.stem)
     )
+    if len(found) < count:
+        raise UserError(f"{folder}: holds {len(found)} checkpoints, {count} were asked for")
+    return found[:count]
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from audiorec.config import Config, Registry, load_plugins
+from audiorec.models.language import LanguageConfig
 from audiorec.training.config import RunConfig
+from audiorec.training.language import TextConfig
 
 _NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path", NoneType: "null"}
 _BOUNDS = {"gt": "> ", "ge": "≥ ", "lt": "< ", "le": "≤ ", "multiple_of": "a multiple of "}
@@ -40,9 +42,10 @@ class Section:
 
 
 def recipe_sections() -> list[Section]:
-    """All parts of a recipe, in the order of its YAML: a part's kinds, one after another, then the parts within them."""
+    """All parts of a recipe, in the order of its YAML: a part's kinds, one after another, then the parts within them. What only a
+    language model's has comes last."""
     load_plugins()
-    return sections("", RunConfig)
+    return [*sections("", RunConfig), *sections("language", LanguageConfig), *sections("texts", TextConfig)]
 
 
 def sections(part: str, schema: type[Config]) -> list[Section]:

@@ -22,10 +22,8 @@ from audiorec.training.freeze import keep_still
 from audiorec.training.gradients import add_noise, recompute
 from audiorec.training.optimizer import parameter_groups
 from audiorec.training.ranks import add_up, collect, ranks, writes
-from audiorec.training.schedule import learning_rate_factor
-from audiorec.training.tally import LossTally
-
-READ_EVERY = 10  # batches between two readings of the losses: each makes a GPU wait
+from audiorec.training.schedule import set_rate
+from audiorec.training.tally import READ_EVERY, LossTally, Measure
 
 
 class Training(lightning.LightningModule):
@@ -52,6 +50,10 @@ class Training(lightning.LightningModule):
         self.samples = torch.zeros((), dtype=torch.int64)
         self.saved = 0  # the step after which last.ckpt was written within an epoch
         self.train_tally, self.valid_tally = self._tally(), self._tally()
+
+    @property
+    def measure(self) -> Measure:
+        return Measure("valid_wer", self.tokenizer.error_rate, 100, " %")
 
     def _tally(self) -> LossTally:
         return LossTally([head.weight for head in self.model.heads.values()])
@@ -95,16 +97,10 @@ class Training(lightning.LightningModule):
             self.samples = torch.tensor(so_far["samples"])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        options, trainer = self.config.optimizer, self.config.trainer
         # What layers draw for themselves (dropout) must not depend on the batches before it.
         draw = f"dropout of batch {batch_idx}, rank {self.global_rank}"
-        torch.manual_seed(seed_of(trainer.seed, self.current_epoch, draw))
-        done = (self.current_epoch + batch_idx / self.batches_per_epoch) / trainer.max_epochs
-        if trainer.max_steps:
-            done = max(done, self.global_step / trainer.max_steps)
-        factor = learning_rate_factor(options.schedule, options.warmup_steps, self.global_step, done)
-        for group in self.optimizers().param_groups:
-            group["lr"] = options.lr * factor * group.get("scale", 1.0)  # a checkpoint from before has none
+        torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, draw))
+        set_rate(self, self.config, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         def augment(x: Tensor, lengths: Tensor) -> Tensor:

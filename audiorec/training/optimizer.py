@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from torch import nn
+
 from audiorec.encoders.stack import Stack
 from audiorec.errors import ConfigError
-from audiorec.models import AsrModel
 from audiorec.training.config import OptimizerConfig
 
 
-def parameter_groups(model: AsrModel, options: OptimizerConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, options: OptimizerConfig) -> list[dict[str, Any]]:
     """Groups with ``weight_decay`` and ``scale``, what the learning rate is multiplied by: of what is not frozen.
 
     With ``layer_decay`` d an encoder's last layer has d, the one before d², …, its convolutions the least; its norm, a prompt
@@ -28,11 +29,11 @@ def parameter_groups(model: AsrModel, options: OptimizerConfig) -> list[dict[str
     return list(groups.values())
 
 
-def _scales(model: AsrModel, layer_decay: float) -> dict[str, float]:
+def _scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
     """``encoder.layer0`` → what its learning rate is multiplied by."""
     if layer_decay == 1:
         return {}
-    if not isinstance(model.encoder, Stack):
+    if not isinstance(getattr(model, "encoder", None), Stack):
         raise ConfigError("optimizer.layer_decay: this encoder is no Stack of named layers; leave it out")
     below = ["subsampling", *model.encoder.layer_names]
     return {f"encoder.{name}": layer_decay ** (len(below) - i) for i, name in enumerate(below)}

@@ -1,57 +1,31 @@
 """``audiorec train`` and ``audiorec average``: a run folder from a recipe and data, and a model from its checkpoints."""
 
-import logging
-import shutil
-import signal
-import warnings
 from itertools import islice
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from audiorec import __version__
-from audiorec.config import dump_yaml, load_config
+from audiorec.config import load_config
 from audiorec.data.batches import SpeechData
 from audiorec.data.kaldi import read_data_dir
-from audiorec.errors import ConfigError, UserError
-from audiorec.files import write_text
+from audiorec.errors import ConfigError
 from audiorec.models import AsrModel, heads_text, model_card, parameter_count, save_model
-from audiorec.text import Tokenizer, describe_size, load_tokenizer, save_tokenizer, train_tokenizer
+from audiorec.text import Tokenizer, load_tokenizer
 from audiorec.training.begin import begin_from
-from audiorec.training.callbacks import Reporter, StopAfter
-from audiorec.training.checkpoints import (
-    LAST,
-    AtomicCheckpointIO,
-    average_weights,
-    best_checkpoints,
-    finished_epochs,
-    read_checkpoint,
-)
-from audiorec.training.config import RunConfig, TrainerConfig
+from audiorec.training.checkpoints import LAST, average_weights, best_checkpoints, epochs_done, read_checkpoint
+from audiorec.training.config import RunConfig
 from audiorec.training.freeze import freeze, must_train
 from audiorec.training.log import logger, logging_to
+from audiorec.training.loop import claim, find_tokenizer, finished_epochs, fit, is_over, make_trainer
 from audiorec.training.lora import add_adapters
-from audiorec.training.module import READ_EVERY, Training
-from audiorec.training.precision import Accelerator, Precision, resolve_accelerator, resolve_precision
+from audiorec.training.module import Training
+from audiorec.training.precision import resolve_accelerator, resolve_precision
 from audiorec.training.progress import progress
-from audiorec.training.ranks import wait_for, writes
+from audiorec.training.ranks import writes
 
 STATISTICS_BATCHES = 8
-# Settings that may differ between a run and its continuation.
-MAY_CHANGE = {
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.init_from_recipe",
-    "trainer.accelerator",
-    "trainer.checkpoint_steps",
-    "data.allow_pipes",
-    "data.workers",
-    "data.cache_gb",
-}
 
 
 def train(
@@ -83,21 +57,20 @@ def train(
             )
     train_dir, valid_dir, out = Path(train_dir), Path(valid_dir), Path(out)
     accelerator = resolve_accelerator(config.trainer.accelerator)
-    if writes():
-        _claim(out, config)
-    else:
-        wait_for(lambda: _is_claimed(out, config), f"{out} with its tokenizer")
+    claim(out, config)
     with logging_to(out, quiet):
         last = out / "checkpoints" / LAST
-        over = _is_over(last, config.trainer)
+        over = is_over(last, config.trainer)
         if over and (out / "model").is_dir():
-            logger.info(f"{out}: already trained, {_finished_epochs(last)} epochs")
+            logger.info(f"{out}: already trained, {finished_epochs(last)} epochs")
             return out / "model"
         logger.debug(
             f"audiorec {__version__}, torch {torch.__version__}, lightning {lightning.__version__}, on {accelerator} "
             f"with {torch.get_num_threads()} threads; training data {train_dir}, validation data {valid_dir}"
         )
-        tokenizer = _tokenizer(config, train_dir, out, tokenizer_dir and Path(tokenizer_dir))
+        tokenizer = find_tokenizer(
+            config, out, tokenizer_dir and Path(tokenizer_dir), lambda: _texts(config, train_dir)
+        )
         training = _training(config, train_dir, valid_dir, tokenizer)
         precision = resolve_precision(config.trainer.precision, accelerator)
         logger.info(
@@ -106,9 +79,9 @@ def train(
             f"in {precision} on {accelerator}"
         )
         _choose_what_trains(training, _set_initial_weights(training, last))
-        epochs = _finished_epochs(last) if over else config.trainer.max_epochs
+        epochs = finished_epochs(last) if over else config.trainer.max_epochs
         with progress(quiet or not writes()) as bars:
-            _fit(_trainer(config, out, epochs, accelerator, precision, bars), training, last)
+            fit(make_trainer(config, out, epochs, accelerator, precision, bars), training, last)
         return average(out, 1, data=(train_dir, valid_dir)) if writes() else out / "model"
 
 
@@ -120,9 +93,7 @@ def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) 
     """
     out = Path(out)
     config = load_config(RunConfig, out / "config.yaml")
-    checkpoints = best_checkpoints(out / "checkpoints")[:count]
-    if len(checkpoints) < count:
-        raise UserError(f"{out / 'checkpoints'}: holds {len(checkpoints)} checkpoints, {count} were asked for")
+    checkpoints = best_checkpoints(out / "checkpoints", count)
     tokenizer = load_tokenizer(out / "tokenizer")
     model = AsrModel(config, tokenizer.size)
     model.load_state_dict(average_weights(checkpoints))
@@ -137,73 +108,9 @@ def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) 
     return out / "model"
 
 
-def _claim(out: Path, config: RunConfig) -> None:
-    """Write the run folder's configuration. Raises ConfigError where an epoch with another one is finished there."""
-    path, begun = out / "config.yaml", (out / "checkpoints" / LAST).exists()
-    if path.exists():
-        before, now = _flat(load_config(RunConfig, path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
-        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-        if begun and (refused := [key for key in changed if key not in MAY_CHANGE]):
-            key = refused[0]
-            raise ConfigError(
-                f"{path}: this run was begun with {key}={before.get(key)}, now it is {now.get(key)}; "
-                "choose another --out, or remove the folder to begin anew"
-            )
-        if not changed:
-            return
-    if not begun:  # the tokenizer of an attempt with other settings
-        shutil.rmtree(out / "tokenizer", ignore_errors=True)
-    write_text(path, dump_yaml(config))
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def _is_claimed(out: Path, config: RunConfig) -> bool:
-    """Whether the first process has written configuration and tokenizer of this run."""
-    path = out / "config.yaml"
-    return path.exists() and path.read_text() == dump_yaml(config) and (out / "tokenizer").is_dir()
-
-
-def _finished_epochs(checkpoint: Path) -> int:
-    return finished_epochs(read_checkpoint(checkpoint)) if checkpoint.exists() else 0
-
-
-def _is_over(last: Path, options: TrainerConfig) -> bool:
-    """Whether the run has all its epochs or steps, or was stopped early."""
-    if not last.exists():
-        return False
-    checkpoint = read_checkpoint(last)
-    stopped_early = any(state.get("stopped_epoch") for state in checkpoint["callbacks"].values())
-    all_steps = options.max_steps is not None and checkpoint["global_step"] >= options.max_steps
-    return stopped_early or all_steps or finished_epochs(checkpoint) >= options.max_epochs
-
-
-def _tokenizer(config: RunConfig, train_dir: Path, out: Path, source: Path | None) -> Tokenizer:
-    """The run's tokenizer: kept in the run, or copied from ``source``, or trained on the training texts."""
-    home = out / "tokenizer"
-    if home.is_dir():
-        tokenizer = load_tokenizer(home, config.tokenizer)
-        if source and load_tokenizer(source, config.tokenizer).pieces != tokenizer.pieces:
-            raise ConfigError(
-                f"{source}: its pieces are not those of {home}, which this run was begun with; "
-                "choose another --out, or remove the folder to begin anew"
-            )
-        return tokenizer
-    if source:
-        tokenizer = load_tokenizer(source, config.tokenizer)
-    else:
-        utterances = read_data_dir(
-            train_dir, allow_empty_text=config.allows_empty_text, allow_pipes=config.data.allow_pipes
-        )
-        tokenizer = train_tokenizer(config.tokenizer, [utterance.text for utterance in utterances])
-        logger.info(f"tokenizer: {describe_size(tokenizer, config.tokenizer)}")
-    save_tokenizer(home, tokenizer, config.tokenizer)
-    return tokenizer
+def _texts(config: RunConfig, train_dir: Path) -> list[str]:
+    read = read_data_dir(train_dir, allow_empty_text=config.allows_empty_text, allow_pipes=config.data.allow_pipes)
+    return [utterance.text for utterance in read]
 
 
 def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: Tokenizer) -> Training:
@@ -230,8 +137,9 @@ def _set_initial_weights(training: Training, last: Path) -> list[str]:
     config = training.config
     if last.exists():
         checkpoint = read_checkpoint(last)
-        step = f", step {checkpoint['global_step']}" if checkpoint["epoch"] == finished_epochs(checkpoint) else ""
-        logger.info(f"going on after epoch {finished_epochs(checkpoint)} of {config.trainer.max_epochs}{step}")
+        done = epochs_done(checkpoint)
+        step = f", step {checkpoint['global_step']}" if checkpoint["epoch"] == done else ""
+        logger.info(f"going on after epoch {done} of {config.trainer.max_epochs}{step}")
     elif source := config.trainer.init_from:
         random_layers = begin_from(source, training.model, config, training.tokenizer)
         logger.info(f"beginning with {source}; at random: {', '.join(random_layers) or 'nothing'}")
@@ -270,75 +178,3 @@ def _set_statistics(training: Training) -> None:
         total, square, count = total + rows.sum(0), square + rows.square().sum(0), count + len(rows)
     mean = total / count
     features.set_statistics(mean, (square / count - mean.square()).clamp(min=0).sqrt())
-
-
-def _fit(trainer: lightning.Trainer, training: Training, last: Path) -> None:
-    """Train, from the checkpoint ``last`` where it exists."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers")  # one core trains as one prepares
-        warnings.filterwarnings("ignore", message=".*exists and is not empty")  # a run that goes on
-        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # it begins where it is told to
-        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # those that are frozen
-        warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval")
-        try:
-            trainer.fit(training, ckpt_path=last if last.exists() else None)
-        except SIGTERMException:  # its own status is 0, and a recipe would go on to decode
-            raise SystemExit(128 + signal.SIGTERM) from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-
-def _loggers(options: TrainerConfig, out: Path) -> list[Logger]:
-    """TensorBoard's, and that of Weights & Biases where a project is named. Raises UserError where it is not installed."""
-    loggers: list[Logger] = [TensorBoardLogger(out, name=None, version="tensorboard")]
-    if options.wandb:
-        try:
-            loggers.append(WandbLogger(project=options.wandb, name=out.name, save_dir=out))
-        except ModuleNotFoundError:
-            raise UserError("trainer.wandb: wandb is not installed: `pip install wandb`, or leave it out") from None
-    return loggers
-
-
-def _trainer(
-    config: RunConfig, out: Path, max_epochs: int, accelerator: Accelerator, precision: Precision, bars: list[Callback]
-) -> lightning.Trainer:
-    options = config.trainer
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    checkpoints = ModelCheckpoint(
-        dirpath=out / "checkpoints",
-        filename="epoch={epoch:03d}-" + options.monitor + "={" + options.monitor + ":.5f}",
-        auto_insert_metric_name=False,
-        monitor=options.monitor,
-        save_top_k=options.keep_best,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    reporter = Reporter(out, _flat(config.model_dump(mode="json")))
-    callbacks = [*bars, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
-    if options.ema:
-        callbacks.append(EMAWeightAveraging(decay=options.ema))
-    if options.patience:
-        callbacks.append(EarlyStopping(options.monitor, patience=options.patience, check_on_train_epoch_end=True))
-    if options.max_steps:
-        callbacks.append(StopAfter(options.max_steps))
-    return lightning.Trainer(
-        accelerator=accelerator,
-        devices=options.devices,
-        num_nodes=options.nodes,
-        accumulate_grad_batches=options.accumulate,
-        precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
-        max_epochs=max_epochs,
-        gradient_clip_val=options.gradient_clip,
-        callbacks=callbacks,
-        logger=_loggers(options, out),
-        plugins=[AtomicCheckpointIO()],
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        log_every_n_steps=READ_EVERY,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )

@@ -1,6 +1,7 @@
 """Learning rates as a function of training's progress, so that no schedule state is saved or resumed."""
 
 import math
+from typing import Any
 
 
 def learning_rate_factor(schedule: str, warmup_steps: int, step: int, done: float) -> float:
@@ -20,3 +21,14 @@ def learning_rate_factor(schedule: str, warmup_steps: int, step: int, done: floa
         case "constant":
             return warm
     raise ValueError(f"unknown schedule {schedule!r}")
+
+
+def set_rate(training: Any, config: Any, batch_idx: int) -> None:
+    """The learning rate of the step that begins, of all groups of parameters."""
+    options, trainer = config.optimizer, config.trainer
+    done = (training.current_epoch + batch_idx / training.batches_per_epoch) / trainer.max_epochs
+    if trainer.max_steps:
+        done = max(done, training.global_step / trainer.max_steps)
+    factor = learning_rate_factor(options.schedule, options.warmup_steps, training.global_step, done)
+    for group in training.optimizers().param_groups:
+        group["lr"] = options.lr * factor * group.get("scale", 1.0)  # a checkpoint from before has none

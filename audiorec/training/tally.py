@@ -10,7 +10,17 @@ from audiorec.errors import UserError
 from audiorec.losses import sum_losses
 from audiorec.training.ranks import add_up, collect
 
+READ_EVERY = 10  # batches between two readings of the losses: each makes a GPU wait
 NAMED = 10  # utterances that a message names
+
+
+class Measure(NamedTuple):
+    """What a person reads beside the loss after each epoch: a key of a training's ``metrics``, how it is named and shown."""
+
+    key: str
+    name: str
+    scale: float = 1.0
+    unit: str = ""
 
 
 class _Batch(NamedTuple):

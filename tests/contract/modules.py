@@ -19,6 +19,7 @@ from audiorec.encoders.prompt import LanguagePrompt, PromptConfig
 from audiorec.encoders.rnn import Gru, Lstm
 from audiorec.encoders.subsampling import Lead, StridedConv, StridedConv2d, SubsampledConfig
 from audiorec.models import AsrModel, ModelConfig
+from audiorec.models.language import LanguageConfig, LanguageModel
 from audiorec.models.pooling import RunningMean
 from audiorec.streaming import Parallel, Pointwise, Residual, Sequential
 from audiorec.testing.lookahead import Ahead, ChunkMean
@@ -101,7 +102,14 @@ def windows(chunk: int, look_ahead: int, layers: int | None = None) -> Windows:
     return Windows(both, 4, chunk, look_ahead)
 
 
+def language_model(*pattern: dict | str) -> Sequential:
+    """All between the embedding and the softmax."""
+    options = [{"kind": layer, "dropout": 0.0} if isinstance(layer, str) else layer for layer in pattern]
+    return LanguageModel(parse(LanguageConfig, {"dim": 6, "pattern": options}), vocabulary=9).body
+
+
 MODULES = {
+    "language model": lambda: language_model("min_gru", "lstm"),
     "pointwise": linear,
     "ahead": lambda: Ahead(4, 2),
     "chunk mean": lambda: ChunkMean(4, 3),

@@ -1,8 +1,14 @@
 """Every search of the library in small, for the laws on tokens: a new one is one line."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import torch
 
+from audiorec.config import parse
 from audiorec.decoders import PREDICTORS, Joiner
+from audiorec.models.language import LanguageConfig, LanguageModel
+from audiorec.models.rescored import Rescored, Rescorer
 from audiorec.search import (
     BlankSkip,
     CtcBeamSearch,
@@ -93,6 +99,26 @@ def beam(predictor: str, **options) -> TransducerBeamSearch:
     return TransducerBeamSearch(predictor, joiner, **options)
 
 
+def rescorer(words: bool, symbols: int = DIM) -> Rescorer:
+    """A language model of random weights that says something; a word is spelled by two of its symbols."""
+    torch.manual_seed(8)
+    model = LanguageModel(parse(LanguageConfig, {"dim": 8, "pattern": ["min_gru", "lstm"]}), symbols)
+    with torch.no_grad():
+        model.embedding.weight.mul_(60)
+    tokenizer: Any = SimpleNamespace(
+        pieces=list(range(symbols)),
+        begins_word=[token % 2 == 0 for token in range(symbols)],
+        encode=lambda word: [1 + ord(word) % (symbols - 1), 1 + ord(word) // 2 % (symbols - 1)],
+    )
+    return Rescorer(model, tokenizer, tokenizer, 0.7, 0.3, words)
+
+
+def known_words() -> Words:
+    """Those of ``words``, and no others."""
+    tree = lexicon()
+    return Words(tree, word_lm(tree))
+
+
 SEARCHES = {
     "ctc greedy": lambda: CtcGreedySearch(lambda x: x),
     "greedy": lambda: TransducerGreedySearch(*parts("stateless")),
@@ -112,6 +138,8 @@ SEARCHES = {
         ctc, beam=3, window=5, automata=automata()[1:], words=words()
     ),
     "ctc beam, automata of rows": lambda: CtcBeamSearch(ctc, automata=automata(), columns=2),
+    "ctc beam, rescored": lambda: Rescored(CtcBeamSearch(ctc, beam=6, window=5), rescorer(False)),
+    "ctc beam, words, rescored": lambda: Rescored(CtcBeamSearch(ctc, beam=6, words=known_words()), rescorer(True)),
     "beam": lambda: beam("stateless"),
     "beam, lstm predictor": lambda: beam("lstm", beam=3),
     "beam, little room": lambda: beam("lstm", beam=6, window=3),
@@ -120,6 +148,7 @@ SEARCHES = {
     "beam, less of its internal language model": lambda: beam("lstm", ilm_weight=0.5, automata=automata(VOCABULARY)),
     "beam, automata of rows": lambda: beam("stateless", automata=automata(VOCABULARY), columns=3),
     "beam, blanks skipped": lambda: BlankSkip(beam("lstm"), ctc, 0.5),
+    "beam, blanks skipped, rescored": lambda: Rescored(BlankSkip(beam("lstm"), ctc, 0.5), rescorer(False, VOCABULARY)),
 }
 
 # Searches whose rows may have automata of their own, by the options of a beam, and the symbols they know.

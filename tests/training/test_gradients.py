@@ -60,6 +60,6 @@ def test_weights_and_biases_that_are_not_installed_are_named(data, tmp_path, mon
     def absent(*_, **__):
         raise ModuleNotFoundError("wandb")
 
-    monkeypatch.setattr("audiorec.training.run.WandbLogger", absent)
+    monkeypatch.setattr("audiorec.training.loop.WandbLogger", absent)
     with pytest.raises(UserError, match=r"trainer\.wandb: wandb is not installed"):
         train(recipe("trainer.wandb=speech"), data / "train", data / "dev", tmp_path, quiet=True)

@@ -31,7 +31,7 @@ def history(out: Path) -> list[dict]:
 
 def start(data: Path, out: Path, before: str = "") -> subprocess.Popen:
     """`audiorec train … trainer.devices=2`, as a file that Lightning can begin again for the second process."""
-    where = ["--train", str(data / "train"), "--valid", str(data / "dev"), "--out", str(out), "--quiet"]
+    where = ["--train", str(data / "train"), "--valid", str(data / "dev"), "--out", str(out)]
     settings = [*SETTINGS, *TOGETHER, "trainer.devices=2"]
     arguments = ["train", str(ROOT / "recipes/lstm_ctc.yaml"), *settings, *where]
     script = out.with_suffix(".py")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from audiorec.config import load_config
 from audiorec.errors import ConfigError, UserError
-from audiorec.training.checkpoints import finished_epochs
+from audiorec.training.checkpoints import epochs_done
 from audiorec.training.config import RunConfig
 from audiorec.training.module import Training
 from audiorec.training.run import average, train
@@ -94,7 +94,7 @@ def test_a_run_cut_off_within_an_epoch_goes_on_there(data, tmp_path, monkeypatch
     with pytest.raises(Cut):
         train(config, data / "train", data / "dev", cut, quiet=True)
     checkpoint = torch.load(cut / "checkpoints/last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 4 // steps * steps and finished_epochs(checkpoint) == 0
+    assert checkpoint["global_step"] == 4 // steps * steps and epochs_done(checkpoint) == 0
     monkeypatch.setattr(Training, "training_step", step)
     train(config, data / "train", data / "dev", cut, quiet=True)
     a, b = (weights(run / "checkpoints/last.ckpt") for run in (whole, cut))
