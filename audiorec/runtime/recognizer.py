@@ -16,6 +16,7 @@ from audiorec.runtime.runner import OnnxRunner
 from audiorec.runtime.search import (
     ClassifySearch,
     CtcGreedySearch,
+    FramesSearch,
     NumpySearch,
     TdtGreedySearch,
     TransducerGreedySearch,
@@ -116,6 +117,8 @@ class Recognizer(BaseRecognizer):
             return CtcGreedySearch()
         if head.kind == "classify":
             return ClassifySearch(self.export.vocabulary)
+        if head.kind == "frames":
+            return FramesSearch(head.rules)
         parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols(), config.max_symbols or head.max_symbols
         return TdtGreedySearch(*parts, head.durations) if head.kind == "tdt" else TransducerGreedySearch(*parts)
 

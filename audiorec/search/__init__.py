@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from audiorec.search.ctc import CtcGreedySearch
     from audiorec.search.ctc_beam import CtcBeamSearch
     from audiorec.search.endpoint import search_parts
+    from audiorec.search.frames import FramesSearch
     from audiorec.search.offline import Search, conclude, decode
     from audiorec.search.tokens import Tokens
     from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
@@ -30,6 +31,7 @@ __all__ = [
     "ClassifySearch",
     "CtcBeamSearch",
     "CtcGreedySearch",
+    "FramesSearch",
     "Search",
     "SearchConfig",
     "TdtGreedySearch",
@@ -72,6 +74,7 @@ _MODULES = {
         "decode",
     ),
     "endpoint": ("search_parts",),
+    "frames": ("FramesSearch",),
     "tokens": ("Tokens",),
     "transducer": (
         "TdtGreedySearch",

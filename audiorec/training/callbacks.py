@@ -40,9 +40,10 @@ class Reporter(Callback):
     def on_fit_start(self, trainer: lightning.Trainer, module: Training) -> None:
         from torch.utils.tensorboard.summary import hparams
 
+        self.metric = module.metric, module.model.head().error_rate(module.tokenizer)
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self.hyperparameters.items()}
         # Only the metrics' names are written: TensorBoard takes the values from their curves.
-        for summary in hparams(plain, {"valid_wer": 0, "valid_loss": 0}):
+        for summary in hparams(plain, {module.metric: 0, "valid_loss": 0}):
             trainer.logger.experiment.file_writer.add_summary(summary)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Training) -> None:
@@ -68,7 +69,7 @@ class Reporter(Callback):
         dropped = [f"{row[f'{part}_dropped']} {part}" for part in ("train", "valid") if row[f"{part}_dropped"]]
         logger.info(
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
-            f"{row['valid_loss']:.4f}  {module.tokenizer.error_rate} {100 * row['valid_wer']:6.2f} %  {seconds:.1f} s"
+            f"{row['valid_loss']:.4f}  {self.metric[1]} {100 * row[module.metric]:6.2f} %  {seconds:.1f} s"
             + (f"  without a path: {', '.join(dropped)}" if dropped else "")
         )
         self._name(module.train_tally.without_path, "training")
@@ -107,14 +108,14 @@ class Reporter(Callback):
             logger.debug(f"no path in {part}: {name}")
 
     def draw(self) -> None:
-        """Loss and word error rate over epochs, and the loss of every batch, as ``curves.png``."""
+        """Loss and error rate over epochs, and the loss of every batch, as ``curves.png``."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         epochs = [row["epoch"] for row in self.history]
         figure = Figure(figsize=(9, 4), layout="constrained")
         FigureCanvasAgg(figure)
-        loss, wer = figure.subplots(1, 2)
+        (metric, name), (loss, errors) = self.metric, figure.subplots(1, 2)
         batches = [
             (row["epoch"] - 1 + i / len(row["losses"]), y)
             for row in self.history
@@ -125,8 +126,8 @@ class Reporter(Callback):
         loss.plot(epochs, [row["valid_loss"] for row in self.history], marker=".", label="validation")
         loss.set(xlabel="epoch", ylabel="loss per token", yscale="log")
         loss.legend()
-        wer.plot(epochs, [100 * row["valid_wer"] for row in self.history], marker=".")
-        wer.set(xlabel="epoch", ylabel="validation WER, %", yscale="symlog", ylim=(0, None))
+        errors.plot(epochs, [100 * row[metric] for row in self.history], marker=".")
+        errors.set(xlabel="epoch", ylabel=f"validation {name}, %", yscale="symlog", ylim=(0, None))
         with replacing(self.folder / "curves.png") as aside:
             figure.savefig(aside, dpi=110, format="png")
         self.last_picture = time.monotonic()

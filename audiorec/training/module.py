@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jiwer
 import lightning
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from audiorec.data.batches import Batch, SpeechData
 from audiorec.data.draws import seed_of
 from audiorec.losses import mean_per_token
 from audiorec.models import AsrModel
-from audiorec.search import decode
 from audiorec.text import Tokenizer
 from audiorec.training.config import RunConfig
 from audiorec.training.freeze import keep_still
@@ -27,8 +25,8 @@ READ_EVERY = 10  # batches between two readings of the losses: each makes a GPU 
 class Training(lightning.LightningModule):
     """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance).
 
-    ``metrics`` are those of the last epoch: train_loss and valid_loss (per token, heads weighted), valid_wer,
-    train_dropped and valid_dropped (utterances without a path), audio_seconds.
+    ``metrics`` are those of the last epoch: train_loss and valid_loss (per target, heads weighted), ``metric``, which is the
+    first head's (valid_wer), train_dropped and valid_dropped (utterances without a path), audio_seconds.
     """
 
     def __init__(self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData):
@@ -40,6 +38,7 @@ class Training(lightning.LightningModule):
         self.valid_data = valid
         # An epoch's number of batches differs a little from epoch to epoch: that of the first.
         self.batches_per_epoch = len(train.training(config.augment, config.trainer.seed, 0))
+        self.metric = f"valid_{config.metric}"
         self.metrics: dict[str, float] = {}
         self.train_tally, self.valid_tally = self._tally(), self._tally()
 
@@ -81,7 +80,7 @@ class Training(lightning.LightningModule):
 
         losses = self._losses(self.model.frames(batch.samples, batch.lengths, augment=augment), batch)
         self.samples += batch.lengths.sum()
-        means, _ = mean_per_token(losses, batch.token_lengths)
+        means, _ = mean_per_token(losses, self._target_lengths(batch))
         loss = sum(head.weight * mean for head, mean in zip(self.model.heads.values(), means, strict=True))
         return {"loss": loss, "losses": losses}
 
@@ -92,7 +91,7 @@ class Training(lightning.LightningModule):
 
     def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
         place = f"training step {self.global_step}"
-        self.train_tally.add(place, batch.ids, outputs["losses"], batch.token_lengths, self.gradient_norm)
+        self.train_tally.add(place, batch.ids, outputs["losses"], self._target_lengths(batch), self.gradient_norm)
         if batch_idx % READ_EVERY and not self.trainer.is_last_batch:
             return
         self.train_tally.read()
@@ -105,16 +104,19 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.valid_tally = self._tally()
-        self.references, self.hypotheses = [], []
+        self.errors = self.units = 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         frames = self.model.frames(batch.samples, batch.lengths)
         place = f"validation after step {self.global_step}"
-        self.valid_tally.add(place, batch.ids, self._losses(frames, batch), batch.token_lengths)
+        self.valid_tally.add(place, batch.ids, self._losses(frames, batch), self._target_lengths(batch))
         self.valid_tally.read()
-        self.references += [self.tokenizer.expected(text) for text in batch.texts]
-        decoded = decode(self.model.head().search(), *next(iter(frames.values())))
-        self.hypotheses += [self.tokenizer.decode((said + ending.best).ids) for said, ending in decoded]
+        head = self.model.head()
+        errors, units = head.errors(
+            *next(iter(frames.values())), batch.targets[head.task.name], batch.texts, self.tokenizer
+        )
+        self.errors += errors
+        self.units += units
 
     def on_validation_epoch_end(self) -> None:
         self.metrics = {
@@ -123,18 +125,20 @@ class Training(lightning.LightningModule):
             "audio_seconds": int(self.samples) / self.model.sample_rate,
             "valid_loss": self.valid_tally.mean("validation"),
             "valid_dropped": len(self.valid_tally.without_path),
-            "valid_wer": jiwer.process_words(self.references, self.hypotheses).wer,
+            self.metric: self.errors / max(self.units, 1),
         }
         # Under `recent` a later epoch ranks higher: where the schedule ends near zero, the last checkpoints average best.
-        ranks = {name: self.metrics[name] for name in ("train_loss", "valid_loss", "valid_wer")}
+        ranks = {name: self.metrics[name] for name in ("train_loss", "valid_loss", self.metric)}
         self.log_dict({**ranks, "recent": -float(self.current_epoch)})
 
     def _losses(self, frames: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:
         """(H, B): each head's losses of the encoder frames that it reads, (B, T, C) and their lengths."""
-        losses = [
-            head.losses(*frames[name], batch.tokens, batch.token_lengths) for name, head in self.model.heads.items()
-        ]
+        losses = [head.losses(*frames[name], *batch.targets[head.task.name]) for name, head in self.model.heads.items()]
         return torch.stack(losses)
+
+    def _target_lengths(self, batch: Batch) -> Tensor:
+        """(H, B): how many targets each head has of each row."""
+        return torch.stack([batch.targets[head.task.name].lengths for head in self.model.heads.values()])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer

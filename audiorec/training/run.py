@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from audiorec import __version__
 from audiorec.config import dump_yaml, load_config
 from audiorec.data.batches import SpeechData
-from audiorec.data.kaldi import read_data_dir
+from audiorec.data.targets import tokenizer_texts
 from audiorec.errors import ConfigError, UserError
 from audiorec.files import write_text
 from audiorec.models import AsrModel, heads_text, model_card, parameter_count, save_model
@@ -184,16 +184,16 @@ def _tokenizer(config: RunConfig, train_dir: Path, out: Path, source: Path | Non
     if source:
         tokenizer = load_tokenizer(source, config.tokenizer)
     else:
-        utterances = read_data_dir(
-            train_dir, allow_empty_text=config.allows_empty_text, allow_pipes=config.data.allow_pipes
-        )
-        tokenizer = train_tokenizer(config.tokenizer, [utterance.text for utterance in utterances])
+        taught = tokenizer_texts(train_dir, config.tasks, config.allows_empty_text, config.data.allow_pipes)
+        tokenizer = train_tokenizer(config.tokenizer, taught)
         logger.info(f"tokenizer: {describe_size(tokenizer, config.tokenizer)}")
     save_tokenizer(home, tokenizer, config.tokenizer)
     return tokenizer
 
 
 def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: Tokenizer) -> Training:
+    torch.manual_seed(config.trainer.seed)
+    model = AsrModel(config, tokenizer.size)
     train_data, valid_data = (
         SpeechData(
             folder,
@@ -202,11 +202,12 @@ def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: To
             config.tokenizer.normalize,
             config.data,
             allow_empty_text=config.allows_empty_text,
+            tasks=config.tasks,
+            stride=model.stride,
         )
         for folder in (train_dir, valid_dir)
     )
-    torch.manual_seed(config.trainer.seed)
-    return Training(AsrModel(config, tokenizer.size), tokenizer, config, train_data, valid_data)
+    return Training(model, tokenizer, config, train_data, valid_data)
 
 
 def _set_initial_weights(training: Training, last: Path) -> list[str]:

@@ -26,7 +26,7 @@ for library in ("onnx", "onnxscript", "onnxruntime"):
 ROOT = Path(__file__).resolve().parents[2]
 TIE = 1e-4
 RULES = EndpointConfig(silence=0.3, silence_after_words=0.2, longest=1)
-SLOW = ("tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify")
+SLOW = ("tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify", "frames")
 CASES = ["ctc", "rnnt", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
