@@ -28,7 +28,7 @@ def test_overrides_are_typed_and_a_config_survives_its_yaml(tmp_path):
         ("encoder.dim=wide", r"encoder\.dim: .*integer.*'wide'"),
         ("encoder.dropout=1.5", r"encoder\.dropout: .*less than 1"),
         ("encoder.kind=lsmt", r"encoder\.kind: unknown kind 'lsmt'; it accepts .*lstm"),
-        ("heads={rnnt: {}}", r"heads\.kind: unknown kind 'rnnt'; it accepts classify, ctc, transducer"),
+        ("heads={rnnt: {}}", r"heads\.kind: unknown kind 'rnnt'; it accepts classify, ctc, frames, transducer"),
         ("tokenizer.normalize.cse=lower", r"tokenizer\.normalize\.cse: unknown key; accepted here: case"),
         ("trainer.precision=fp8", r"trainer\.precision: .*'auto', 'fp32' or 'bf16'"),
         ("trainer.max_epochs", r"override 'trainer\.max_epochs': write it as key"),

@@ -107,21 +107,25 @@ def tokenizer(
     punctuation: Annotated[bool | None, typer.Option(help="Keep it or not.", show_default="keep")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write it to.")],
 ) -> None:
-    """Train a tokenizer on transcripts, with the settings of a recipe or of the options, which come before it."""
+    """Train a tokenizer on transcripts, or on the labels that a recipe learns, with the settings of a recipe or of the options,
+    which come before it."""
+    from audiorec.data.targets import TEXT, Task, tokenizer_texts
     from audiorec.data.texts import read_texts
     from audiorec.text import TOKENIZERS, describe_size, save_tokenizer, train_tokenizer
 
     settings: dict[str, Any] = {}
+    tasks: list[Task] = [TEXT]
     if recipe:
         from audiorec.models import load_model_config
 
-        settings = load_model_config(recipe, overrides or []).tokenizer.model_dump()
+        model = load_model_config(recipe, overrides or [])
+        settings, tasks = model.tokenizer.model_dump(), model.tasks
     elif overrides:
         raise ConfigError(f"{overrides[0]}: settings go with a recipe; give --recipe")
     settings |= _given(kind=kind, size=size, lexicon=lexicon, unsaid=unsaid)
     settings["normalize"] = settings.get("normalize", {}) | _given(case=case, unicode=unicode, punctuation=punctuation)
     config = TOKENIZERS.parse(settings)
-    trained = train_tokenizer(config, read_texts(data))
+    trained = train_tokenizer(config, tokenizer_texts(data, tasks) if data.is_dir() else read_texts(data))
     save_tokenizer(out, trained, config)
     print(f"{out}: {describe_size(trained, config)}")
 
@@ -134,11 +138,13 @@ def _measure_delays(model: Path, data: Path, device: str = "cpu", allow_pipes: b
     """Write how late each head of a model emits its words, at each of its latencies; whether one could be measured."""
     from audiorec.evaluation.times import measure_delay
     from audiorec.models import delay_name, find_model, load_model_config, write_delays
+    from audiorec.models.heads import HEADS
     from audiorec.recognizer import load
 
     config = load_model_config(find_model(model) / "config.yaml")
     delays = {}
-    for head in config.heads:
+    worded = [name for name, head in config.heads.items() if HEADS.find(head.kind).task.needs_text]
+    for head in worded:
         recognizer = load(model, device, head)
         latencies: list[float | None] = [*recognizer.model.latencies] or [None]
         for ms in latencies:

@@ -1,8 +1,9 @@
 """Batches of samples and tokens from a data directory: augmented and shuffled for training, or as recorded."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from audiorec.data.durations import utterance_seconds
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
 from audiorec.data.sounds import draws_of
 from audiorec.data.strings import StringsConfig, draw_strings, join_clips
+from audiorec.data.targets import TEXT, Example, Targets, Task
+from audiorec.data.utterance import Stretch
 from audiorec.errors import UserError
 from audiorec.text import UNKNOWN, Normalizer, Tokenizer
 
@@ -45,20 +48,19 @@ class DataConfig(Config):
 
 @dataclass
 class Batch:
-    """samples (B, T) float32 with lengths (B,); tokens (B, S) with token_lengths (B,); B ids, texts and seeds for draws."""
+    """samples (B, T) float32 with lengths (B,); targets by the name of their task; B ids, texts and seeds for draws."""
 
     samples: Tensor
     lengths: Tensor
-    tokens: Tensor
-    token_lengths: Tensor
+    targets: dict[str, Targets]
     seeds: list[int]
     ids: list[str]
     texts: list[str]
 
     def pin_memory(self) -> "Batch":
         """For the DataLoader: a GPU copies from pinned memory without making the program wait."""
-        names = ("samples", "lengths", "tokens", "token_lengths")
-        return replace(self, **{name: getattr(self, name).pin_memory() for name in names})
+        targets = {name: Targets(*(tensor.pin_memory() for tensor in own)) for name, own in self.targets.items()}
+        return replace(self, samples=self.samples.pin_memory(), lengths=self.lengths.pin_memory(), targets=targets)
 
 
 class Row(NamedTuple):
@@ -69,7 +71,8 @@ class Row(NamedTuple):
 
 
 class SpeechData:
-    """The utterances of a data directory, at one sample rate, as batches. ``seconds`` says how long each is.
+    """The utterances of a data directory, at one sample rate, as batches with the targets of ``tasks`` of a model with a frame
+    every ``stride`` samples. ``seconds`` says how long each utterance is.
 
     Raises UserError that counts and names utterances without usable audio; with ``config.skip_bad`` they are left out.
     """
@@ -82,13 +85,22 @@ class SpeechData:
         normalize: Normalizer,
         config: DataConfig,
         allow_empty_text: bool = False,
+        tasks: Collection[Task] = (TEXT,),
+        stride: int = 1,
     ):
         self.folder = folder
         self.sample_rate = sample_rate
         self.tokenizer = tokenizer
         self.normalize = normalize
         self.config = config
-        found = read_data_dir(folder, allow_empty_text=allow_empty_text, allow_pipes=config.allow_pipes)
+        self.tasks = tasks
+        self.stride = stride
+        found = read_data_dir(
+            folder,
+            require_text=any(task.needs_text for task in tasks),
+            allow_empty_text=allow_empty_text,
+            allow_pipes=config.allow_pipes,
+        )
         self.seconds = _usable(folder, found, config.skip_bad)
         self.utterances = {utterance.id: utterance for utterance in found if utterance.id in self.seconds}
         self.recordings = Recordings(round(config.cache_gb * 10**9))
@@ -142,15 +154,26 @@ class SpeechData:
         rows = [Row(utterance.id, (utterance,)) for utterance in self.utterances.values()]
         return self._loader(_Items(self, None, 0, 0), self._batches(rows, None)[rank::ranks])
 
-    def samples(self, row: Row, changes: AugmentConfig | None, random: np.random.Generator) -> np.ndarray:
-        """The samples (T,) of a row: as recorded where ``changes`` is None."""
-        clips = [self.recordings.samples(utterance, self.sample_rate) for utterance in row.clips]
-        if changes is None:
-            return np.concatenate(clips)
-        clips = [augment_clip(clip, self.sample_rate, changes, random) for clip in clips]
-        strings = self.config.strings
-        joined = join_clips(clips, self.sample_rate, strings, random)[0] if strings else np.concatenate(clips)
-        return augment(joined, self.sample_rate, changes, random, self._draws(changes))
+    def samples(
+        self, row: Row, changes: AugmentConfig | None, random: np.random.Generator
+    ) -> tuple[np.ndarray, list[Stretch]]:
+        """The samples (T,) of a row, as recorded where ``changes`` is None, and its labels in samples, which move with them."""
+        rate, strings = self.sample_rate, self.config.strings
+        clips = [self.recordings.samples(utterance, rate) for utterance in row.clips]
+        if changes is not None:
+            clips = [augment_clip(clip, rate, changes, random) for clip in clips]
+        if changes is not None and strings:
+            joined, starts = join_clips(clips, rate, strings, random)
+        else:
+            joined, starts = np.concatenate(clips), [0, *accumulate(map(len, clips))]
+        samples = joined if changes is None else augment(joined, rate, changes, random, self._draws(changes))
+        speed = len(samples) / len(joined)
+        labels = [
+            Stretch((at + start * rate) * speed, (at + end * rate) * speed, label)
+            for utterance, at in zip(row.clips, starts, strict=False)
+            for start, end, label in utterance.labels
+        ]
+        return samples, labels
 
     def _draws(self, changes: AugmentConfig) -> dict[str, Draw]:
         """What the changes draw from recordings; kept, as it knows its files and rooms."""
@@ -201,30 +224,36 @@ class _Items(Dataset):
         self.data, self.changes, self.seed, self.epoch = data, changes, seed, epoch
 
     def __getitem__(self, rows: list[Row]) -> Batch:
-        data, kept, samples, tokens, texts = self.data, [], [], [], []
+        data, kept, samples, examples = self.data, [], [], []
         for row in rows:
             random = generator(self.seed, self.epoch, row.id)
             try:
-                samples.append(torch.from_numpy(data.samples(row, self.changes, random)))
+                audio, labels = data.samples(row, self.changes, random)
             except UserError as error:
                 if not data.config.skip_bad:
                     raise
                 logger.warning("%s is left out: %s", row.id, error)
                 continue
             kept.append(row)
-            texts.append(data.normalize(" ".join(utterance.text for utterance in row.clips)))
-            tokens.append(torch.tensor(data.tokenizer.encode(texts[-1]), dtype=torch.int64))
+            samples.append(torch.from_numpy(audio))
+            text = data.normalize(" ".join(utterance.text for utterance in row.clips))
+            labels = [label._replace(label=data.normalize(label.label)) for label in labels]
+            examples.append(Example(text, labels, len(audio), data.stride))
         if not kept:
             raise UserError(f"{data.folder}: no audio of a batch can be used: {', '.join(row.id for row in rows)}")
         return Batch(
             samples=torch.nn.utils.rnn.pad_sequence(samples, batch_first=True),
             lengths=torch.tensor([len(row) for row in samples]),
-            tokens=torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
-            token_lengths=torch.tensor([len(row) for row in tokens]),
+            targets={task.name: _targets(task, examples, data.tokenizer) for task in data.tasks},
             seeds=[seed_of(self.seed, self.epoch, f"features of {row.id}") for row in kept],
             ids=[row.id for row in kept],
-            texts=texts,
+            texts=[example.text for example in examples],
         )
+
+
+def _targets(task: Task, examples: list[Example], tokenizer: Tokenizer) -> Targets:
+    rows = [torch.tensor(task.targets(example, tokenizer), dtype=torch.int64) for example in examples]
+    return Targets(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows]))
 
 
 def _usable(folder: Path | str, utterances: list[Utterance], skip_bad: bool) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Kaldi data directories, in and out: wav.scp, text, utt2spk, and segments, reco2file_and_channel where there are any."""
+"""Kaldi data directories, in and out: wav.scp, text, utt2spk, and segments, reco2file_and_channel where there are any; labels
+beside them, which are our own."""
 
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from audiorec.audio.read import PathLike, header, read
+from audiorec.data.labels import LABELS, labels_table
 from audiorec.data.scan import OVERSHOOT, scan
 from audiorec.data.tables import FILES
 from audiorec.data.utterance import Pipe, Utterance, source
@@ -44,8 +46,8 @@ def read_data_dir(
 
 
 def write_data_dir(path: PathLike, utterances: Iterable[Utterance]) -> None:
-    """Write a data directory, sorted; segments only if some utterance is part of a recording, text only if one has a text.
-    Channels stand in reco2file_and_channel, or in segments where a recording's utterances have several.
+    """Write a data directory, sorted; segments only if some utterance is part of a recording, text and labels only if one has
+    any. Channels stand in reco2file_and_channel, or in segments where a recording's utterances have several.
 
     Paths of audio inside the directory are written relative to it, others absolute; times are rounded to 1 µs. A
     directory that is there already keeps its other files. Raises UserError for what could not be read back, and where
@@ -169,7 +171,8 @@ def _tables(folder: Path, utterances: Iterable[Utterance]) -> dict[str, dict[str
         del tables["segments"]
     if not any(tables["text"].values()):
         del tables["text"]
-    return {name: table for name, table in tables.items() if table or name != "reco2file_and_channel"}
+    tables[LABELS] = labels_table(utterances)
+    return {name: table for name, table in tables.items() if table or name not in ("reco2file_and_channel", LABELS)}
 
 
 def _audio(folder: Path, path: Path | Pipe) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audiorec.data.labels import LABELS, Lines, read_labels
 from audiorec.data.tables import DURATIONS, FILES, Problem, Table, in_order, read_table, speakers_utterances
 from audiorec.data.utterance import Pipe, Utterance
 
@@ -21,6 +22,7 @@ class Scan:
     tables: dict[str, Table] = field(default_factory=dict)
     paths: dict[str, Path | Pipe] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
+    labels: Lines = field(default_factory=dict)
     utterances: list[Utterance] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -32,7 +34,9 @@ def scan(folder: Path, require_text: bool = True, allow_empty_text: bool = False
     """Read the tables of a data directory and collect all problems, in the order of files and lines."""
     scanned = Scan()
     for name in FILES:
-        if name not in DURATIONS and (folder / name).is_file():
+        if name == LABELS and (folder / name).is_file():
+            scanned.labels = read_labels(folder / name, scanned.problems)
+        elif name not in DURATIONS and (folder / name).is_file():
             scanned.tables[name] = read_table(folder / name, scanned.problems)
         elif name == "wav.scp" or (name == "text" and require_text):
             scanned.report(name, None, "no such file")
@@ -54,7 +58,8 @@ def scan(folder: Path, require_text: bool = True, allow_empty_text: bool = False
     for key, (recording, start, end, channel) in spans.items():
         text, speaker = texts.get(key, (0, ""))[1], speakers.get(key, (0, key))[1]
         path = scanned.paths[recording]
-        scanned.utterances.append(Utterance(key, recording, path, start, end, text, speaker, channel))
+        labels = tuple(stretch for _, stretch in scanned.labels.get(key, ()))
+        scanned.utterances.append(Utterance(key, recording, path, start, end, text, speaker, channel, labels))
     scanned.problems = in_order(scanned.problems)
     return scanned
 
@@ -146,6 +151,8 @@ def _match_utterances(scanned: Scan) -> None:
             scanned.report(name, table[key][0], f"utterance {key!r} is not in {home}")
         for key in utterances.keys() - table.keys():
             scanned.report(home, utterances[key][0], f"utterance {key!r} is not in {name}")
+    for key in scanned.labels.keys() - (utterances or scanned.labels).keys():
+        scanned.report(LABELS, scanned.labels[key][0][0], f"utterance {key!r} is not in {home}")
 
 
 def _match_speakers(scanned: Scan) -> None:

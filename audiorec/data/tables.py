@@ -16,6 +16,7 @@ KEYS = {
     "segments": "utterance",
     "text": "utterance",
     "utt2spk": "utterance",
+    "labels": "utterance",
     "spk2utt": "speaker",
     "reco2dur": "recording",
     "utt2dur": "utterance",
@@ -55,14 +56,29 @@ def read_table(path: Path, problems: list[Problem]) -> Table:
 
     As in Kaldi, keys and words stand between any spaces and tabs.
     """
-
-    def add(line: int | None, message: str) -> None:
-        problems.append(Problem(path.name, line, message))
-
     lines = read_lines(path)
     if plain := _plain_table(lines):
         return plain
     rows: Table = {}
+    for number, key, rest in _read_rows(path, lines, problems):
+        if key not in rows:
+            rows[key] = number, rest
+            continue
+        message = f"{KEYS[path.name]} {key!r} appears twice (first in line {rows[key][0]}): keep one"
+        problems.append(Problem(path.name, number, message))
+    return rows
+
+
+def read_rows(path: Path, problems: list[Problem]) -> list[tuple[int, str, str]]:
+    """(number, key, rest) of every line of a file in which keys may stand in several, reporting what Kaldi does not accept."""
+    return _read_rows(path, read_lines(path), problems)
+
+
+def _read_rows(path: Path, lines: list[bytes], problems: list[Problem]) -> list[tuple[int, str, str]]:
+    def add(line: int | None, message: str) -> None:
+        problems.append(Problem(path.name, line, message))
+
+    rows: list[tuple[int, str, str]] = []
     returns, unsorted, last = [], [], ""
     for number, raw in enumerate(lines, 1):
         try:
@@ -82,12 +98,10 @@ def read_table(path: Path, problems: list[Problem]) -> Table:
         if stray := re.search(r"[^\S \t]", line):
             add(number, f"{stray[0]!r} in column {stray.start() + 1}: put spaces between words")
         key, rest = split_line(line, path.name)
-        if key in rows:
-            add(number, f"{KEYS[path.name]} {key!r} appears twice (first in line {rows[key][0]}): keep one")
-            continue
         if key < last:
             unsorted.append(number)
-        rows[key], last = (number, rest), key
+        rows.append((number, key, rest))
+        last = key
     if not rows:
         add(None, "is empty")
     if returns:

@@ -4,6 +4,7 @@ import io
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from audiorec.audio.file import Source
 from audiorec.errors import UserError
@@ -39,11 +40,20 @@ class _Output(io.BytesIO):
         self.name = name
 
 
+class Stretch(NamedTuple):
+    """A label from start to end: in seconds of an utterance, or in samples of a row."""
+
+    start: float
+    end: float
+    label: str
+
+
 @dataclass(frozen=True)
 class Utterance:
     """What one speaker says from start to end, in seconds, of a recording; end None is the recording's end.
 
-    ``channel`` (0 is the first) names one channel of the file; None stands for the average of all.
+    ``channel`` (0 is the first) names one channel of the file; None stands for the average of all. ``labels`` are in order,
+    without overlap; their seconds count from the utterance's start.
     """
 
     id: str
@@ -54,6 +64,7 @@ class Utterance:
     text: str
     speaker: str
     channel: int | None = None
+    labels: tuple[Stretch, ...] = ()
 
 
 def source(path: Path | Pipe) -> Source:

@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from audiorec.audio.read import PathLike, blocks, header
+from audiorec.data.labels import LABELS
 from audiorec.data.scan import OVERSHOOT, Scan, scan
 from audiorec.data.tables import DURATIONS, Problem, in_order, read_table
 from audiorec.data.utterance import source
@@ -28,12 +29,14 @@ def validate(
 
     Each recording's header is read once; deep decodes all audio to its end, which finds damage that headers hide. With
     sample_rate (hertz) recordings of any other rate are problems too; with allow_empty_text, as heads.classify alone needs
-    it, empty transcripts are none; with allow_pipes commands are run, else they are problems. str(problem) is
+    it, empty transcripts are none; with allow_pipes commands are run, else they are problems. A directory with labels needs no
+    text. str(problem) is
     `text:17: what is wrong`.
     """
     folder = Path(path)
     if not folder.is_dir():
         return [Problem(str(folder), None, "no such folder")]
+    require_text = require_text and ((folder / "text").exists() or not (folder / LABELS).exists())
     scanned = scan(folder, require_text, allow_empty_text, allow_pipes)
     durations: dict[str, float] = {}
     channels: dict[str, int] = {}
@@ -49,6 +52,7 @@ def validate(
     _match_named_durations(folder, scanned, durations)
     if "segments" in scanned.tables:
         _match_durations(scanned, durations)
+    _match_labels(scanned, durations)
     return in_order(scanned.problems)
 
 
@@ -107,6 +111,18 @@ def _match_durations(scanned: Scan, durations: dict[str, float]) -> None:
                 f"utterance {utterance.id!r}, {utterance.start:g} to {end:g} s, is not within recording "
                 f"{utterance.recording!r}, which lasts {duration:.3f} s",
             )
+
+
+def _match_labels(scanned: Scan, durations: dict[str, float]) -> None:
+    """Report the labels that reach beyond their utterance."""
+    for utterance in scanned.utterances:
+        end = durations.get(utterance.recording) if utterance.end is None else utterance.end
+        if end is None:
+            continue
+        for line, stretch in scanned.labels.get(utterance.id, ()):
+            if stretch.end > end - utterance.start + OVERSHOOT:
+                message = f"ends at {stretch.end:g} s, but {utterance.id!r} lasts {end - utterance.start:.3f} s"
+                scanned.report(LABELS, line, message)
 
 
 def _match_named_durations(folder: Path, scanned: Scan, durations: dict[str, float]) -> None:

@@ -86,8 +86,8 @@ class Scored(Part):
 
 
 def scores(head: nn.Module, y: Tensor) -> Tensor:
-    """What a head makes of encoder frames (B, T, dim) one by one: log-probabilities of ctc, what a transducer's joiner reads of
-    them, logits of classify, whose mean over the frames is that of the recording."""
+    """What a head makes of encoder frames (B, T, dim) one by one: log-probabilities of ctc and frames, what a transducer's joiner
+    reads of them, logits of classify, whose mean over the frames is that of the recording."""
     if isinstance(head, TransducerHead):
         return head.joiner.encoder_proj(y)
     return head.linear(y) if isinstance(head, ClassifyHead) else head(y)

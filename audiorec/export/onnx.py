@@ -29,6 +29,7 @@ from audiorec.export.weights import SharedWeights, save_graphs
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, ModelConfig, find_model, load_model
 from audiorec.models.classify import ClassifyHead
+from audiorec.models.frames import FramesHead
 from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.runtime.folder import suffix
@@ -178,17 +179,22 @@ def facts_of(model: AsrModel, name: str, layout: Layout, tokenizer: Tokenizer, c
         "look_ahead_ms": model.look_ahead_ms,
         "language": model.language,
         "vocabulary": tokenizer.size,
-        "head": {"name": name, "kind": kind_of(model.head(name))},
+        "head": {"name": name, "kind": kind_of(model.head(name)), **rules_of(model.head(name))},
         "normalize": config.tokenizer.normalize.model_dump(),
         "state": _listed(layout),
     }
 
 
 def kind_of(head: nn.Module) -> str:
-    """What ``export.yaml`` calls a head: ctc, classify, rnnt or tdt."""
+    """What ``export.yaml`` calls a head: ctc, classify, frames, rnnt or tdt."""
     if isinstance(head, TransducerHead):
         return "tdt" if head.topology.durations else "rnnt"
-    return "classify" if isinstance(head, ClassifyHead) else "ctc"
+    return {ClassifyHead: "classify", FramesHead: "frames"}.get(type(head), "ctc")
+
+
+def rules_of(head: nn.Module) -> dict[str, Any]:
+    """What it says of a frames head besides."""
+    return {"rules": head.rules._asdict()} if isinstance(head, FramesHead) else {}
 
 
 def _encoder_graphs(model: AsrModel, parts: StreamParts) -> Iterator[tuple[str, Any]]:
@@ -241,8 +247,8 @@ def refuse(model: AsrModel, name: str) -> None:
             )
         )
         raise UserError(f"export: this model sees whole utterances and cannot stream; {instead}")
-    if not isinstance(model.head(name), (CtcHead, ClassifyHead, TransducerHead)):
+    if not isinstance(model.head(name), (CtcHead, ClassifyHead, FramesHead, TransducerHead)):
         raise UserError(
-            f"export: no runtime has the search of head {name!r}; choose a ctc, transducer or classify head by --head, if the "
-            "model has one"
+            f"export: no runtime has the search of head {name!r}; choose a ctc, transducer, classify or frames head by "
+            "--head, if the model has one"
         )

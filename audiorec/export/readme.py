@@ -39,7 +39,8 @@ _TRANSDUCER = """`frames` are what the joiner reads of the encoder. `joiner.onnx
 `read` (N, J), what it reads of the symbols so far, and gives `logits` (N, T, {outputs}); 0 is the blank. `predictor.onnx`
 takes the `symbols` (N,) that were emitted and the predictor's state, and gives the next `read` and state; `predictor.npz`
 holds those before any symbol. A frame emits {max_symbols} symbols at most."""
-_HEADS = {"ctc": _CTC, "classify": _CLASSIFY}
+_FRAMES = "`frames` are log-probabilities (rows, frames, vocabulary) of each frame's label; 0 is no label."
+_HEADS = {"ctc": _CTC, "classify": _CLASSIFY, "frames": _FRAMES}
 
 
 def readme(settings: Mapping[str, Any]) -> str:

@@ -34,7 +34,6 @@ from audiorec.export.trace import trace
 from audiorec.export.weights import save_graphs
 from audiorec.files import replacing_folder, write_text
 from audiorec.models import AsrModel, delay_name, read_delays
-from audiorec.models.classify import ClassifyHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.search import TransducerGreedySearch
 from audiorec.text import UNKNOWN, Tokenizer
@@ -71,10 +70,10 @@ def export_sherpa(
 
 def refuse(model: AsrModel, name: str) -> None:
     """Raise UserError for what no interface of sherpa-onnx fits."""
-    others = [other for other, one in model.heads.items() if not isinstance(one, ClassifyHead) and other != name]
+    others = [other for other, one in model.heads.items() if not one.names_labels and other != name]
     instead = f"--head {others[0]} fits, and so does --format onnx" if others else "--format onnx has it"
     head: Any = model.head(name)
-    if isinstance(head, ClassifyHead):
+    if head.names_labels:
         raise UserError(f"export: sherpa-onnx has no streaming interface for labels (head {name!r}); {instead}")
     if isinstance(head, TransducerHead) and not isinstance(head.predictor, (StatelessPredictor, LstmPredictor)):
         raise UserError(

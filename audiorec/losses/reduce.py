@@ -15,7 +15,7 @@ class LossSum(NamedTuple):
 
 
 def sum_losses(losses: Tensor, token_lengths: Tensor) -> LossSum:
-    """Sum losses (…, B) and token_lengths (B,) over the rows. An empty transcript counts as one token."""
+    """Sum losses (…, B) and token_lengths, (…, B) or (B,), over the rows. An empty transcript counts as one token."""
     has_path = losses != torch.inf
     return LossSum(
         torch.where(has_path, losses, torch.zeros_like(losses)).sum(-1),
@@ -25,7 +25,7 @@ def sum_losses(losses: Tensor, token_lengths: Tensor) -> LossSum:
 
 
 def mean_per_token(losses: Tensor, token_lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss per token (…) and the number of rows left out (…), from losses (…, B) and token_lengths (B,).
+    """The loss per token (…) and the number of rows left out (…), from losses (…, B) and token_lengths, (…, B) or (B,).
 
     0 where no row has a path.
     """

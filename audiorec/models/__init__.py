@@ -1,6 +1,6 @@
 """Models: features, encoder and heads as one streaming module, their configuration, and their directory on disk."""
 
-from audiorec.models import classify, transducer  # noqa: F401 (they register their heads)
+from audiorec.models import classify, frames, transducer  # noqa: F401 (they register their heads)
 from audiorec.models.asr import AsrModel, parameter_count
 from audiorec.models.card import model_card
 from audiorec.models.config import ModelConfig, TokenizerConfig, load_model_config

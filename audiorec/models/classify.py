@@ -29,6 +29,7 @@ class ClassifyHead(Head):
 
     Config = ClassifyConfig
     allows_empty_text = True
+    names_labels = True
 
     def __init__(self, config: ClassifyConfig, dim: int, vocabulary: int):
         super().__init__()

@@ -9,6 +9,7 @@ from torch import nn
 
 from audiorec.audio.features import DEFAULT, Features
 from audiorec.config import Config, load_config
+from audiorec.data.targets import Task
 from audiorec.encoders import ENCODERS
 from audiorec.encoders.prompt import PromptConfig
 from audiorec.models.heads import HEADS
@@ -41,6 +42,17 @@ class ModelConfig(Config):
     tokenizer: TOKENIZERS.field = Field({}, description="what the model's symbols are")  # of the default kind
 
     @property
+    def tasks(self) -> list[Task]:
+        """What its heads learn, each task once."""
+        tasks = [HEADS.find(head.kind).task for head in self.heads.values()]
+        return list({task.name: task for task in tasks}.values())
+
+    @property
+    def metric(self) -> str:
+        """What its first head is measured by."""
+        return HEADS.find(next(iter(self.heads.values())).kind).metric
+
+    @property
     def allows_empty_text(self) -> bool:
         """Whether every head can learn from a recording without a word."""
         return all(HEADS.find(head.kind).allows_empty_text for head in self.heads.values())
@@ -64,8 +76,9 @@ class ModelConfig(Config):
     @field_validator("tokenizer")
     @classmethod
     def _labels_are_words(cls, value: TokenizerConfig, info: ValidationInfo) -> TokenizerConfig:
-        if any(head.kind == "classify" for head in info.data.get("heads", {}).values()) and value.kind != "word":
-            raise ValueError("heads.classify takes a word for a label and needs kind word")
+        for head in info.data.get("heads", {}).values():
+            if HEADS.find(head.kind).names_labels and value.kind != "word":
+                raise ValueError(f"heads.{head.kind} takes a word for a label and needs kind word")
         return value
 
 

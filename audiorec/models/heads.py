@@ -1,17 +1,30 @@
-"""Heads turn encoder frames into tokens: ``Head``, what each offers, and the CTC head."""
+"""Heads own a task each: ``Head``, what each offers, and the CTC head."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import jiwer
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from audiorec.config import Config, Registry
+from audiorec.data.targets import TEXT, Targets, Task
 from audiorec.errors import ConfigError, UserError
 from audiorec.losses import ctc_loss
-from audiorec.search import GREEDY, Alignment, Automaton, CtcBeamSearch, CtcGreedySearch, SearchConfig, Words, align_ctc
+from audiorec.search import (
+    GREEDY,
+    Alignment,
+    Automaton,
+    CtcBeamSearch,
+    CtcGreedySearch,
+    SearchConfig,
+    Words,
+    align_ctc,
+    decode,
+)
 from audiorec.streaming import Linear
+from audiorec.text import Tokenizer
 
 HEADS = Registry("heads")
 
@@ -27,18 +40,36 @@ class HeadConfig(Config):
 
 
 class Head(nn.Module):
-    """A head owns its projection, its loss and its search. Built by (config, dim of the encoder frames, vocabulary).
+    """A head owns its projection, and its task: the targets of an utterance, the loss over them, how often it errs, the search
+    that says its result. Built by (config, dim of the encoder frames, vocabulary).
 
     Its config may be a ``HeadConfig``; one without ``at`` reads the encoder's end.
     """
 
     Config: ClassVar[type[Config]]
+    task: ClassVar[Task] = TEXT  # says its targets
+    metric: ClassVar[str] = "wer"  # what ``errors`` measures: trainer.monitor's valid_wer
     allows_empty_text: ClassVar[bool] = False  # whether it learns from a recording without a word
+    names_labels: ClassVar[bool] = False  # whether it takes words for labels, so that none may be cut into pieces
     weight: float  # of its loss in the sum over heads
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-        """(B,): the loss of each row of encoder frames x (B, T, dim) with tokens (B, S), +inf where it has no path."""
+        """(B,): the loss of each row of encoder frames x (B, T, dim) with its task's targets, which are tokens (B, S) unless it
+        says otherwise; +inf where the row has no path."""
         raise NotImplementedError
+
+    def errors(
+        self, x: Tensor, lengths: Tensor, targets: Targets, texts: Sequence[str], tokenizer: Tokenizer
+    ) -> tuple[int, int]:
+        """Errors, and of how many, in encoder frames x (B, T, dim), lengths (B,): of its greedy search, in words."""
+        said = [tokenizer.decode((found + ending.best).ids) for found, ending in decode(self.search(), x, lengths)]
+        found = jiwer.process_words([tokenizer.expected(text) for text in texts], said)
+        missed = found.substitutions + found.deletions
+        return missed + found.insertions, missed + found.hits
+
+    def error_rate(self, tokenizer: Tokenizer) -> str:
+        """The metric's name for a reader."""
+        return tokenizer.error_rate
 
     def search(
         self,

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveI
 
 from audiorec.config import Config, parse, read_yaml
 from audiorec.errors import UserError
+from audiorec.search.stretches import Rules
 from audiorec.text import Normalizer
 
 EXPORT = "export.yaml"
@@ -27,9 +28,10 @@ class Leaf(_Part):
 
 class HeadFacts(_Part):
     name: str
-    kind: Literal["ctc", "rnnt", "tdt", "classify"]
+    kind: Literal["ctc", "rnnt", "tdt", "classify", "frames"]
     max_symbols: PositiveInt = 10
     durations: tuple[NonNegativeInt, ...] = ()
+    rules: Rules = Rules()  # of frames
 
 
 class Latency(_Part):

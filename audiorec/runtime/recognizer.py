@@ -17,6 +17,7 @@ from audiorec.runtime.runner import OnnxRunner
 from audiorec.runtime.search import (
     ClassifySearch,
     CtcGreedySearch,
+    FramesSearch,
     NumpySearch,
     TdtGreedySearch,
     TransducerGreedySearch,
@@ -122,6 +123,8 @@ class Recognizer(BaseRecognizer):
             return CtcGreedySearch()
         if head.kind == "classify":
             return ClassifySearch(self.export.vocabulary)
+        if head.kind == "frames":
+            return FramesSearch(head.rules)
         parts = self.graphs.predict, self.graphs.join, *self.graphs.no_symbols()
         if config.kind == "beam":
             return TransducerBeamSearch(*parts, *options, ilm_weight=config.ilm_weight or 0.0)

@@ -7,6 +7,7 @@ import numpy as np
 
 from audiorec.errors import UserError
 from audiorec.runtime.state import State, repeat, store, take
+from audiorec.search import stretches
 from audiorec.search.automaton import Automaton
 from audiorec.text import BLANK
 from audiorec.transcript import Hypothesis
@@ -258,6 +259,29 @@ class ClassifySearch(NumpySearch):
         sure = _without_blank(best - total, mean[:, BLANK] - total)
         say(said, rows, label[rows], state["frame"][rows] - 1, sure[rows])
         return said
+
+
+class FramesSearch(NumpySearch):
+    """Frames are log-probabilities (B, T, V), blank 0: stretches of labels, by `audiorec.search.stretches`."""
+
+    revises = True
+
+    def __init__(self, rules: stretches.Rules):
+        self.rules = rules
+
+    def initial_state(self, batch_size: int, owners: Sequence[int] | None = None) -> State:
+        return stretches.initial_state(batch_size)
+
+    def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
+        return stretches.advance(x, lengths, state, self.rules)
+
+    def partial(self, state: State) -> Said:
+        """The ends of the open stretches as they stand."""
+        return stretches.commit(state)[0]
+
+    def commit(self, state: State) -> tuple[Said, State]:
+        """End the open stretches; one that goes on begins anew."""
+        return stretches.commit(state)
 
 
 def _mean(state: State) -> np.ndarray:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audiorec.search.ctc import CtcGreedySearch
     from audiorec.search.ctc_beam import CtcBeamSearch
     from audiorec.search.endpoint import search_parts
+    from audiorec.search.frames import FramesSearch
     from audiorec.search.offline import Search, conclude, decode
     from audiorec.search.tokens import Tokens
     from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
@@ -31,6 +32,7 @@ __all__ = [
     "ClassifySearch",
     "CtcBeamSearch",
     "CtcGreedySearch",
+    "FramesSearch",
     "Search",
     "SearchConfig",
     "TdtGreedySearch",
@@ -56,6 +58,7 @@ _WITH_TORCH = {
     "ClassifySearch": "classify",
     "CtcBeamSearch": "ctc_beam",
     "CtcGreedySearch": "ctc",
+    "FramesSearch": "frames",
     "Tokens": "tokens",
     "TransducerBeamSearch": "transducer_beam",
     "search_parts": "endpoint",

@@ -43,6 +43,27 @@ class Tokens:
         return cls(empty, empty, torch.empty(batch, 0, device=device), empty.new_zeros(batch))
 
     @classmethod
+    def stack(cls, rows: Sequence[Hypothesis], device: torch.device | str = "cpu") -> "Tokens":
+        """The tokens of rows, and their words if they have any."""
+        if not any(row.ids for row in rows):
+            return cls.none(len(rows), device)
+        texts = list({word: None for row in rows for word in row.words})
+        numbers = [[texts.index(word) for word in row.words] for row in rows]
+
+        def ragged(values: list[list], dtype: torch.dtype) -> Tensor:
+            given = [torch.tensor(row, dtype=dtype, device=device) for row in values]
+            return torch.nn.utils.rnn.pad_sequence(given, batch_first=True)
+
+        return cls(
+            ragged([row.ids for row in rows], torch.int64),
+            ragged([row.frames for row in rows], torch.int64),
+            ragged([row.log_probs for row in rows], torch.float32),
+            torch.tensor([len(row.ids) for row in rows], device=device),
+            ragged(numbers, torch.int64) if texts else None,
+            texts,
+        )
+
+    @classmethod
     def of(
         cls, rows: Tensor, ids: Tensor, frames: Tensor, log_probs: Tensor, batch: int, words: Tensor | None = None
     ) -> "Tokens":

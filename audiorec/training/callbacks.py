@@ -134,14 +134,14 @@ class Reporter(Callback):
             logger.debug(f"no path in {part}: {name}")
 
     def draw(self, module: Training) -> None:
-        """Loss and word error rate over epochs, and the loss of every batch, as ``curves.png``."""
+        """Loss and error rate over epochs, and the loss of every batch, as ``curves.png``."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         epochs = [row["epoch"] for row in self.history]
         figure = Figure(figsize=(9, 4), layout="constrained")
         FigureCanvasAgg(figure)
-        loss, wer = figure.subplots(1, 2)
+        loss, errors = figure.subplots(1, 2)
         batches = [
             (row["epoch"] - 1 + i / len(row["losses"]), y)
             for row in self.history
@@ -153,9 +153,9 @@ class Reporter(Callback):
         loss.set(xlabel="epoch", ylabel="loss per token", yscale="log")
         loss.legend()
         measure = module.measure
-        wer.plot(epochs, [measure.scale * row[measure.key] for row in self.history], marker=".")
+        errors.plot(epochs, [measure.scale * row[measure.key] for row in self.history], marker=".")
         label = f"validation {measure.name}" + (f", {measure.unit.strip()}" if measure.unit else "")
-        wer.set(xlabel="epoch", ylabel=label, yscale="symlog", ylim=(0, None))
+        errors.set(xlabel="epoch", ylabel=label, yscale="symlog", ylim=(0, None))
         with replacing(self.folder / "curves.png") as aside:
             figure.savefig(aside, dpi=110, format="png")
         self.last_picture = time.monotonic()

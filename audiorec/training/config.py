@@ -10,6 +10,7 @@ from audiorec.audio.spec_augment import SpecAugmentConfig
 from audiorec.config import Config
 from audiorec.data.batches import DataConfig
 from audiorec.models import ModelConfig
+from audiorec.models.heads import HEADS
 from audiorec.training.lora import LoraConfig
 
 
@@ -58,8 +59,10 @@ class TrainerConfig(Config):
     )
     wandb: str | None = Field(None, description="the project of Weights & Biases that is told the metrics, too")
     lora: LoraConfig | None = Field(None, description="adapters, trained in place of the matrices that they adapt")
-    monitor: Literal["valid_wer", "valid_loss", "recent"] = Field(
-        "valid_wer", description="what ranks checkpoints; recent: a later one is better"
+    monitor: str | None = Field(
+        None,
+        description="what ranks checkpoints: valid_loss; recent, by which a later one is better; or the first head's metric, "
+        "such as valid_wer, which it is unless given",
     )
     checkpoint_steps: PositiveInt = Field(500, description="batches after which an epoch under way is saved")
     keep_best: PositiveInt = Field(5, description="checkpoints kept beside the last")
@@ -89,6 +92,16 @@ class RunConfig(ModelConfig):
     data: DataConfig = Field(DataConfig(), description="which utterances are trained on, and in which batches")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="AdamW and its learning rate")
     trainer: TrainerConfig = Field(TrainerConfig(), description="how long, in which precision, beginning with what")
+
+    @field_validator("trainer")
+    @classmethod
+    def _monitors_what_is_measured(cls, value: TrainerConfig, info: ValidationInfo) -> TrainerConfig:
+        if not info.data.get("heads"):  # wrong themselves
+            return value
+        metric = f"valid_{HEADS.find(next(iter(info.data['heads'].values())).kind).metric}"
+        if value.monitor not in (None, metric, "valid_loss", "recent"):
+            raise ValueError(f"monitor accepts {metric}, valid_loss, recent")
+        return value.model_copy(update={"monitor": value.monitor or metric})
 
     def model_config_only(self) -> ModelConfig:
         """The part that stays with the model."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import lightning
 import torch
 from torch import Tensor
@@ -14,14 +13,13 @@ from audiorec.data.batches import Batch, SpeechData
 from audiorec.data.draws import seed_of
 from audiorec.losses import sum_losses
 from audiorec.models import AsrModel
-from audiorec.search import decode
 from audiorec.text import Tokenizer
 from audiorec.training.checkpoints import LAST
 from audiorec.training.config import RunConfig
 from audiorec.training.freeze import keep_still
 from audiorec.training.gradients import add_noise, recompute
 from audiorec.training.optimizer import parameter_groups
-from audiorec.training.ranks import add_up, collect, ranks, writes
+from audiorec.training.ranks import add_up, ranks, writes
 from audiorec.training.schedule import set_rate
 from audiorec.training.tally import READ_EVERY, LossTally, Measure
 
@@ -29,9 +27,9 @@ from audiorec.training.tally import READ_EVERY, LossTally, Measure
 class Training(lightning.LightningModule):
     """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance or batch).
 
-    ``metrics`` are those of the last epoch: train_loss and valid_loss (per token, heads weighted), valid_wer,
-    train_dropped and valid_dropped (utterances without a path), audio_seconds. Where several processes train, losses, words
-    and seconds are those of all of them.
+    ``metrics`` are those of the last epoch: train_loss and valid_loss (per target, heads weighted), ``metric``, which is the
+    first head's (valid_wer), train_dropped and valid_dropped (utterances without a path), audio_seconds. Where several
+    processes train, losses, errors and seconds are those of all of them.
     """
 
     def __init__(self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData):
@@ -46,6 +44,7 @@ class Training(lightning.LightningModule):
         # An epoch's number of batches differs a little from epoch to epoch: that of the first.
         together = config.trainer.devices * config.trainer.nodes
         self.batches_per_epoch = len(train.training(config.augment, config.trainer.seed, 0, share=(0, together)))
+        self.metric = f"valid_{config.metric}"
         self.metrics: dict[str, float] = {}
         self.samples = torch.zeros((), dtype=torch.int64)
         self.saved = 0  # the step after which last.ckpt was written within an epoch
@@ -53,7 +52,7 @@ class Training(lightning.LightningModule):
 
     @property
     def measure(self) -> Measure:
-        return Measure("valid_wer", self.tokenizer.error_rate, 100, " %")
+        return Measure(self.metric, self.model.head().error_rate(self.tokenizer), 100, " %")
 
     def _tally(self) -> LossTally:
         return LossTally([head.weight for head in self.model.heads.values()])
@@ -108,9 +107,9 @@ class Training(lightning.LightningModule):
 
         losses = self._losses(self.model.frames(batch.samples, batch.lengths, augment=augment), batch)
         self.samples += batch.lengths.sum()
-        sums, tokens, _ = sum_losses(losses, batch.token_lengths)
-        # The mean per token of all processes' batches: their gradients are averaged, so each is worth as many as there are.
-        means = sums / add_up(tokens).clamp(min=1) * ranks()
+        sums, targets, _ = sum_losses(losses, self._target_lengths(batch))
+        # The mean per target of all processes' batches: their gradients are averaged, so each is worth as many as there are.
+        means = sums / add_up(targets).clamp(min=1) * ranks()
         loss = sum(head.weight * mean for head, mean in zip(self.model.heads.values(), means, strict=True))
         return {"loss": loss, "losses": losses}
 
@@ -125,7 +124,7 @@ class Training(lightning.LightningModule):
 
     def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
         place = f"training step {self.global_step}"
-        self.train_tally.add(place, batch.ids, outputs["losses"], batch.token_lengths, self.gradient_norm)
+        self.train_tally.add(place, batch.ids, outputs["losses"], self._target_lengths(batch), self.gradient_norm)
         if batch_idx % READ_EVERY == 0 or self.trainer.is_last_batch:
             self._log_batch()
         step = self.global_step
@@ -145,37 +144,43 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.valid_tally = self._tally()
-        self.references, self.hypotheses = [], []
+        self.errors = self.units = 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         frames = self.model.frames(batch.samples, batch.lengths)
         place = f"validation after step {self.global_step}"
-        self.valid_tally.add(place, batch.ids, self._losses(frames, batch), batch.token_lengths)
+        self.valid_tally.add(place, batch.ids, self._losses(frames, batch), self._target_lengths(batch))
         self.valid_tally.read()
-        self.references += [self.tokenizer.expected(text) for text in batch.texts]
-        decoded = decode(self.model.head().search(), *next(iter(frames.values())))
-        self.hypotheses += [self.tokenizer.decode((said + ending.best).ids) for said, ending in decoded]
+        head = self.model.head()
+        errors, units = head.errors(
+            *next(iter(frames.values())), batch.targets[head.task.name], batch.texts, self.tokenizer
+        )
+        self.errors += errors
+        self.units += units
 
     def on_validation_epoch_end(self) -> None:
         self.train_tally, self.valid_tally = self.train_tally.over_ranks(), self.valid_tally.over_ranks()
+        errors, units = add_up(torch.tensor([self.errors, self.units])).tolist()
         self.metrics = {
             "train_loss": self.train_tally.mean("training"),
             "train_dropped": len(self.train_tally.without_path),
             "audio_seconds": int(add_up(self.samples)) / self.model.sample_rate,
             "valid_loss": self.valid_tally.mean("validation"),
             "valid_dropped": len(self.valid_tally.without_path),
-            "valid_wer": jiwer.process_words(collect(self.references), collect(self.hypotheses)).wer,
+            self.metric: errors / max(units, 1),
         }
         # Under `recent` a later epoch ranks higher: where the schedule ends near zero, the last checkpoints average best.
-        ranks = {name: self.metrics[name] for name in ("train_loss", "valid_loss", "valid_wer")}
-        self.log_dict({**ranks, "recent": -float(self.current_epoch)})
+        ranking = {name: self.metrics[name] for name in ("train_loss", "valid_loss", self.metric)}
+        self.log_dict({**ranking, "recent": -float(self.current_epoch)})
 
     def _losses(self, frames: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:
         """(H, B): each head's losses of the encoder frames that it reads, (B, T, C) and their lengths."""
-        losses = [
-            head.losses(*frames[name], batch.tokens, batch.token_lengths) for name, head in self.model.heads.items()
-        ]
+        losses = [head.losses(*frames[name], *batch.targets[head.task.name]) for name, head in self.model.heads.items()]
         return torch.stack(losses)
+
+    def _target_lengths(self, batch: Batch) -> Tensor:
+        """(H, B): how many targets each head has of each row."""
+        return torch.stack([batch.targets[head.task.name].lengths for head in self.model.heads.values()])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer

@@ -9,7 +9,7 @@ import torch
 from audiorec import __version__
 from audiorec.config import load_config
 from audiorec.data.batches import SpeechData
-from audiorec.data.kaldi import read_data_dir
+from audiorec.data.targets import tokenizer_texts
 from audiorec.errors import ConfigError
 from audiorec.models import AsrModel, heads_text, model_card, parameter_count, save_model
 from audiorec.text import Tokenizer, load_tokenizer
@@ -109,11 +109,12 @@ def average(out: Path | str, count: int, data: tuple[Path, Path] | None = None) 
 
 
 def _texts(config: RunConfig, train_dir: Path) -> list[str]:
-    read = read_data_dir(train_dir, allow_empty_text=config.allows_empty_text, allow_pipes=config.data.allow_pipes)
-    return [utterance.text for utterance in read]
+    return tokenizer_texts(train_dir, config.tasks, config.allows_empty_text, config.data.allow_pipes)
 
 
 def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: Tokenizer) -> Training:
+    torch.manual_seed(config.trainer.seed)
+    model = AsrModel(config, tokenizer.size)
     train_data, valid_data = (
         SpeechData(
             folder,
@@ -122,11 +123,12 @@ def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: To
             config.tokenizer.normalize,
             config.data,
             allow_empty_text=config.allows_empty_text,
+            tasks=config.tasks,
+            stride=model.stride,
         )
         for folder in (train_dir, valid_dir)
     )
-    torch.manual_seed(config.trainer.seed)
-    return Training(AsrModel(config, tokenizer.size), tokenizer, config, train_data, valid_data)
+    return Training(model, tokenizer, config, train_data, valid_data)
 
 
 def _set_initial_weights(training: Training, last: Path) -> list[str]:

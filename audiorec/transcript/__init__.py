@@ -1,7 +1,7 @@
 """What was said: hypotheses, words with times, segments, results. No torch: any runtime's tokens become words here."""
 
 from audiorec.transcript.endpoint import ENDPOINT, Endpoint, EndpointConfig, Endpointer, Part, parse_endpoint
-from audiorec.transcript.hypothesis import SPELLED, Ending, Hypothesis
+from audiorec.transcript.hypothesis import HELD, SPELLED, Ending, Hypothesis
 from audiorec.transcript.result import Alternative, Piece, Result, Segment
 from audiorec.transcript.split import Searched, split
 from audiorec.transcript.times import Delay, WordTimes
@@ -9,6 +9,7 @@ from audiorec.transcript.transcript import Transcript
 
 __all__ = [
     "ENDPOINT",
+    "HELD",
     "SPELLED",
     "Alternative",
     "Delay",

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-SPELLED = "\u2581"  # in ``Hypothesis.words``: a token of a word that its pieces spell
+# In ``Hypothesis.words``:
+SPELLED = "\u2581"  # a token of a word that its pieces spell
+HELD = "\u2581="  # the last token of a word that it spells alone; those before say that it lasts
 
 
 @dataclass
@@ -10,7 +12,8 @@ class Hypothesis:
     """One row's tokens as lists, and the score of the whole relative to the best one's, a natural logarithm.
 
     ``words`` are those that a search of words found, one a token: the word that ends with it, "" if that is silence, None inside
-    of a word, SPELLED where the search left it to the pieces. Without such a search the list is empty: all words are spelled.
+    of a word, SPELLED where the search left it to the pieces, HELD where this piece is the word. Without such a search the list
+    is empty: all words are spelled.
     """
 
     ids: list[int] = field(default_factory=list)

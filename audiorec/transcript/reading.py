@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from audiorec.text import Tokenizer, Word, words
-from audiorec.transcript.hypothesis import SPELLED, Hypothesis
+from audiorec.transcript.hypothesis import HELD, SPELLED, Hypothesis
 
 
 def read(tokenizer: Tokenizer, said: Hypothesis) -> list[Word]:
@@ -15,7 +15,10 @@ def read(tokenizer: Tokenizer, said: Hypothesis) -> list[Word]:
     for i, word in enumerate(said.words):
         if word is None:
             continue
-        if word != SPELLED:
+        if word == HELD:
+            found.append(Word(tokenizer.decode(said.ids[i : i + 1]), start, i + 1))
+            start = i + 1
+        elif word != SPELLED:
             found += [Word(word, start, i + 1)] if word else []
             start = i + 1
         elif said.words[i + 1 : i + 2] != [SPELLED]:  # the last token of an unknown word, or of several

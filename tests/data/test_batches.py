@@ -44,7 +44,8 @@ def make(folder, **options) -> SpeechData:
 
 
 def same(a, b) -> bool:
-    tensors = all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("samples", "lengths", "tokens"))
+    pairs = (a.samples, b.samples), (a.lengths, b.lengths), (a.targets["text"].values, b.targets["text"].values)
+    tensors = all(torch.equal(*pair) for pair in pairs)
     return tensors and a.ids == b.ids and a.texts == b.texts and a.seeds == b.seeds
 
 
@@ -66,7 +67,7 @@ def test_every_utterance_once_within_the_size_and_as_recorded(folder):
     for batch in batches:
         assert batch.samples.numel() <= 10 * 8000 * 1.001 and batch.samples.shape[1] == batch.lengths.max()
         for row, n, name, tokens, m in zip(
-            batch.samples, batch.lengths, batch.ids, batch.tokens, batch.token_lengths, strict=True
+            batch.samples, batch.lengths, batch.ids, *batch.targets["text"], strict=True
         ):
             assert np.array_equal(row[:n].numpy(), recordings.samples(data.utterances[name], 8000))
             assert not row[n:].any()

@@ -31,6 +31,7 @@ SETUPS = {
     "tdt": ("lstm", "tdt", {}),
     "blanks skipped": ("lstm", "hybrid", {"skip_blank": 0.9}),
     "classify": ("lstm", "classify", {}),
+    "frames": ("lstm", "frames", {}),
 }
 
 
@@ -38,10 +39,11 @@ def build(name: str, speech, endpoint=None) -> audiorec.Recognizer:
     """The recogniser of this name, sharpened on ``speech`` at 8 kHz."""
     encoder, head, search = SETUPS[name]
     tokenizer = train_tokenizer("word", [WORDS])
-    if head == "classify":
+    if head in ("classify", "frames"):
         model = AsrModel(parse(ModelConfig, {**TINY, "heads": head}), tokenizer.size)
     else:
         model, _ = make(encoder, head)
+    if head != "classify":
         sharpen(model, speech[8000:24000])
     config = parse(SearchConfig, search)
     normalize = Normalizer()

@@ -27,7 +27,17 @@ for library in ("onnx", "onnxscript", "onnxruntime"):
 ROOT = Path(__file__).resolve().parents[2]
 TIE = 1e-4
 RULES = EndpointConfig(silence=0.3, silence_after_words=0.2, longest=1)
-SLOW = ("ctc, words", "beam", "ctc", "tdt", "ctc, look-ahead", "rnnt, mamba", "one symbol a frame", "classify")
+SLOW = (
+    "ctc, words",
+    "beam",
+    "ctc",
+    "tdt",
+    "ctc, look-ahead",
+    "rnnt, mamba",
+    "one symbol a frame",
+    "classify",
+    "frames",
+)
 CASES = ["rnnt", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 

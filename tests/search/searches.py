@@ -13,6 +13,7 @@ from audiorec.search import (
     BlankSkip,
     CtcBeamSearch,
     CtcGreedySearch,
+    FramesSearch,
     TdtGreedySearch,
     TransducerBeamSearch,
     TransducerGreedySearch,
@@ -20,6 +21,7 @@ from audiorec.search import (
 from audiorec.search.automaton import Automaton
 from audiorec.search.hotwords import context_graph
 from audiorec.search.lexicon import Entry, Lexicon
+from audiorec.search.stretches import Rules
 from audiorec.search.words import Words
 
 DIM, VOCABULARY = 6, 5
@@ -127,6 +129,8 @@ SEARCHES = {
     "greedy, two lstm layers from zeros, relu": lambda: TransducerGreedySearch(*nemo()),
     "tdt greedy": lambda: TdtGreedySearch(*parts("stateless", VOCABULARY + len(DURATIONS)), DURATIONS),
     "tdt greedy, lstm predictor": lambda: TdtGreedySearch(*parts("lstm", VOCABULARY + len(DURATIONS)), DURATIONS),
+    "frames": lambda: FramesSearch(ctc, Rules()),
+    "frames, smoothed": lambda: FramesSearch(ctc, Rules(0.4, 0.1, 2, 3)),
     "greedy, blanks skipped": lambda: BlankSkip(TransducerGreedySearch(*parts("stateless")), ctc, 0.5),
     "ctc beam": lambda: CtcBeamSearch(ctc),
     "ctc beam of one": lambda: CtcBeamSearch(ctc, beam=1),
