@@ -28,27 +28,28 @@ def decode(
     language: Language = None,
     threads: Threads = None,
     device: Device = "cpu",
+    runtime: Runtime = "auto",
     allow_pipes: AllowPipes = False,
     search: dict[str, Any],
 ) -> None:
     """Decode a data directory, offline or streamed."""
     from audiorec.evaluation.decode import decode
     from audiorec.live.base import AT_ONCE
-    from audiorec.models import find_model, load_model_config
 
     if chunk_ms is not None and not streaming:
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
     if streams is not None and not streaming:
         raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
-    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, "torch", language=language)
+    recognizer = load_recognizer(model, device, head, search, latency_ms, threads, runtime, language=language)
     record = model / "training.json"  # a run folder has one, a model directory alone does not
     facts = json.loads(record.read_text()) if record.exists() else {}
     facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
-    facts["normalize"] = load_model_config(find_model(model) / "config.yaml").tokenizer.normalize.model_dump()
-    if recognizer.model.latencies:
-        facts["latency_ms"] = recognizer.model.look_ahead_ms
+    facts["normalize"] = recognizer.normalize.model_dump()
+    told = getattr(recognizer, "model", None) or recognizer.export
+    if told.look_ahead_ms is not None:
+        facts["latency_ms"] = told.look_ahead_ms
     if recognizer.languages:
-        facts["language"] = recognizer.model.language
+        facts["language"] = told.language
     chunk = (chunk_ms or 160.0) if streaming else None
     summary = decode(recognizer, data, out, chunk, facts, streams or AT_ONCE, allow_pipes)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)

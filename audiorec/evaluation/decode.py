@@ -11,7 +11,7 @@ import numpy as np
 
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
 from audiorec.evaluation.folder import whole_folder
-from audiorec.live import Engine, Session
+from audiorec.live import BaseRecognizer, Engine, Session
 from audiorec.live.together import in_order
 from audiorec.progress import progress
 from audiorec.search import SearchConfig
@@ -20,6 +20,7 @@ from audiorec.transcript.formats import ctm_line
 
 if TYPE_CHECKING:
     from audiorec.recognizer import Recognizer
+    from audiorec.runtime import Recognizer as OnnxRecognizer
     from audiorec.transcript import Result
 
 BATCH_SECONDS = 120.0
@@ -28,7 +29,7 @@ TIE = 1e-4  # rounding may decide between two scores of a frame that are closer 
 
 
 def decode(
-    recognizer: "Recognizer",
+    recognizer: "Recognizer | OnnxRecognizer",
     data: Path | str,
     out: Path | str,
     chunk_ms: float | None = None,
@@ -44,8 +45,6 @@ def decode(
 
     Raises UserError naming the utterance or file that cannot be decoded.
     """
-    from audiorec.models import parameter_count
-
     utterances = read_data_dir(data, require_text=False, allow_pipes=allow_pipes)
     recordings = Recordings()
     results: dict[str, Result] = {}
@@ -60,22 +59,36 @@ def decode(
             audio_seconds += seconds
             decode_seconds += taken
             advance(len(decoded))
-    model = recognizer.model
     summary = {
         "mode": "offline" if chunk_ms is None else "streamed",
         **({} if chunk_ms is None else {"chunk_ms": chunk_ms, "streams": streams}),
         "search": describe_search(recognizer.search_config, recognizer.head),
         "audio_seconds": round(audio_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
-        "parameters": parameter_count(model),
-        "algorithmic_latency_ms": round(model.latency_ms, 1) if model.streams else None,
-        "resampling_latency_ms": round(model.resampling_ms, 1) if model.streams else None,
-        "state_bytes": state_bytes(model.initial_state(1, ragged=True)) if model.streams else None,
+        **_of_model(recognizer),
         "ties": sorted(name for name, result in results.items() if result.margin < TIE),
         **(facts or {}),
     }
     _write(Path(out), results, summary)
     return summary
+
+
+def _of_model(recognizer: BaseRecognizer) -> dict:
+    """What ``decode.json`` says of the model; an export does not know its number of parameters."""
+    model = getattr(recognizer, "model", None)
+    if model is None:
+        return {
+            "algorithmic_latency_ms": round(recognizer.latency_ms, 1),
+            "state_bytes": recognizer.runner(1).state_bytes,
+        }
+    from audiorec.models import parameter_count
+
+    return {
+        "parameters": parameter_count(model),
+        "algorithmic_latency_ms": round(model.latency_ms, 1) if model.streams else None,
+        "resampling_latency_ms": round(model.resampling_ms, 1) if model.streams else None,
+        "state_bytes": state_bytes(model.initial_state(1, ragged=True)) if model.streams else None,
+    }
 
 
 def describe_search(config: SearchConfig, head: str | None = None) -> str | None:
@@ -107,16 +120,17 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
 Run = tuple["dict[str, Result]", float, float]  # results, their seconds of audio, seconds of work since the last
 
 
-def _offline(recognizer: "Recognizer", source: Iterator[tuple[list[str], list[np.ndarray]]]) -> Iterator[Run]:
+def _offline(recognizer: BaseRecognizer, source: Iterator[tuple[list[str], list[np.ndarray]]]) -> Iterator[Run]:
+    batch = getattr(recognizer, "transcribe_batch", recognizer.transcribe)  # of torch's, all rows in one step
     for names, samples in source:
         start = time.perf_counter()
-        decoded = recognizer.transcribe_batch(samples)
+        decoded = batch(samples)
         taken = time.perf_counter() - start
         yield dict(zip(names, decoded, strict=True)), sum(map(len, samples)) / recognizer.sample_rate, taken
 
 
 def _streamed(
-    recognizer: "Recognizer", source: Iterator[tuple[list[str], list[np.ndarray]]], chunk_ms: float, streams: int
+    recognizer: BaseRecognizer, source: Iterator[tuple[list[str], list[np.ndarray]]], chunk_ms: float, streams: int
 ) -> Iterator[Run]:
     def work(opened: Callable[[], Session], given: tuple[list[str], list[np.ndarray]]) -> Run:
         (name,), (samples,) = given

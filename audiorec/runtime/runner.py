@@ -12,9 +12,8 @@ from audiorec.runtime.state import State, put, store, take
 from audiorec.transcript import Ending, Endpointer, Hypothesis, Part, split
 
 Parts = list[list[Part]]  # of each row
-ROWS = (
-    32  # that a graph steps at once: what lies between its nodes then stays in the processor's cache, more gain nothing
-)
+# That a graph steps at once: what lies between its nodes then stays near the processor's cache, and more gain nothing.
+ROWS = 64
 
 
 class OnnxRunner(Slots):

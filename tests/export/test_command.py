@@ -1,16 +1,20 @@
 """`audiorec export`: what it writes, and one clear line for what it cannot."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 import yaml
 
+from audiorec.audio.read import write
+from audiorec.data.kaldi import Utterance, write_data_dir
 from audiorec.errors import UserError
 from audiorec.export.check import Exported
 from audiorec.export.onnx import refuse
 from audiorec.models import load_model
 from audiorec.models.heads import Head
+from tests.command import here
 from tests.export.command import export, model_of
 from tests.export.laws import hold_streams
 
@@ -42,6 +46,24 @@ def test_an_export_appears_whole_beside_the_model(run):
     }
     assert sizes == {"weights.bin"}
     hold_streams(Exported(out), load_model(folder)[0], "ctc")
+
+
+def test_an_export_is_decoded_as_its_model_is(run, speech, tmp_path):
+    folder, _ = run
+    utterances = []
+    for name, size in (("a", 8000), ("b", 12345), ("c", 300)):
+        write(tmp_path / f"{name}.wav", speech[:size], 8000)
+        utterances.append(Utterance(name, name, tmp_path / f"{name}.wav", 0.0, None, "one", "theo"))
+    write_data_dir(tmp_path / "data", utterances)
+    texts = []
+    for model, more in ((folder, ()), (folder / "onnx", ()), (folder / "onnx", ("--streaming", "--chunk-ms", 70))):
+        out = tmp_path / str(len(texts))
+        done = here("decode", model, "--data", tmp_path / "data", "--out", out, *more)
+        assert done.returncode == 0 and "real-time factor" in done.stdout, done.stderr
+        texts.append([(out / name).read_text() for name in ("text", "words.ctm")])
+        facts = json.loads((out / "decode.json").read_text())
+        assert facts["state_bytes"] > 0 and facts["algorithmic_latency_ms"] > 0
+    assert texts[0] == texts[1] == texts[2]
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):

@@ -15,6 +15,7 @@ import audiorec
 from audiorec.config import parse
 from audiorec.live import Engine
 from audiorec.models import ModelConfig
+from audiorec.runtime import runner
 from audiorec.search import SearchConfig, build_words
 from audiorec.transcript import ENDPOINT, EndpointConfig
 from audiorec.transcript.delays import save_delays
@@ -206,7 +207,8 @@ def test_load_takes_what_is_there_and_says_so(rnnt, model_dir, caplog):
             audiorec.load(path, runtime=runtime)
 
 
-def test_sixteen_sessions_come_and_go(rnnt, speech):
+def test_sixteen_sessions_come_and_go(rnnt, speech, monkeypatch):
+    monkeypatch.setattr(runner, "ROWS", 2)
     _, folder = rnnt
     recognizer, draw = audiorec.load(folder, threads=2), random.Random(1)
     clips = [speech[draw.randrange(0, 160000) :][: draw.randrange(1, 12000)] for _ in range(16)]
