@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
+from functools import cache
 
 import pytest
 import torch
@@ -22,12 +23,18 @@ def score(sequence: tuple, machines) -> float:
     """What automata make of a whole sequence, one symbol after another."""
     total = 0.0
     for machine in machines:
-        state = torch.tensor(machine.start)
+        state = machine.start
         for symbol in sequence:
-            weight, state = machine.step(state, torch.tensor(symbol))
-            total += float(weight)
+            weight, state = followed(machine, state, symbol)
+            total += weight
         total += float(machine.final[state])
     return total
+
+
+@cache
+def followed(machine, state: int, symbol: int) -> tuple[float, int]:
+    weight, after = machine.step(torch.tensor(state), torch.tensor(symbol))
+    return float(weight), int(after)
 
 
 def every_alignment(frames: int, symbols: int, collapse, log_prob) -> dict[tuple, float]:

@@ -107,6 +107,8 @@ def test_hotwords_join_the_lexicon_and_a_sessions_must_be_there(tmp_path):
     base = SearchConfig(kind="beam", lexicon=file, hotwords=("The dog",), word_bonus=0.5)
     words = build_words(base, LETTERS, NORMALIZE)
     assert words.lexicon.words == ["the", "cat", "dog"] and float(words.ahead[1]) == 0.5
+    fewer = build_words(base.model_copy(update={"word_bonus": -0.5}), LETTERS, NORMALIZE)
+    assert float(fewer.ahead[1]) == -0.5 and fewer.lm.most == -0.5 and fewer.most == 0
     automata = build_automata(base, LETTERS, NORMALIZE, words)
     with pytest.raises(UserError, match="hotword 'a sat': the search says words of its lexicon alone, which lacks 'a'"):
         session_automata({"hotwords": ["a sat"]}, base, automata, LETTERS, NORMALIZE, words)
