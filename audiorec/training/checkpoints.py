@@ -75,15 +75,15 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     return {name: (tensor / len(paths)).to(dtypes[name]) for name, tensor in total.items()}
 
 
-def best_checkpoints(folder: Path, count: int) -> list[Path]:
-    """The best checkpoints of a run, best first; their names carry the value that ranks them.
+def best_checkpoints(folder: Path, count: int | None = None) -> list[Path]:
+    """The best ``count`` checkpoints of a run, or all, best first; their names carry the value that ranks them.
 
     Raises UserError where there are fewer.
     """
     found = sorted(
         folder.glob("epoch*.ckpt"), key=lambda path: (float(path.stem.rsplit("=", 1)[1].split("-v")[0]), path.stem)
     )
-    if len(found) < count:
+    if count and len(found) < count:
         raise UserError(f"{folder}: holds {len(found)} checkpoints, {count} were asked for")
     return found[:count]
 

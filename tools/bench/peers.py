@@ -2,7 +2,7 @@
 
     python -m venv ENV && ENV/bin/pip install soundfile soxr pydantic pyyaml num2words PACKAGES       # an environment for each
     PYTHONPATH=. ENV/bin/python tools/bench/peers.py PEER --data data/unseen/test --out exp/PEER/decode/offline
-    audiorec score data/unseen/test exp/PEER/decode/offline
+    audiorec score data/unseen/test exp/PEER/decode/offline --label recipe=PEER --label split=unseen
 
 | PEER | PACKAGES | what |
 |---|---|---|
