@@ -9,6 +9,7 @@
 #   demo_options  settings for --demo
 #   searches_of   a function, if there is one: searches_of SPLIT prints decodings beside the plain one, a line each: a name,
 #                 then options of `audiorec decode`
+#   measure       a function, if there is one: measure RUN TEST writes RESULTS.md, for a task whose results are no words
 #   notes         lines for the end of the results
 #   prepare       a function: prepare DIR writes DIR/<split>/{train,dev,test}
 #   demo          a function: what to show at the end of --demo
@@ -205,6 +206,10 @@ for split in $wanted_splits; do
     each_search "$split" decode_words
   fi
   if wanted 6; then
+    if declare -F measure >/dev/null; then
+      measure "$run" "$data/$split/test"
+      continue
+    fi
     if [ "$tokens" != phone ] || [ -n "$decode_name" ]; then score_all "$split"; fi
     each_search "$split" score_words
     audiorec card "$run" "$run"/decode/*/score.json
@@ -212,6 +217,6 @@ for split in $wanted_splits; do
 done
 if wanted 6 && $demo; then
   demo
-elif wanted 6; then
+elif wanted 6 && ! declare -F measure >/dev/null; then
   audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" ${notes[@]+"${notes[@]/#/--note=}"}
 fi

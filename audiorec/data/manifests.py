@@ -128,6 +128,11 @@ def _cut(utterance: Utterance, seconds: float, recording: dict) -> dict:
 
 
 def _file(utterance: Utterance) -> str:
+    if utterance.labels:
+        raise UserError(
+            f"utterance {utterance.id!r}: has labels, which no manifest holds; export a copy of the folder without the file "
+            "`labels`"
+        )
     if isinstance(utterance.path, Pipe):
         raise UserError(f"recording {utterance.recording!r} is a command, which a NeMo manifest cannot hold")
     return os.path.abspath(utterance.path)

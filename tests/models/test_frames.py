@@ -1,4 +1,4 @@
-"""Labels of frames: the loss is each frame's cross-entropy, stretches follow the rules, and a model learns, streams, is exported."""
+"""Labels of frames: the loss is each frame's cross-entropy, stretches follow the rules, a recipe's model learns and streams."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from audiorec.config import load_config, parse
 from audiorec.data.batches import DataConfig, Row, SpeechData
 from audiorec.data.kaldi import Utterance, read_data_dir, write_data_dir
 from audiorec.data.strings import StringsConfig
-from audiorec.data.targets import FRAMES, Example
+from audiorec.data.targets import FRAMES, Example, Targets
 from audiorec.data.utterance import Stretch
 from audiorec.errors import ConfigError
 from audiorec.evaluation.decode import decode
@@ -40,7 +40,7 @@ def test_the_loss_and_the_errors_are_those_of_each_frame():
     losses.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in head.parameters())
     wrong = sum(int((logits[i, :n].argmax(-1) != padded[i, :n]).sum()) for i, n in enumerate(lengths.tolist()))
-    assert head.errors(x, lengths, (labels, counts), ["", ""], None) == (wrong, 13)
+    assert head.errors(x, lengths, Targets(labels, counts), ["", ""], None) == (wrong, 13)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_frame_has_the_label_of_its_middle():
     speech, music = tokenizer.encode("speech music")
     labels = [Stretch(100, 260, "speech"), Stretch(260, 460, "music"), Stretch(900, 9000, "speech")]
     example = Example("", labels, 950, 100)
-    assert FRAMES.targets(example, tokenizer) == [0, speech, music, music, 0, 0, 0, 0, 0, speech]
+    assert FRAMES.targets(example, tokenizer) == [0, speech, speech, music, music, 0, 0, 0, 0, speech]
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Data directories for voice activity: local/prepare.py SPEECH NOISE OUT [FEW].
 
-SPEECH has data directories train, dev, test of clean speech. Training hears clean utterances, which the recipe joins, with gaps, and mixes with noise; and recordings of noise alone. Dev and
-test are mixed here, once: an utterance between silences, in noise of a fold that training does not hear, at one of SNRS.
-`labels` are the stretches of speech by the energy of the clean utterance.
+SPEECH has data directories train, dev, test of clean speech. Training hears its utterances, which the recipe joins, with gaps,
+and mixes with noise; and recordings of noise alone. Dev and test are mixed here, once: an utterance between silences, in noise
+that training does not hear, at one of SNRS. `labels` are the stretches of speech by the energy of the clean utterance.
 """
 
 import sys
@@ -27,7 +27,7 @@ NOISES = {  # of each part; training's are the recipe's too
     "dev": ["esc10/*/4-*"],
     "test": ["esc10/*/5-*", "music_opsound/reno*"],
 }
-COUNTS = {"train": 380, "dev": 50, "test": 120}  # utterances; every sixth recording of dev and test is noise alone
+COUNTS = {"train": 95, "dev": 50, "test": 120}  # utterances; every sixth recording of dev and test is noise alone
 
 
 def main(speech: Path, noise: Path, out: Path, few: int | None = None) -> None:
@@ -40,13 +40,13 @@ def main(speech: Path, noise: Path, out: Path, few: int | None = None) -> None:
         chosen = [replace(u, text="", labels=speech_of(recordings.samples(u, RATE))) for u in chosen]
         files = sorted({path for pattern in NOISES[part] for path in noise.glob(pattern)})
         if part == "train":
-            write_data_dir(out / part, chosen + noise_alone(files))
+            write_data_dir(out / part, chosen + noise_alone(files[::2]))
         else:
             write_data_dir(out / part, list(mixed(out / part / "audio", chosen, files, recordings)))
 
 
 def speech_of(samples: np.ndarray) -> tuple[Stretch, ...]:
-    """Where a clean utterance is within BELOW of its loud frames; pauses and bursts that are shorter than PAUSE, BURST are none."""
+    """Where a clean utterance is within BELOW of its loud frames; pauses shorter than PAUSE and bursts than BURST are none."""
     frames = np.square(samples[: len(samples) // HOP * HOP].astype(np.float64)).reshape(-1, HOP).mean(1)
     padded = np.pad(frames, 1, mode="edge")
     level = 10 * np.log10(sliding_window_view(padded, 3).mean(1) + 1e-10)  # of 30 ms
