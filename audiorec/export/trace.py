@@ -121,12 +121,13 @@ def _one_table() -> Iterator[None]:
     """torch makes its table of ONNX's functions anew for every graph, in half a second; here all have the first one."""
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-    own, make = ONNXRegistry.__dict__["from_torchlib"], ONNXRegistry.from_torchlib
-    ONNXRegistry.from_torchlib = staticmethod(lambda opset_version: _table(make, opset_version))
+    name = "from_torchlib"
+    own, make = vars(ONNXRegistry)[name], getattr(ONNXRegistry, name)
+    setattr(ONNXRegistry, name, staticmethod(lambda opset_version: _table(make, opset_version)))
     try:
         yield
     finally:
-        ONNXRegistry.from_torchlib = own
+        setattr(ONNXRegistry, name, own)
 
 
 @cache
