@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -123,7 +123,7 @@ def _one_table() -> Iterator[None]:
 
     name = "from_torchlib"
     own, make = vars(ONNXRegistry)[name], getattr(ONNXRegistry, name)
-    setattr(ONNXRegistry, name, staticmethod(lambda opset_version: _table(make, opset_version)))
+    setattr(ONNXRegistry, name, staticmethod(partial(_table, make)))
     try:
         yield
     finally:
@@ -131,8 +131,8 @@ def _one_table() -> Iterator[None]:
 
 
 @cache
-def _table(make: Callable[..., Any], opset_version: int) -> Any:
-    return make(opset_version=opset_version)
+def _table(make: Callable[..., Any], **version: int) -> Any:
+    return make(**version)
 
 
 @contextmanager
