@@ -47,8 +47,7 @@ class MelFeatures(StreamingModule):
 
     def _energies(self, frames: Tensor) -> Tensor:
         """Of each mel bin (…, bins) in frames (…, length)."""
-        amplitudes = linear(frames, self.spectrum.t())
-        return (amplitudes * amplitudes).unflatten(-1, (2, -1)).sum(-2) @ self.mel  # a graph's square is a slow power
+        return linear(frames, self.spectrum.t()).square().unflatten(-1, (2, -1)).sum(-2) @ self.mel
 
     def _normalised(self, energies: Tensor) -> Tensor:
         return (energies.log() - self.mean) / self.std
@@ -57,8 +56,7 @@ class MelFeatures(StreamingModule):
         """The features of all frames that lie within samples (B, N, 1)."""
         if samples.shape[1] < self.length:
             return samples.new_zeros(samples.shape[0], 0, self.output_dim)
-        # Exported, an index would copy number by number.
-        return self.features(frames_of(samples.squeeze(2), self.length, self.hop))
+        return self.features(frames_of(samples[:, :, 0], self.length, self.hop))
 
 
 def frames_of(samples: Tensor, length: int, hop: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from audiorec.export.rewriting import FLOAT, LAYER, MICROSOFT, Op, Rewriting, attribute, constant_of
+from audiorec.export.rewriting import FLOAT, LAYER, MICROSOFT, UINT8, Op, Rewriting, attribute, constant_of
 
 _SMALLEST = 4096  # numbers in a weight that is worth it
 # Below this a product is faster in floats: turning its rows into bytes costs more than the product. Its weight is kept as bytes.
@@ -109,27 +109,25 @@ class _Quantising(Rewriting):
         self._over_time(node, gates, lengths, frame)
 
     def _bytes(self, x: Any) -> tuple[Any, Any]:
-        """The rows of x (…, K), each divided by its largest value, as unsigned bytes, and these values (…, 1)."""
+        """The rows of x (…, K) as unsigned bytes, and what one of them stands for in each (…, 1)."""
         if x not in self._rows:
             largest = self.op("ReduceMax", [self.op("Abs", [x]), self.integers(-1)], keepdims=1)
-            largest = self.op("Max", [largest, self.number(_TINY)])
-            self._rows[x] = self._within_one(self.op, self.op("Div", [x, largest])), largest
+            scale = self.op("Mul", [self.op("Max", [largest, self.number(_TINY)]), self.number(1 / _LARGEST)])
+            # The cast cuts off what stands after the point, so with a half more it rounds.
+            above = self.op("Add", [self.op("Div", [x, scale]), self.number(_ZERO + 0.5)])
+            self._rows[x] = self.op("Cast", [above], to=UINT8), scale
         return self._rows[x]
-
-    def _within_one(self, op: Op, x: Any) -> Any:
-        """x, between −1 and 1, as unsigned bytes."""
-        return op("QuantizeLinear", [x, self.number(1 / _LARGEST), self._zero()])
 
     def _product(self, x: Any, name: str, weight: np.ndarray) -> Any:
         """x (…, K) times ``weight`` (K, N), or of as many matrices as x has."""
         if weight.ndim == 2 and weight.size < _FEW:
             return self.op("MatMul", [x, self._kept_as_bytes(name, weight)])
-        taken, largest = self._bytes(x)
+        taken, scale = self._bytes(x)
         if weight.ndim == 2:
-            return self.op("Mul", [self._integers(self.op, taken, name, weight), largest])
+            return self.op("Mul", [self._integers(self.op, taken, self.number(1), name, weight), scale])
         small, scales = quantised(weight)
         sums = self.op("MatMulInteger", [taken, self.constant(f"{name}.bytes", small), self._zero()])
-        scales = self.op("Mul", [largest, self.constant(f"{name}.scales", scales / _LARGEST)])
+        scales = self.op("Mul", [scale, self.constant(f"{name}.scales", scales)])
         return self.op("Mul", [self.op("Cast", [sums], to=FLOAT), scales])
 
     def _kept_as_bytes(self, name: str, weight: np.ndarray) -> Any:
@@ -140,14 +138,14 @@ class _Quantising(Rewriting):
 
     def _recurrent(self, op: Op, h: Any, name: str, weight: np.ndarray, bias: Any) -> Any:
         """h (B, K), between −1 and 1, times ``weight`` (K, N), and ``bias`` (N,)."""
-        return self._integers(op, self._within_one(op, h), name, weight, bias)
+        scale = self.number(1 / _LARGEST)
+        return self._integers(op, op("QuantizeLinear", [h, scale, self._zero()]), scale, name, weight, bias)
 
-    def _integers(self, op: Op, taken: Any, name: str, weight: np.ndarray, bias: Any = None) -> Any:
-        """What the bytes (…, K) of ``_within_one`` stand for, times ``weight`` (K, N), as floats, and ``bias`` (N,)."""
+    def _integers(self, op: Op, taken: Any, scale: Any, name: str, weight: np.ndarray, bias: Any = None) -> Any:
+        """Bytes (…, K) of which one stands for ``scale``, times ``weight`` (K, N), as floats, and ``bias`` (N,)."""
         small, scales = quantised(weight)
         right = self.constant(f"{name}.bytes", small), self.constant(f"{name}.scales", scales[0])
         more = [] if bias is None else [None, bias]  # the zero of the weight, which is 0
-        scale = self.number(1 / _LARGEST)
         return op("MatMulIntegerToFloat", [taken, right[0], scale, right[1], self._zero(), *more], domain=MICROSOFT)
 
     def _zero(self) -> Any:

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -121,17 +121,18 @@ def _one_table() -> Iterator[None]:
     """torch makes its table of ONNX's functions anew for every graph, in half a second; here all have the first one."""
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-    own, make = ONNXRegistry.__dict__["from_torchlib"], ONNXRegistry.from_torchlib
-    ONNXRegistry.from_torchlib = staticmethod(lambda opset_version: _table(make, opset_version))
+    name = "from_torchlib"
+    own, make = vars(ONNXRegistry)[name], getattr(ONNXRegistry, name)
+    setattr(ONNXRegistry, name, staticmethod(partial(_table, make)))
     try:
         yield
     finally:
-        ONNXRegistry.from_torchlib = own
+        setattr(ONNXRegistry, name, own)
 
 
 @cache
-def _table(make: Callable[..., Any], opset_version: int) -> Any:
-    return make(opset_version=opset_version)
+def _table(make: Callable[..., Any], **version: int) -> Any:
+    return make(**version)
 
 
 @contextmanager

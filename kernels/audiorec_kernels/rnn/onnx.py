@@ -74,8 +74,7 @@ def _layer(
         dtypes=[x.dtype] * (1 + len(states)),
         shapes=[(time, 1, batch, dim), *[(1, batch, dim)] * len(states)],
     )
-    # onnxruntime copies what an index takes; it squeezes in place.
-    return y.squeeze(1).transpose(0, 1), *(state.squeeze(0) for state in last)
+    return y[:, 0].transpose(0, 1), *(state[0] for state in last)
 
 
 def lstm(
