@@ -142,9 +142,11 @@ class BeamSearch(NumpySearch):
         said = []
         for row, k in enumerate(which):
             count = state["history.length"][row, k]
-            parts = (state[f"history.{name}"][row, k, :count] for name in ("ids", "frames", "log_probs"))
+            ids, frames, log_probs = (
+                state[f"history.{name}"][row, k, :count] for name in ("ids", "frames", "log_probs")
+            )
             words = state["history.words"][row, k, :count] if self.words else None
-            said.append(self._hypothesis(*parts, words))
+            said.append(self._hypothesis(ids, frames, log_probs, words))
         return said
 
     def _hypothesis(
@@ -188,7 +190,7 @@ class TransducerBeamSearch(BeamSearch):
     ``ilm_weight`` is torch's."""
 
     def __init__(
-        self, predict: Predict, join: Join, read: np.ndarray, predictor: State, *options, ilm_weight: float = 0.0
+        self, predict: Predict, join: Join, read: np.ndarray, predictor: State, *options: Any, ilm_weight: float = 0.0
     ):
         super().__init__(*options)
         self.predict = predict

