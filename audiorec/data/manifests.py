@@ -42,8 +42,10 @@ def read_manifest(path: Path) -> list[Utterance]:
 def write_nemo(path: Path, utterances: Iterable[Utterance], seconds: Mapping[str, float]) -> None:
     """A NeMo manifest (jsonl, or .gz): audio_filepath, offset, duration, text; ids beside, which NeMo leaves alone."""
 
+    found = _without_labels(utterances)
+
     def rows() -> Iterator[dict]:
-        for u in utterances:
+        for u in found:
             yield {
                 "audio_filepath": _file(u),
                 **({"offset": u.start} if u.start or u.end is not None else {}),
@@ -60,7 +62,7 @@ def write_nemo(path: Path, utterances: Iterable[Utterance], seconds: Mapping[str
 
 def write_lhotse(folder: Path, utterances: Iterable[Utterance], seconds: Mapping[str, float]) -> None:
     """recordings.jsonl.gz, supervisions.jsonl.gz and cuts.jsonl.gz, as lhotse reads them: a cut is one utterance."""
-    utterances = list(utterances)
+    utterances = _without_labels(utterances)
     recordings: dict[str, dict] = {}
     for utterance in utterances:
         if utterance.recording not in recordings:
@@ -127,12 +129,18 @@ def _cut(utterance: Utterance, seconds: float, recording: dict) -> dict:
     }
 
 
+def _without_labels(utterances: Iterable[Utterance]) -> list[Utterance]:
+    utterances = list(utterances)
+    for utterance in utterances:
+        if utterance.labels:
+            raise UserError(
+                f"utterance {utterance.id!r}: has labels, which no manifest holds; export a copy of the folder without the "
+                "file `labels`"
+            )
+    return utterances
+
+
 def _file(utterance: Utterance) -> str:
-    if utterance.labels:
-        raise UserError(
-            f"utterance {utterance.id!r}: has labels, which no manifest holds; export a copy of the folder without the file "
-            "`labels`"
-        )
     if isinstance(utterance.path, Pipe):
         raise UserError(f"recording {utterance.recording!r} is a command, which a NeMo manifest cannot hold")
     return os.path.abspath(utterance.path)
