@@ -24,7 +24,15 @@ def score(
 
     Both texts are first normalised as the model's training texts were, which `audiorec decode` has recorded.
     """
-    from audiorec.evaluation import alignments, compare, differences, oracle, read_nbest, recorded_normalizer
+    from audiorec.evaluation import (
+        alignments,
+        compare,
+        differences,
+        errors_and_words,
+        oracle,
+        read_nbest,
+        recorded_normalizer,
+    )
     from audiorec.evaluation import score as score_texts
     from audiorec.files import write_text
     from audiorec.models import find_model, load_model_config
@@ -56,9 +64,13 @@ def score(
         row["oracle"] = oracle(ref, nbest)
         print(f"oracle of the n-best: WER {100 * row['oracle']:.2f} %")
     if same_as:
-        differ = differences(_texts(same_as), _texts(hypothesis))
-        row["differences"] = len(differ)
-        print(f"{len(differ)} utterances differ from {same_as}" + "".join(f"\n  {name}" for name in differ[:10]))
+        same, given = _texts(same_as), _texts(hypothesis)
+        differ = differences(same, given)
+        row["differences"], row["different_words"] = len(differ), int(errors_and_words(same, given)[:, 0].sum())
+        print(
+            f"{row['different_words']} words, {len(differ)} utterances differ from {same_as}"
+            + "".join(f"\n  {name}" for name in differ[:10])
+        )
     if (hypothesis / "decode.json").exists():
         labels = dict(pair.split("=", 1) for pair in label or [])
         row = json.loads((hypothesis / "decode.json").read_text()) | row | labels

@@ -93,8 +93,14 @@ def _decodings(decodings: Sequence[Decoding]) -> str:
         interval = " to ".join(f"{100 * x:.2f}" for x in row["interval"])
         rates = _number(row["wer"]), interval, _number(row.get("cer")), _number(row.get("oracle"))
         rows.append([one.name, *rates, _or(row.get("differences"), "{}"), _or(rtf, "{:.2g}")])
-    note = "Oracle: the best text of each n-best list. Differ: utterances whose words are others than offline."
-    return _section("Decodings", _table(header, rows) + _note(note))
+    explained = {
+        "oracle, %": "Oracle: the best text of each n-best list.",
+        "differ": "Differ: utterances unlike offline.",
+    }
+    shown = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cell != "–" for cell in cells)]
+    note = " ".join(explained[header[i]] for i in shown if header[i] in explained)
+    table = _table([header[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    return _section("Decodings", table + (_note(note) if note else ""))
 
 
 def _streaming(decodings: Sequence[Decoding]) -> str:
@@ -173,10 +179,14 @@ def _worst(main: Decoding) -> str:
         name = names[i]
         picture = _aligned(main.references[name], main.hypotheses[name])
         player = _player(recordings.samples(main.utterances[name], RATE))
-        parts.append(f"<article><h3>{escape(name)} <small>{errors[i]} errors</small></h3>{player}{picture}</article>")
+        parts.append(f"<article><h3>{escape(name)} <small>{_errors(errors[i])}</small></h3>{player}{picture}</article>")
     wrong = int((errors > 0).sum())
     note = f"{wrong} of {len(errors)} utterances have errors; said above, recognised below."
     return _section(f"Worst utterances: {escape(main.name)}", _note(note) + "".join(parts))
+
+
+def _errors(count: int) -> str:
+    return f"{count} error" if count == 1 else f"{count} errors"
 
 
 def _aligned(reference: str, hypothesis: str) -> str:
