@@ -1,9 +1,9 @@
 """Word error rate with its uncertainty, alignments a person can read, and the utterances on which two decodings differ."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 PAIRED_RESAMPLES = 10_000
+Group = TypeVar("Group", str, int, tuple[int, str])  # they are sorted
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def errors_and_words(ref: dict[str, str], hyp: dict[str, str]) -> np.ndarray:
     return np.stack([edits[:, 1:].sum(axis=1), edits[:, 0]], axis=1)
 
 
-def grouped(counts: np.ndarray, groups: Sequence[Hashable]) -> dict[Hashable, dict[str, float]]:
+def grouped(counts: np.ndarray, groups: Sequence[Group]) -> dict[Group, dict[str, float]]:
     """Group → its word error rate, words and utterances; ``counts`` of ``errors_and_words``, the group of each row."""
-    sums: dict[Hashable, np.ndarray] = {}
+    sums: dict[Group, np.ndarray] = {}
     for (errors, words), group in zip(counts, groups, strict=True):
         sums[group] = sums.get(group, np.zeros(3, np.int64)) + np.array([errors, words, 1])
     return {
