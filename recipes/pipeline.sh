@@ -213,6 +213,7 @@ for split in $wanted_splits; do
     if [ "$tokens" != phone ] || [ -n "$decode_name" ]; then score_all "$split"; fi
     each_search "$split" score_words
     audiorec card "$run" "$run"/decode/*/score.json
+    audiorec report "$run"
   fi
 done
 if wanted 6 && $demo; then

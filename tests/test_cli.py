@@ -41,10 +41,20 @@ def test_decode_offline_and_streamed_score_and_report(model_dir, data, tmp_path)
         labels = ["--label", "recipe=tiny", "--label", "split=test"]
         done = run("score", data, folder, "--same-as", offline, *labels)
         assert done.returncode == 0 and "WER" in done.stdout and "0 utterances differ" in done.stdout, done.stderr
+        told = done.stdout
         assert "u1" in (folder / "alignments.txt").read_text()
     assert json.loads((streamed / "score.json").read_text())["chunk_ms"] == 40
     done = run("report", offline / "score.json", streamed / "score.json", "--out", tmp_path / "RESULTS.md")
     assert done.returncode == 0 and "tiny" in (tmp_path / "RESULTS.md").read_text(), done.stderr
+    scored = json.loads((streamed / "score.json").read_text())
+    assert scored["different_words"] == 0 and scored["streaming"]["utterances"] == 4 and "delays: " in told
+    (
+        shutil.copytree(offline, tmp_path / "run/decode/offline"),
+        shutil.copytree(streamed, tmp_path / "run/decode/streamed"),
+    )
+    done = run("report", tmp_path / "run")
+    assert done.returncode == 0 and "<audio" in (tmp_path / "run/report.html").read_text(), done.stderr
+    assert "tiny" in (tmp_path / "run/report.md").read_text()
     done = run("align", model_dir, "--data", data, "--out", tmp_path / "aligned")
     assert done.returncode == 0 and "4 utterances aligned, 0 left out" in done.stdout, done.stderr
     assert {line.split()[4] for line in (tmp_path / "aligned/words.ctm").read_text().splitlines()} == {"one", "two"}

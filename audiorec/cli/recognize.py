@@ -23,6 +23,9 @@ def decode(
     streaming: Annotated[bool, typer.Option(help="Feed each utterance in pieces, as if live.")] = False,
     chunk_ms: Annotated[float | None, typer.Option(min=1, show_default="160", help="Size of the pieces.")] = None,
     streams: Annotated[int | None, typer.Option(min=1, show_default="16", help="Utterances streamed at once.")] = None,
+    aligned: Annotated[
+        Path | None, typer.Option(help="words.ctm of `audiorec align`: when the words are said.")
+    ] = None,
     head: Head = None,
     latency_ms: Latency = None,
     language: Language = None,
@@ -40,10 +43,13 @@ def decode(
         raise ConfigError("--chunk-ms is the size of streamed pieces: add --streaming")
     if streams is not None and not streaming:
         raise ConfigError("--streams is the number of utterances streamed at once: add --streaming")
+    if aligned and not streaming:
+        raise ConfigError("--aligned measures the delay of streamed words: add --streaming")
     recognizer = load_recognizer(model, device, head, search, latency_ms, threads, runtime, language=language)
     record = model / "training.json"  # a run folder has one, a model directory alone does not
     facts = json.loads(record.read_text()) if record.exists() else {}
     facts["command"] = " ".join(["audiorec", *sys.argv[1:]])
+    facts["data"] = str(data)
     facts["normalize"] = recognizer.normalize.model_dump()
     told = getattr(recognizer, "model", None) or recognizer.export
     if told.look_ahead_ms is not None:
@@ -51,7 +57,7 @@ def decode(
     if recognizer.languages:
         facts["language"] = told.language
     chunk = (chunk_ms or 160.0) if streaming else None
-    summary = decode(recognizer, data, out, chunk, facts, streams or AT_ONCE, allow_pipes)
+    summary = decode(recognizer, data, out, chunk, facts, streams or AT_ONCE, allow_pipes, aligned)
     factor = summary["decode_seconds"] / max(summary["audio_seconds"], 1e-9)
     print(f"{out}: {summary['audio_seconds']:.1f} s of audio, real-time factor {factor:.3f}")
 

@@ -15,6 +15,7 @@ def score(
     reference: Annotated[Path, typer.Argument(help="Kaldi text, or a data directory.")],
     hypothesis: Annotated[Path, typer.Argument(help="Kaldi text, or a folder that `audiorec decode` wrote.")],
     same_as: Annotated[Path | None, typer.Option(help="Count utterances that differ from these.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another system's texts: is the difference chance?")] = None,
     label: Annotated[list[str] | None, typer.Option(help="key=value to keep in score.json.")] = None,
     model: Annotated[Path | None, typer.Option(help="Normalise as this model's training, not as recorded.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Compare the texts as they stand.")] = False,
@@ -23,7 +24,15 @@ def score(
 
     Both texts are first normalised as the model's training texts were, which `audiorec decode` has recorded.
     """
-    from audiorec.evaluation import alignments, differences, recorded_normalizer
+    from audiorec.evaluation import (
+        alignments,
+        compare,
+        differences,
+        errors_and_words,
+        oracle,
+        read_nbest,
+        recorded_normalizer,
+    )
     from audiorec.evaluation import score as score_texts
     from audiorec.files import write_text
     from audiorec.models import find_model, load_model_config
@@ -41,17 +50,45 @@ def score(
     print(result)
     if not normalize and not raw:
         print(f"without normalisation: {hypothesis} has no decode.json that records it; --model MODEL names a model's")
+    if against:
+        other = {name: normalize(text) if normalize else text for name, text in _texts(against).items()}
+        found = compare(ref, hyp, other)
+        low, high = (f"{100 * bound:+.2f}" for bound in found.interval)
+        print(f"{100 * found.difference:+.2f} % WER against {against}, 95 % [{low}, {high}], p {found.p:.4f}")
     row = {name: getattr(result, name) for name in ("wer", "cer", "interval", "utterances", "words")}
     row["normalize"] = normalize and normalize.model_dump()
+    if (hypothesis / "nbest").exists():
+        nbest = read_nbest(hypothesis / "nbest")
+        if normalize:
+            nbest = {name: [normalize(text) for text in texts] for name, texts in nbest.items()}
+        row["oracle"] = oracle(ref, nbest)
+        print(f"oracle of the n-best: WER {100 * row['oracle']:.2f} %")
     if same_as:
-        differ = differences(_texts(same_as), _texts(hypothesis))
-        row["differences"] = len(differ)
-        print(f"{len(differ)} utterances differ from {same_as}" + "".join(f"\n  {name}" for name in differ[:10]))
+        same, given = _texts(same_as), _texts(hypothesis)
+        differ = differences(same, given)
+        row["differences"], row["different_words"] = len(differ), int(errors_and_words(same, given)[:, 0].sum())
+        print(
+            f"{row['different_words']} words, {len(differ)} utterances differ from {same_as}"
+            + "".join(f"\n  {name}" for name in differ[:10])
+        )
     if (hypothesis / "decode.json").exists():
         labels = dict(pair.split("=", 1) for pair in label or [])
         row = json.loads((hypothesis / "decode.json").read_text()) | row | labels
+        if streaming := row.get("streaming"):
+            print(_told(streaming))
         write_text(hypothesis / "alignments.txt", "\n".join(alignments(ref, hyp, worst_first=True)))
         write_text(hypothesis / "score.json", json.dumps(row, indent=1) + "\n")
+
+
+def _told(streaming: dict) -> str:
+    """The figures of a stream in a line."""
+    parts = [
+        f"{name} {1000 * found['median']:.0f} ms (95 % below {1000 * found['p95']:.0f})"
+        for name, key in (("first partial", "first_partial"), ("words", "word_delay"), ("end", "finalize"))
+        if (found := streaming[key])
+    ]
+    parts += [f"{100 * streaming['changed']:.2f} % of the words changed"] if streaming["changed"] is not None else []
+    return "delays: " + ", ".join([*parts, f"real-time factor {streaming['real_time_factor']:.3f}"])
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -62,16 +99,31 @@ def _texts(path: Path) -> dict[str, str]:
 
 @app.command()
 def report(
-    scores: Annotated[list[Path], typer.Argument(help="score.json files.")],
+    scores: Annotated[list[Path], typer.Argument(help="score.json files, or one run folder.")],
     *,
-    out: Annotated[Path, typer.Option(help="The Markdown page to write.")],
+    out: Annotated[Path | None, typer.Option(help="The Markdown page to write; of a run, report.md in it.")] = None,
     title: Annotated[str, typer.Option()] = "Results",
     note: Annotated[list[str] | None, typer.Option(help="Lines for the end of the page.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Of a run: where its test data are now.")] = None,
 ) -> None:
-    """Write the page of results from score.json files."""
-    from audiorec.evaluation import read_rows, write_results
+    """Write the page of results from score.json files; of a run folder an HTML page too, which works offline."""
+    from audiorec.evaluation import read_rows, write_page, write_results
 
-    write_results(out, title, read_rows(scores), note or [])
+    if run := next((path for path in scores if path.is_dir()), None):
+        if len(scores) > 1:
+            raise ConfigError("report takes one run folder, or score.json files")
+        out = out or run / "report.md"
+        if out.suffix == ".html":
+            raise ConfigError(f"--out {out}: names the Markdown page; the HTML page has the same name beside it")
+        rows = write_page(run, out.with_suffix(".html"), data)
+        print(out.with_suffix(".html"))
+    elif data:
+        raise ConfigError("--data goes with a run folder: score.json files have no audio")
+    elif out is None:
+        raise ConfigError("report of score.json files needs --out, the page to write")
+    else:
+        rows = read_rows(scores)
+    write_results(out, title, rows, note or [])
     print(out)
 
 

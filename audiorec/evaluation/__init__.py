@@ -2,19 +2,40 @@
 
 from audiorec.evaluation.card import write_card
 from audiorec.evaluation.folder import recorded_normalizer
+from audiorec.evaluation.page import write_page
 from audiorec.evaluation.report import read_rows, render, write_results
-from audiorec.evaluation.wer import Score, alignments, confidence_interval, differences, read_text, score
+from audiorec.evaluation.wer import (
+    Comparison,
+    Score,
+    alignments,
+    compare,
+    confidence_interval,
+    differences,
+    errors_and_words,
+    grouped,
+    oracle,
+    read_nbest,
+    read_text,
+    score,
+)
 
 __all__ = [
+    "Comparison",
     "Score",
     "alignments",
+    "compare",
     "confidence_interval",
     "differences",
+    "errors_and_words",
+    "grouped",
+    "oracle",
+    "read_nbest",
     "read_rows",
     "read_text",
     "recorded_normalizer",
     "render",
     "score",
     "write_card",
+    "write_page",
     "write_results",
 ]

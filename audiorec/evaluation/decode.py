@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiorec.data.kaldi import Recordings, Utterance, read_data_dir
+from audiorec.evaluation.delays import Watch, measure, read_aligned
 from audiorec.evaluation.folder import whole_folder
 from audiorec.live import BaseRecognizer, Engine, Session
 from audiorec.live.together import in_order
@@ -36,23 +37,28 @@ def decode(
     facts: dict | None = None,
     streams: int = 1,
     allow_pipes: bool = False,
+    aligned: Path | str | None = None,
 ) -> dict:
     """Decode every utterance of ``data`` into the folder ``out``: offline in batches, or streamed in ``chunk_ms`` pieces,
     ``streams`` utterances at once.
 
     Writes ``text``, ``words.ctm`` and ``decode.json``, all or nothing; returns the content of ``decode.json``, to which
-    ``facts`` are added. ``allow_pipes`` runs the commands of wav.scp.
+    ``facts`` are added. A beam leaves its ``nbest`` too (``utterance-rank words``, as Kaldi numbers them), a stream its
+    ``streaming.json``, where a CTM tells when the words are said: ``aligned``, or ``words.ctm`` of ``data``; else the model's
+    own times do. ``allow_pipes`` runs the commands of wav.scp.
 
     Raises UserError naming the utterance or file that cannot be decoded.
     """
     utterances = read_data_dir(data, require_text=False, allow_pipes=allow_pipes)
     recordings = Recordings()
     results: dict[str, Result] = {}
+    watches: dict[str, Watch] = {}
+    reference = read_aligned(data, aligned)
     audio_seconds = decode_seconds = 0.0
     if chunk_ms is None:
         runs = _offline(recognizer, batches(utterances, recordings, recognizer.sample_rate))
     else:
-        runs = _streamed(recognizer, _each(utterances, recordings, recognizer.sample_rate), chunk_ms, streams)
+        runs = _streamed(recognizer, _each(utterances, recordings, recognizer.sample_rate), chunk_ms, streams, watches)
     with progress("decoding", len(utterances)) as advance:
         for decoded, seconds, taken in runs:
             results |= decoded
@@ -69,7 +75,11 @@ def decode(
         "ties": sorted(name for name, result in results.items() if result.margin < TIE),
         **(facts or {}),
     }
-    _write(Path(out), results, summary)
+    streaming = None
+    if watches:
+        streaming = measure(watches, results, audio_seconds, decode_seconds, reference)
+        summary["streaming"] = {key: value for key, value in streaming.items() if key != "word_delays"}
+    _write(Path(out), results, summary, streaming)
     return summary
 
 
@@ -130,14 +140,17 @@ def _offline(recognizer: BaseRecognizer, source: Iterator[tuple[list[str], list[
 
 
 def _streamed(
-    recognizer: BaseRecognizer, source: Iterator[tuple[list[str], list[np.ndarray]]], chunk_ms: float, streams: int
+    recognizer: BaseRecognizer,
+    source: Iterator[tuple[list[str], list[np.ndarray]]],
+    chunk_ms: float,
+    streams: int,
+    watches: dict[str, Watch],
 ) -> Iterator[Run]:
     def work(opened: Callable[[], Session], given: tuple[list[str], list[np.ndarray]]) -> Run:
         (name,), (samples,) = given
-        start = time.perf_counter()
-        result = in_pieces(opened(), samples, chunk_ms)
-        taken = time.perf_counter() - start
-        return {name: result}, len(samples) / recognizer.sample_rate, taken / streams
+        watch = watches[name] = Watch()
+        result = watch.listen(opened(), samples, chunk_ms)
+        return {name: result}, len(samples) / recognizer.sample_rate, watch.work / streams
 
     if streams == 1:
         yield from map(partial(work, recognizer.stream), source)
@@ -179,10 +192,19 @@ def batches(
         yield names, rows
 
 
-def _write(out: Path, results: "dict[str, Result]", summary: dict) -> None:
+def _write(out: Path, results: "dict[str, Result]", summary: dict, streaming: dict | None) -> None:
     with whole_folder(out, "decode.json") as folder:
         texts = sorted(results.items())
         (folder / "text").write_text("".join(f"{name} {r.text}".rstrip() + "\n" for name, r in texts), encoding="utf-8")
         words = (ctm_line(name, word.start, word.end, word.text) for name, r in texts for word in r.words)
         (folder / "words.ctm").write_text("".join(words), encoding="utf-8")
+        if any(len(r.nbest) > 1 for _, r in texts):
+            lines = (
+                f"{name}-{rank} {each.text}".rstrip() + "\n"
+                for name, r in texts
+                for rank, each in enumerate(r.nbest or [r], 1)
+            )
+            (folder / "nbest").write_text("".join(lines), encoding="utf-8")
+        if streaming:
+            (folder / "streaming.json").write_text(json.dumps(streaming, indent=1) + "\n", encoding="utf-8")
         (folder / "decode.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -1,9 +1,9 @@
 """Word error rate with its uncertainty, alignments a person can read, and the utterances on which two decodings differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jiwer import CharacterOutput, WordOutput
 
 RESAMPLES = 2000
+PAIRED_RESAMPLES = 10_000
+Group = TypeVar("Group", str, int, tuple[int, str])  # they are sorted
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,61 @@ def score(ref: dict[str, str], hyp: dict[str, str]) -> Score:
         sentence_error_rate=float((errors > 0).mean()),
         interval=confidence_interval(errors, words[:, 0]),
     )
+
+
+def errors_and_words(ref: dict[str, str], hyp: dict[str, str]) -> np.ndarray:
+    """(utterances, 2), in the order of ``ref``: errors, and words of the reference. Raises UserError as ``score`` does."""
+    from jiwer import process_words
+
+    edits = _edits(process_words(*_paired(ref, hyp)))
+    return np.stack([edits[:, 1:].sum(axis=1), edits[:, 0]], axis=1)
+
+
+def grouped(counts: np.ndarray, groups: Sequence[Group]) -> dict[Group, dict[str, float]]:
+    """Group → its word error rate, words and utterances; ``counts`` of ``errors_and_words``, the group of each row."""
+    sums: dict[Group, np.ndarray] = {}
+    for (errors, words), group in zip(counts, groups, strict=True):
+        sums[group] = sums.get(group, np.zeros(3, np.int64)) + np.array([errors, words, 1])
+    return {
+        group: {"wer": int(e) / int(w), "words": int(w), "utterances": int(n)}
+        for group, (e, w, n) in sorted(sums.items())
+        if w
+    }
+
+
+def oracle(ref: dict[str, str], nbest: dict[str, list[str]]) -> float:
+    """The word error rate of the best text of each utterance's list. Raises UserError as ``score`` does."""
+    depth = max((len(texts) for texts in nbest.values()), default=0)
+    ranks = ({name: texts[min(i, len(texts) - 1)] for name, texts in nbest.items()} for i in range(max(1, depth)))
+    counts = np.stack([errors_and_words(ref, texts) for texts in ranks])
+    return int(counts[:, :, 0].min(axis=0).sum()) / int(counts[0, :, 1].sum())
+
+
+class Comparison(NamedTuple):
+    """``difference`` of two word error rates, its 95 % ``interval``, and ``p``, two-sided, that there is none."""
+
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def compare(ref: dict[str, str], a: dict[str, str], b: dict[str, str]) -> Comparison:
+    """WER of ``a`` minus that of ``b`` on the same utterances: matched-pairs bootstrap (Bisani and Ney, 2004).
+
+    Utterances are drawn with replacement, both systems' errors together. Raises UserError as ``score`` does.
+    """
+    first, second = errors_and_words(ref, a), errors_and_words(ref, b)
+    rows = np.stack([first[:, 0] - second[:, 0], first[:, 1]], axis=1)
+    if not rows[:, 1].sum():
+        raise UserError(f"the references of all {len(rows)} utterances are empty: no word error rate exists")
+    pairs, counts = np.unique(rows, axis=0, return_counts=True)
+    draws = np.random.default_rng(0).multinomial(len(rows), counts / len(rows), size=PAIRED_RESAMPLES) @ pairs
+    draws = draws[draws[:, 1] > 0]
+    rates = draws[:, 0] / draws[:, 1]
+    low, high = np.percentile(rates, [2.5, 97.5])
+    tail = min((rates <= 0).sum(), (rates >= 0).sum())
+    p = min(1.0, 2 * (int(tail) + 1) / (len(rates) + 1))
+    return Comparison(int(rows[:, 0].sum()) / int(rows[:, 1].sum()), (float(low), float(high)), p)
 
 
 def confidence_interval(errors: np.ndarray, words: np.ndarray) -> tuple[float, float]:
@@ -126,6 +183,17 @@ def read_text(path: Path | str) -> dict[str, str]:
             raise UserError(f"{path}: line {number}: utterance {utterance} stands twice; keep one")
         texts[utterance] = " ".join(words)
     return texts
+
+
+def read_nbest(path: Path | str) -> dict[str, list[str]]:
+    """Utterance → its texts, best first, of a file ``utterance-rank words``. Raises UserError naming a line without a rank."""
+    found: dict[str, list[str]] = {}
+    for key, text in read_text(path).items():
+        utterance, _, rank = key.rpartition("-")
+        if not utterance or not rank.isdigit():
+            raise UserError(f"{path}: {key}: expected `utterance-rank words`")
+        found.setdefault(utterance, []).append(text)
+    return found
 
 
 def _paired(a: dict[str, str], b: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -1,0 +1,105 @@
+"""The page of a run: it stands alone, shows what was measured, and says what it lacks."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiorec.audio.read import write
+from audiorec.data.kaldi import Utterance, write_data_dir
+from audiorec.errors import UserError
+from audiorec.evaluation import write_page
+from audiorec.evaluation.page import WORST
+from audiorec.evaluation.run import read_epochs
+
+LOG = "2026-01-01 00:00:00  epoch   {}/3  loss {}  valid loss {}  WER {:6.2f} %  19.5 s\n"
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """Twenty utterances of two speakers, each with an error but the first; one decoding offline, one streamed."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    utterances = []
+    for i in range(20):
+        write(tmp_path / f"u{i:02}.wav", samples, 8000)
+        text = "one <two>" if i else "one"
+        utterances.append(Utterance(f"u{i:02}", f"u{i:02}", tmp_path / f"u{i:02}.wav", 0.0, None, text, "ab"[i % 2]))
+    write_data_dir(tmp_path / "test", utterances)
+    row = {"wer": 0.5, "cer": 0.4, "interval": [0.4, 0.6], "utterances": 20, "words": 39, "parameters": 10**6}
+    row |= {"audio_seconds": 10.0, "decode_seconds": 1.0, "data": str(tmp_path / "test")}
+    figures = {"mean": 0.2, "median": 0.1234, "p95": 0.3}
+    streaming = dict.fromkeys(("first_partial", "word_delay", "finalize"), figures)
+    streaming |= {"aligned": "words.ctm", "timed": 20, "changed": 0.0321, "real_time_factor": 0.1}
+    for name, mode in (("offline", "offline"), ("streamed-40", "streamed")):
+        folder = tmp_path / "run/decode" / name
+        folder.mkdir(parents=True)
+        (folder / "text").write_text("".join(f"u{i:02} one\n" for i in range(20)))
+        (folder / "score.json").write_text(json.dumps({**row, "mode": mode, "differences": 0}))
+    (folder / "streaming.json").write_text(json.dumps({**streaming, "word_delays": [0.1, 0.1234, 0.3]}))
+    (tmp_path / "run/train.log").write_text(LOG.format(1, 3.0, 2.0, 90) + LOG.format(2, 2.0, 1.5, 40))
+    return tmp_path / "run"
+
+
+class Balance(HTMLParser):
+    """Every tag that opens closes, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_shows_what_was_measured(run):
+    rows = write_page(run, run / "report.html")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    parser = Balance()
+    parser.feed(page)
+    assert not parser.open
+    assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import|<script""", page), "nothing from elsewhere"
+    for shown in ("50.00 %", "40.00 % to 60.00 %", "3.21", "123", "1.00 M", "0 utterances differ from offline"):
+        assert shown in page, shown
+    assert page.count("<audio") == WORST and "19 of 20 utterances have errors" in page
+    assert '<span class="delete"><i>&lt;two&gt;</i><i>∅</i></span>' in page
+    assert [row["recipe"] for row in rows] == ["run", "run"] and rows[0]["split"] == "test"
+
+
+def test_data_that_went_elsewhere_are_named_or_missed(run, tmp_path):
+    shutil.copytree(tmp_path / "test", tmp_path / "moved")
+    shutil.rmtree(tmp_path / "test")
+    write_page(run, run / "report.html")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<audio" not in page and "--data" in page and "50.00 %" in page
+    write_page(run, run / "report.html", tmp_path / "moved")
+    assert "<audio" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_without_scores_is_refused(tmp_path):
+    with pytest.raises(UserError, match="audiorec score"):
+        write_page(tmp_path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_other_data_than_the_decoded_are_refused(run, tmp_path):
+    write(tmp_path / "z.wav", np.zeros(800, np.float32), 8000)
+    write_data_dir(tmp_path / "other", [Utterance("z", "z", tmp_path / "z.wav", 0.0, None, "one", "a")])
+    with pytest.raises(UserError, match="does not hold the utterances"):
+        write_page(run, run / "report.html", tmp_path / "other")
+
+
+def test_a_training_that_went_on_has_each_epoch_once(run):
+    with (run / "train.log").open("a") as log:
+        log.write(LOG.format(2, 1.9, 1.4, 39) + LOG.format(3, 1.0, 0.5, 9))
+    assert [tuple(epoch) for epoch in read_epochs(run)] == [(1, 3.0, 2.0, 90), (2, 1.9, 1.4, 39), (3, 1.0, 0.5, 9)]
