@@ -12,5 +12,5 @@ def run(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("run")
     model = model_of(folder / "model", encoder={"kind": "lstm", "dim": 64, "layers": 2})
-    (model / "times.yaml").write_text("{}\n")
+    (model / "times.yaml").write_text("delays: {}\n")
     return folder, export(folder, "--format", "onnx")
