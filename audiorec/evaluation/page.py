@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,12 @@ def _tiles(main: Decoding, decodings: Sequence[Decoding]) -> str:
 
 
 def _curves(epochs: Sequence[Epoch]) -> str:
-    losses = {
-        "training": [(epoch.number, epoch.loss) for epoch in epochs],
-        "validation": [(epoch.number, epoch.valid_loss) for epoch in epochs],
-    }
-    errors = {"validation": [(epoch.number, epoch.wer) for epoch in epochs]}
+    def curve(name: str) -> list[tuple[float, float]]:
+        points = [(epoch.number, getattr(epoch, name)) for epoch in epochs]
+        return [point for point in points if isfinite(point[1])]
+
+    losses = {"training": curve("loss"), "validation": curve("valid_loss")}
+    errors = {"validation": curve("error")}
     return _section(
         "Training", _charts(line_chart(losses, "epoch", "loss per token"), line_chart(errors, "epoch", "errors, %"))
     )

@@ -1,7 +1,7 @@
 """What a run folder tells: the epochs of its training and its decodings."""
 
+import csv
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,24 +11,30 @@ from audiorec.errors import UserError
 from audiorec.evaluation.folder import recorded_normalizer
 from audiorec.evaluation.wer import read_text
 
-EPOCH = re.compile(r"epoch +(\d+)/\d+  loss ([\d.]+)  valid loss ([\d.]+)  .*? +([\d.]+) %")
+NO_METRICS = "valid_loss", "valid_dropped"
 
 
 class Epoch(NamedTuple):
-    """A line of ``train.log``; ``wer`` in %."""
+    """A line of ``metrics.csv``; ``error``, the first head's metric, in %."""
 
     number: int
     loss: float
     valid_loss: float
-    wer: float
+    error: float
 
 
 def read_epochs(run: Path) -> list[Epoch]:
-    """The epochs in ``train.log``, of a training that went on where it had stopped the later ones; none without the file."""
-    path = run / "train.log"
-    found = EPOCH.findall(path.read_text(encoding="utf-8")) if path.exists() else []
-    epochs = {int(number): Epoch(int(number), float(a), float(b), float(c)) for number, a, b, c in found}
-    return [epochs[number] for number in sorted(epochs)]
+    """The epochs in ``metrics.csv``; none without the file."""
+    path = run / "metrics.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    metric = next(name for name in rows[0] if name.startswith("valid_") and name not in NO_METRICS)
+    return [
+        Epoch(int(row["epoch"]), float(row["train_loss"]), float(row["valid_loss"]), 100 * float(row[metric]))
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,7 @@ def train_language_model(
     if config.tokenizer.kind == "phone":
         raise ConfigError("tokenizer.kind: a language model predicts pieces of text, not phones")
     accelerator = resolve_accelerator(config.trainer.accelerator)
-    claim(out, config)
-    with logging_to(out, quiet):
+    with claim(out, config), logging_to(out, quiet):
         last = out / "checkpoints" / LAST
         over = is_over(last, config.trainer)
         if over and (out / "model").is_dir():

@@ -4,11 +4,13 @@ import logging
 import shutil
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning
+from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -38,13 +40,29 @@ MAY_CHANGE = {
 }
 
 
-def claim(out: Path, config: Config) -> None:
-    """Write the run folder's configuration; of several processes the first does, and the others wait for it and a tokenizer.
+@contextmanager
+def claim(out: Path, config: Config) -> Iterator[None]:
+    """Write the run folder's configuration, and keep other trainings out of it while this lasts.
 
-    Raises ConfigError where a checkpoint of another one lies there.
+    Of several processes the first does, and the others wait for it and a tokenizer. Raises ConfigError where a checkpoint of
+    another configuration lies there, UserError where another training is at work.
     """
     if not writes():
-        return wait_for(lambda: _is_claimed(out, config), f"{out} with its tokenizer")
+        wait_for(lambda: _is_claimed(out, config), f"{out} with its tokenizer")
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock").acquire(timeout=0):
+            _write_config(out, config)
+            yield
+    except Timeout:
+        raise UserError(
+            f"{out}: another training is at work in this folder; wait for it, or choose another --out"
+        ) from None
+
+
+def _write_config(out: Path, config: Config) -> None:
     path, begun = out / "config.yaml", (out / "checkpoints" / LAST).exists()
     if path.exists():
         before, now = (

@@ -57,8 +57,7 @@ def train(
             )
     train_dir, valid_dir, out = Path(train_dir), Path(valid_dir), Path(out)
     accelerator = resolve_accelerator(config.trainer.accelerator)
-    claim(out, config)
-    with logging_to(out, quiet):
+    with claim(out, config), logging_to(out, quiet):
         last = out / "checkpoints" / LAST
         over = is_over(last, config.trainer)
         if over and (out / "model").is_dir():

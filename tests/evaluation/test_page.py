@@ -16,7 +16,7 @@ from audiorec.evaluation import write_page
 from audiorec.evaluation.page import WORST
 from audiorec.evaluation.run import read_epochs
 
-LOG = "2026-01-01 00:00:00  epoch   {}/3  loss {}  valid loss {}  WER {:6.2f} %  19.5 s\n"
+METRICS = "epoch,train_loss,valid_loss,valid_dropped,valid_wer,seconds\n1,3.0,2.0,0,0.9,20\n2,2.0,inf,1,0.4,20\n"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def run(tmp_path) -> Path:
         (folder / "text").write_text("".join(f"u{i:02} one\n" for i in range(20)))
         (folder / "score.json").write_text(json.dumps({**row, "mode": mode, "differences": 0}))
     (folder / "streaming.json").write_text(json.dumps({**streaming, "word_delays": [0.1, 0.1234, 0.3]}))
-    (tmp_path / "run/train.log").write_text(LOG.format(1, 3.0, 2.0, 90) + LOG.format(2, 2.0, 1.5, 40))
+    (tmp_path / "run/metrics.csv").write_text(METRICS)
     return tmp_path / "run"
 
 
@@ -99,7 +99,7 @@ def test_other_data_than_the_decoded_are_refused(run, tmp_path):
         write_page(run, run / "report.html", tmp_path / "other")
 
 
-def test_a_training_that_went_on_has_each_epoch_once(run):
-    with (run / "train.log").open("a") as log:
-        log.write(LOG.format(2, 1.9, 1.4, 39) + LOG.format(3, 1.0, 0.5, 9))
-    assert [tuple(epoch) for epoch in read_epochs(run)] == [(1, 3.0, 2.0, 90), (2, 1.9, 1.4, 39), (3, 1.0, 0.5, 9)]
+def test_the_curves_are_the_metrics_of_the_training(run):
+    assert [tuple(epoch) for epoch in read_epochs(run)] == [(1, 3.0, 2.0, 90), (2, 2.0, float("inf"), 40)]
+    (run / "metrics.csv").unlink()
+    assert read_epochs(run) == []

@@ -78,7 +78,7 @@ with Engine(Recognizer(), slots=2) as engine:
         for session in sessions:
             session.accept((audio[start : start + 777] * 32767).astype("<i2").tobytes())
     assert [session.finish().segments for session in sessions] == [result.segments] * 2
-assert not any(name.split(".")[0] in ("torch", "audiorec_kernels") for name in sys.modules if sys.modules[name])
+assert not any(name.split(".")[0] == "torch" for name in sys.modules if sys.modules[name])
 print("heard")
 '''
 

@@ -120,6 +120,11 @@ FRAME = {
     "beam, less of its internal language model": 31,
     "beam, automata of rows": 21,
     "beam, blanks skipped": 29,
+    "frames": 13,
+    "frames, smoothed": 13,
+    "ctc beam, rescored": 16,
+    "ctc beam, words, rescored": 20,
+    "beam, blanks skipped, rescored": 29,
 }
 
 

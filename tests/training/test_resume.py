@@ -17,6 +17,7 @@ from audiorec.config import load_config
 from audiorec.errors import ConfigError, UserError
 from audiorec.training.checkpoints import epochs_done
 from audiorec.training.config import RunConfig
+from audiorec.training.loop import claim
 from audiorec.training.module import Training
 from audiorec.training.run import average, train
 from tests.conftest import ROOT
@@ -185,6 +186,12 @@ def test_a_number_of_steps_ends_within_an_epoch_and_resumes(data, undisturbed, t
         assert all(torch.equal(value, b["model." + key]) for key, value in a.items())
     train(config, data / "train", data / "dev", whole)
     assert capsys.readouterr().out.endswith(f"{whole}: already trained, 3 epochs\n")
+
+
+def test_two_trainings_in_one_folder_are_refused(data, tmp_path):
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", SETTINGS)
+    with claim(tmp_path, config), pytest.raises(UserError, match="another training is at work in this folder"):
+        train(config, data / "train", data / "dev", tmp_path, quiet=True)
 
 
 def test_a_folder_of_another_run_is_refused(data, undisturbed):
