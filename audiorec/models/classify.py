@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audiorec.errors import ConfigError
-from audiorec.models.heads import HEADS, Head, HeadConfig
+from audiorec.models.heads import HEADS, HeadConfig, LinearHead
 from audiorec.models.pooling import RunningMean
 from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig, Words
-from audiorec.streaming import Linear
 from audiorec.text import BLANK
 
 
@@ -20,7 +19,7 @@ class ClassifyConfig(HeadConfig):
 
 
 @HEADS.register
-class ClassifyHead(Head):
+class ClassifyHead(LinearHead):
     """One label for a whole recording, from the mean of its frames: log-probabilities (…, dim) → (…, vocabulary).
 
     Classes are the ids of a ``word`` tokenizer, whose transcripts are one word each. The first two mean what they mean
@@ -32,18 +31,8 @@ class ClassifyHead(Head):
     names_labels = True
 
     def __init__(self, config: ClassifyConfig, dim: int, vocabulary: int):
-        super().__init__()
-        self.weight = config.weight
+        super().__init__(config, dim, vocabulary)
         self.pool = RunningMean(dim)
-        self.linear = Linear(dim, vocabulary)
-
-    def forward(self, mean: Tensor) -> Tensor:
-        logits = self.linear(mean)
-        return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-
-    def score_frames(self, x: Tensor) -> Tensor:
-        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
-        return self(x)
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): cross-entropy of encoder frames x (B, T, dim) with tokens (B, S); +inf for transcripts of several words."""

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from audiorec.data.targets import FRAMES, Targets
 from audiorec.errors import ConfigError
-from audiorec.models.heads import HEADS, Head, HeadConfig
+from audiorec.models.heads import HEADS, HeadConfig, LinearHead
 from audiorec.search import GREEDY, Automaton, FramesSearch, SearchConfig, Words
 from audiorec.search.stretches import Rules
-from audiorec.streaming import Linear, mask, valid
+from audiorec.streaming import mask, valid
 from audiorec.text import Tokenizer
 
 
@@ -33,7 +33,7 @@ class FramesConfig(HeadConfig):
 
 
 @HEADS.register
-class FramesHead(Head):
+class FramesHead(LinearHead):
     """A label for each frame: (B, T, dim) → log-probabilities (B, T, vocabulary), blank 0, which is no label.
 
     Labels are the words of a ``word`` tokenizer. They come from the data directory's ``labels``, so a recording needs no text.
@@ -46,18 +46,8 @@ class FramesHead(Head):
     names_labels = True
 
     def __init__(self, config: FramesConfig, dim: int, vocabulary: int):
-        super().__init__()
-        self.weight = config.weight
+        super().__init__(config, dim, vocabulary)
         self.rules = Rules(config.onset, config.offset, config.min_on, config.min_off)
-        self.linear = Linear(dim, vocabulary)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits = self.linear(x)
-        return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-
-    def score_frames(self, x: Tensor) -> Tensor:
-        """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
-        return self(x)
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """(B,): the sum of each row's cross-entropies over its frames x (B, T, dim), lengths (B,), with labels (B, S)."""

@@ -90,17 +90,10 @@ class Head(nn.Module):
         raise UserError(f"heads.{self.Config.model_fields['kind'].default}: has no times of tokens, so it cannot align")
 
 
-class CtcConfig(HeadConfig):
-    kind: Literal["ctc"] = "ctc"
+class LinearHead(Head):
+    """A head of one linear layer: frames (…, dim) → log-probabilities (…, vocabulary)."""
 
-
-@HEADS.register
-class CtcHead(Head):
-    """Log-probabilities of each frame: (B, T, dim) → (B, T, vocabulary), blank 0."""
-
-    Config = CtcConfig
-
-    def __init__(self, config: CtcConfig, dim: int, vocabulary: int):
+    def __init__(self, config: HeadConfig, dim: int, vocabulary: int):
         super().__init__()
         self.weight = config.weight
         self.linear = Linear(dim, vocabulary)
@@ -112,6 +105,17 @@ class CtcHead(Head):
     def score_frames(self, x: Tensor) -> Tensor:
         """Scores of encoder frames (B, T, dim), by the operations of a greedy stream: `audiorec info` counts them."""
         return self(x)
+
+
+class CtcConfig(HeadConfig):
+    kind: Literal["ctc"] = "ctc"
+
+
+@HEADS.register
+class CtcHead(LinearHead):
+    """Log-probabilities of each frame: (B, T, dim) → (B, T, vocabulary), blank 0."""
+
+    Config = CtcConfig
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return ctc_loss(self(x), lengths, tokens, token_lengths)
