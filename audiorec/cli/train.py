@@ -27,6 +27,7 @@ def train(
     from audiorec.config import load_config
     from audiorec.models import is_language, read_delays
     from audiorec.training.config import RunConfig
+    from audiorec.training.ranks import writes
     from audiorec.training.run import train as run
 
     if is_language(recipe):
@@ -42,6 +43,8 @@ def train(
     settings = [*(overrides or []), *(["data.allow_pipes=true"] if allow_pipes else [])]
     config = load_config(RunConfig, recipe, settings)
     model = run(config, train[0], valid[0], out, tokenizer)
+    if not writes():
+        return  # of several processes the first one goes on
     if not read_delays(model):
         _measure_delays(model, valid[0], allow_pipes=config.data.allow_pipes)
     print(model)

@@ -55,6 +55,8 @@ class Reporter(Callback):
         self.start = self.step_end = time.monotonic()
 
     def on_fit_start(self, trainer: lightning.Trainer, module: Training) -> None:
+        if not writes():
+            return
         from torch.utils.tensorboard.summary import hparams
 
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self.hyperparameters.items()}
