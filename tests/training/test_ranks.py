@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.training.conftest import SETTINGS, recipe
 
 TOGETHER = ["trainer.max_epochs=2", "encoder.dropout=0", "data.batch_seconds=4", "trainer.checkpoint_steps=2"]
+STATISTICS = "import audiorec.training.run as r; r.STATISTICS_BATCHES = 4; "  # which are two joined ones
 SLOWLY = "import time, audiorec.training.module as m; s = m.Training.training_step; \
 m.Training.training_step = lambda *a: (time.sleep(0.2), s(*a))[1]; "
 
@@ -35,7 +36,9 @@ def start(data: Path, out: Path, before: str = "") -> subprocess.Popen:
     settings = [*SETTINGS, *TOGETHER, "trainer.devices=2"]
     arguments = ["train", str(ROOT / "recipes/lstm_ctc.yaml"), *settings, *where]
     script = out.with_suffix(".py")
-    script.write_text(f"import sys; sys.argv[1:] = {arguments!r}; {before}from audiorec.cli import main; main()")
+    script.write_text(
+        f"import sys; sys.argv[1:] = {arguments!r}; {STATISTICS}{before}from audiorec.cli import main; main()"
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -65,6 +68,7 @@ def test_two_processes_have_the_losses_and_words_of_one(data, two, tmp_path, mon
         return [a + b for a, b in zip(batches[::2], batches[1::2], strict=False)] if random else batches
 
     monkeypatch.setattr(SpeechData, "_batches", joined)
+    monkeypatch.setattr("audiorec.training.run.STATISTICS_BATCHES", 2)
     one = tmp_path / "one"
     train(recipe(*TOGETHER), data / "train", data / "dev", one, quiet=True)
     a, b = history(one), history(two)
