@@ -66,13 +66,14 @@ def main() -> None:
     except UserError as error:
         _fail(error, 1)
     except ModuleNotFoundError as error:
-        extra, recognises_only = EXTRAS.get(error.name or ""), find_spec("audiorec.models") is None
+        library = (error.name or "").partition(".")[0]
+        extra, recognises_only = EXTRAS.get(library), find_spec("audiorec.models") is None
         if recognises_only and extra != "serve":
-            _fail(f"{error.name} is not installed: install audiorec-speech in place of audiorec-speech-runtime", 1)
+            _fail(f"{library} is not installed: install audiorec-speech in place of audiorec-speech-runtime", 1)
         if extra is None:
             raise
         distribution = "audiorec-speech-runtime" if recognises_only else "audiorec-speech"
-        _fail(f"{error.name} is not installed; pip install '{distribution}[{extra}]'", 1)
+        _fail(f"{library} is not installed; pip install '{distribution}[{extra}]'", 1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:

@@ -91,7 +91,8 @@ def test_the_words_are_torchs(name, exported, speech):
             np.testing.assert_allclose(*sure, atol=1e-3)
             assert found.margin == pytest.approx(wanted.margin, abs=1e-3)
         told += len(wanted.tokens)
-    assert told > (1 if name == "classify" else 50) and ties < 4
+    # Homophones of a lexicon tie.
+    assert told > (1 if name == "classify" else 50) and ties < (12 if name == "ctc, words" else 4)
 
 
 WITHOUT_TORCH = """
