@@ -18,13 +18,13 @@ options=(
   spec_augment.time_masks=2 spec_augment.time_width=40 spec_augment.time_share=0.2
   spec_augment.frequency_masks=2 spec_augment.frequency_width=20
 )
-# With --tokens: the rows of one table, about 7.7 M parameters and 16 epochs (85 hours heard) each.
+# With --tokens: the rows of one table, about 7.7 M parameters and 12 epochs (64 hours heard) each.
 options_of() {
   case $tokens in
     '') echo tokenizer.kind=bpe tokenizer.size=500 && return ;;
     phone) echo "tokenizer.lexicon=$($demo && echo exp/demo/)data/unseen/lexicon.txt" tokenizer.unsaid=guess ;;
   esac
-  echo trainer.max_epochs=16 encoder.dropout=0.1 augment.filter_db=6 augment.envelope_db=0 optimizer.warmup_steps=200
+  echo trainer.max_epochs=12 encoder.dropout=0.1 augment.filter_db=6 augment.envelope_db=0 optimizer.warmup_steps=200
   case $1 in
     min_gru_ctc) echo encoder.dim=384 encoder.conv_kernel=7 optimizer.lr=2e-3 ;;
     lstm_ctc) echo encoder.dim=480 ;;
