@@ -39,10 +39,10 @@ class DataConfig(Config):
         False, description="leave out, and name, utterances whose audio cannot be used, instead of ending"
     )
     allow_pipes: bool = Field(False, description="run the commands of wav.scp; of folders that you trust alone")
-    cache_gb: PositiveFloat = Field(
-        1.0, description="decoded audio kept in memory, by each worker: an hour at 16 kHz takes 0.23"
+    cache_gb: PositiveFloat = Field(1.0, description="decoded audio that is kept: an hour at 16 kHz takes 0.23")
+    workers: int | None = Field(
+        None, ge=0, description="processes that prepare batches beside the training; null: as many as cores are spare"
     )
-    workers: int = Field(0, ge=0, description="processes that prepare batches beside the training")
     strings: StringsConfig | None = Field(None, description="join short utterances of a speaker; off unless given")
 
 
@@ -103,8 +103,13 @@ class SpeechData:
         )
         self.seconds = _usable(folder, found, config.skip_bad)
         self.utterances = {utterance.id: utterance for utterance in found if utterance.id in self.seconds}
-        self.recordings = Recordings(round(config.cache_gb * 10**9))
+        self.workers = config.workers or 0
+        self.recordings = Recordings(round(config.cache_gb * 10**9), shared=self.workers > 1)
+        self._loaders = {augmented: Loader(self) for augmented in (True, False)}
         self._drawn: tuple[AugmentConfig, dict[str, Draw]] | None = None
+
+    def __getstate__(self) -> dict:  # for workers that are spawned
+        return {**vars(self), "_loaders": {}}
 
     def training(
         self,
@@ -117,8 +122,9 @@ class SpeechData:
     ) -> DataLoader:
         """The batches of one epoch, a function of seed and epoch alone; or the first ``limit`` of them.
 
-        The loader counts all of them, and gives those after the first ``done``. Of several processes, rank r of n has
-        ``share`` (r, n): every n-th batch of one list, as many as the others; what is left over is for another epoch.
+        The loader is the same for every epoch, so that its workers are started once. It counts all batches, and gives those
+        after the first ``done``. Of several processes, rank r of n has ``share`` (r, n): every n-th batch of one list, as many
+        as the others; what is left over is for another epoch.
         Utterances outside data.min_seconds to data.max_seconds are left out. Raises UserError where that leaves none, and where
         ``changes`` name files that are not there.
         """
@@ -146,13 +152,15 @@ class SpeechData:
                 "trainer.devices"
             )
         batches = batches[: len(batches) // ranks * ranks][rank::ranks]
-        return self._loader(_Items(self, changes, seed, epoch), batches[:limit], done)
+        return self._loaders[True].order([Drawn(batch, changes, seed, epoch) for batch in batches[:limit]], done)
 
     def as_recorded(self, share: tuple[int, int] = (0, 1)) -> DataLoader:
         """The batches of all utterances, as they were recorded; of rank r of n every n-th, perhaps none."""
         rank, ranks = share
         rows = [Row(utterance.id, (utterance,)) for utterance in self.utterances.values()]
-        return self._loader(_Items(self, None, 0, 0), self._batches(rows, None)[rank::ranks])
+        return self._loaders[False].order(
+            [Drawn(batch, None, 0, 0) for batch in self._batches(rows, None)[rank::ranks]]
+        )
 
     def samples(
         self, row: Row, changes: AugmentConfig | None, random: np.random.Generator
@@ -188,17 +196,35 @@ class SpeechData:
         logger.debug("%s: %d batches, %.1f %% padding", self.folder, len(batches), 100 * padding(seconds, batches))
         return [[rows[i] for i in batch] for batch in batches]
 
-    def _loader(self, items: Dataset, batches: list[list[Row]], done: int = 0) -> DataLoader:
-        # The loader's own generator: what it draws for its workers must not move the draws of the model.
-        random = torch.Generator()
-        return DataLoader(
-            items,
-            sampler=_Rest(batches, done),
+
+class Drawn(NamedTuple):
+    """The rows of a batch, and what its draws are a function of."""
+
+    rows: list[Row]
+    changes: AugmentConfig | None
+    seed: int
+    epoch: int
+
+
+class Loader(DataLoader):
+    """Batches in the order last given, by workers that are started once."""
+
+    def __init__(self, data: SpeechData):
+        self._rest = _Rest()
+        super().__init__(
+            _Items(data),
+            sampler=self._rest,
             batch_size=None,
-            num_workers=self.config.workers,
-            generator=random,
+            num_workers=data.workers,
+            persistent_workers=data.workers > 0,
+            generator=torch.Generator(),  # its own: what it draws for its workers must not move the draws of the model
             pin_memory=torch.cuda.is_available(),
         )
+
+    def order(self, batches: list[Drawn], done: int = 0) -> "Loader":
+        """This loader, which gives these batches after the first ``done``, and counts all."""
+        self._rest.batches, self._rest.done = batches, done
+        return self
 
 
 class _Rest:
@@ -207,28 +233,30 @@ class _Rest:
     It has no ``set_epoch``, which Lightning would call, and in another way when a run is resumed.
     """
 
-    def __init__(self, batches: list[list[Row]], done: int):
-        self.batches, self.done = batches, done
+    def __init__(self) -> None:
+        self.batches: list[Drawn] = []
+        self.done = 0
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[Row]]:
+    def __iter__(self) -> Iterator[Drawn]:
         return iter(self.batches[self.done :])
 
 
 class _Items(Dataset):
-    """Rows → their batch."""
+    """Drawn rows → their batch."""
 
-    def __init__(self, data: SpeechData, changes: AugmentConfig | None, seed: int, epoch: int):
-        self.data, self.changes, self.seed, self.epoch = data, changes, seed, epoch
+    def __init__(self, data: SpeechData):
+        self.data = data
 
-    def __getitem__(self, rows: list[Row]) -> Batch:
+    def __getitem__(self, drawn: Drawn) -> Batch:
+        rows, changes, seed, epoch = drawn
         data, kept, samples, examples = self.data, [], [], []
         for row in rows:
-            random = generator(self.seed, self.epoch, row.id)
+            random = generator(seed, epoch, row.id)
             try:
-                audio, labels = data.samples(row, self.changes, random)
+                audio, labels = data.samples(row, changes, random)
             except UserError as error:
                 if not data.config.skip_bad:
                     raise
@@ -245,7 +273,7 @@ class _Items(Dataset):
             samples=torch.nn.utils.rnn.pad_sequence(samples, batch_first=True),
             lengths=torch.tensor([len(row) for row in samples]),
             targets={task.name: _targets(task, examples, data.tokenizer) for task in data.tasks},
-            seeds=[seed_of(self.seed, self.epoch, f"features of {row.id}") for row in kept],
+            seeds=[seed_of(seed, epoch, f"features of {row.id}") for row in kept],
             ids=[row.id for row in kept],
             texts=[example.text for example in examples],
         )

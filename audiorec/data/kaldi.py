@@ -14,6 +14,7 @@ import numpy as np
 from audiorec.audio.read import PathLike, header, read
 from audiorec.data.labels import LABELS, labels_table
 from audiorec.data.scan import OVERSHOOT, scan
+from audiorec.data.shared import SharedSamples
 from audiorec.data.tables import FILES
 from audiorec.data.utterance import Pipe, Utterance, source
 from audiorec.errors import UserError
@@ -81,10 +82,14 @@ def write_data_dir(path: PathLike, utterances: Iterable[Utterance]) -> None:
 
 
 class Recordings:
-    """The audio of utterances. A cache of max_bytes holds what was used last, one recording or segment whatever its size."""
+    """The audio of utterances. A cache of max_bytes holds what was used last, one recording or segment whatever its size.
 
-    def __init__(self, max_bytes: int = 10**9):
-        self.max_bytes = max_bytes
+    With ``shared`` this process and its workers have one cache, and the own one holds a single recording or segment.
+    """
+
+    def __init__(self, max_bytes: int = 10**9, shared: bool = False):
+        self.max_bytes = 0 if shared else max_bytes
+        self._shared = SharedSamples(max_bytes) if shared else None
         self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._bytes = 0
 
@@ -123,18 +128,27 @@ class Recordings:
         """A recording, or its samples from ``start`` to ``end`` of the rate, as float32 mono (T,): not to be written to."""
         key = path, channel, rate, start, end
         if key not in self._cache:
-            audio = source(path)
-            # As in Kaldi a file of one channel is the channel that was extracted into it, whatever its name.
-            if channel is not None and header(audio).channels == 1:
-                channel = None
-            if isinstance(audio, BytesIO):
-                audio.seek(0)
-            self._cache[key] = samples = read(audio, rate, start=start, end=end, channel=channel)[0]
+            samples = self._shared.get(key) if self._shared else None
+            if samples is None:
+                samples = _decode(path, rate, channel, start, end)
+                if self._shared:
+                    self._shared.put(key, samples)
+            self._cache[key] = samples
             self._bytes += samples.nbytes
             while self._bytes > self.max_bytes and len(self._cache) > 1:
                 self._bytes -= self._cache.popitem(last=False)[1].nbytes
         self._cache.move_to_end(key)
         return self._cache[key]
+
+
+def _decode(path: Path | Pipe, rate: int, channel: int | None, start: int, end: int | None) -> np.ndarray:
+    audio = source(path)
+    # As in Kaldi a file of one channel is the channel that was extracted into it, whatever its name.
+    if channel is not None and header(audio).channels == 1:
+        channel = None
+    if isinstance(audio, BytesIO):
+        audio.seek(0)
+    return read(audio, rate, start=start, end=end, channel=channel)[0]
 
 
 def _tables(folder: Path, utterances: Iterable[Utterance]) -> dict[str, dict[str, str]]:

@@ -1,5 +1,8 @@
-"""What a training computes on and in: the device of ``trainer.accelerator``, the numbers of ``trainer.precision``."""
+"""What a training computes on and in: the device of ``trainer.accelerator``, the numbers of ``trainer.precision``, and the cores
+that are spare beside it."""
 
+import multiprocessing
+import os
 from typing import Literal
 
 import torch
@@ -43,3 +46,14 @@ def resolve_precision(precision: Literal["auto", "fp32", "bf16"], accelerator: A
     else:
         native = False
     return "bf16" if native else "fp32"
+
+
+def spare_workers(accelerator: Accelerator, devices: int) -> int:
+    """How many processes may prepare batches for each of ``devices``: on the cores that torch's threads leave, one beside a
+    CPU, at most four beside a GPU. None where processes are not forked: a script without ``__main__`` would run anew in each.
+    """
+    if multiprocessing.get_start_method() != "fork":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy, most = (torch.get_num_threads(), 1) if accelerator == "cpu" else (1, 4)
+    return min(max(cores // devices - busy, 0), most)

@@ -21,7 +21,7 @@ from audiorec.training.log import logger, logging_to
 from audiorec.training.loop import claim, find_tokenizer, finished_epochs, fit, is_over, make_trainer
 from audiorec.training.lora import add_adapters
 from audiorec.training.module import Training
-from audiorec.training.precision import resolve_accelerator, resolve_precision
+from audiorec.training.precision import Accelerator, resolve_accelerator, resolve_precision, spare_workers
 from audiorec.training.progress import progress
 from audiorec.training.ranks import writes
 
@@ -70,12 +70,17 @@ def train(
         tokenizer = find_tokenizer(
             config, out, tokenizer_dir and Path(tokenizer_dir), lambda: _texts(config, train_dir)
         )
-        training = _training(config, train_dir, valid_dir, tokenizer)
+        training = _training(config, train_dir, valid_dir, tokenizer, accelerator)
         precision = resolve_precision(config.trainer.precision, accelerator)
         logger.info(
             f"training {config.encoder.kind} with {parameter_count(training.model) / 1e6:.2f} M parameters on {train_dir}: "
             f"{len(training.train_data.utterances)} utterances, about {training.batches_per_epoch} batches an epoch, "
             f"in {precision} on {accelerator}"
+            + (
+                f", batches by {workers} more process{'es' * (workers > 1)}"
+                if (workers := training.train_data.workers)
+                else ""
+            )
         )
         _choose_what_trains(training, _set_initial_weights(training, last))
         epochs = finished_epochs(last) if over else config.trainer.max_epochs
@@ -111,16 +116,21 @@ def _texts(config: RunConfig, train_dir: Path) -> list[str]:
     return tokenizer_texts(train_dir, config.tasks, config.allows_empty_text, config.data.allow_pipes)
 
 
-def _training(config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: Tokenizer) -> Training:
+def _training(
+    config: RunConfig, train_dir: Path, valid_dir: Path, tokenizer: Tokenizer, accelerator: Accelerator
+) -> Training:
     torch.manual_seed(config.trainer.seed)
     model = AsrModel(config, tokenizer.size)
+    workers = config.data.workers
+    if workers is None:
+        workers = spare_workers(accelerator, config.trainer.devices)
     train_data, valid_data = (
         SpeechData(
             folder,
             config.features.sample_rate,
             tokenizer,
             config.tokenizer.normalize,
-            config.data,
+            config.data.model_copy(update={"workers": workers}),
             allow_empty_text=config.allows_empty_text,
             tasks=config.tasks,
             stride=model.stride,

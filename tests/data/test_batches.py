@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -58,6 +59,24 @@ def test_an_epoch_is_a_function_of_its_seed_and_number(folder, strings, workers)
     for seed, epoch in ((1, 4), (2, 3)):
         other = list(make(folder, strings=strings).training(CHANGES, seed, epoch))
         assert not all(map(same, first, other)) or len(first) != len(other)
+
+
+def test_workers_are_started_once_and_give_each_epoch_its_batches(folder):
+    data, alone = make(folder, workers=2), make(folder)
+    pids = set()
+    for epoch in range(3):
+        for done in (0, 3):
+            loader = data.training(CHANGES, seed=1, epoch=epoch, done=done)
+            assert all(map(same, loader, list(alone.training(CHANGES, seed=1, epoch=epoch))[done:]))
+            pids |= {worker.pid for worker in loader._iterator._workers}
+        assert all(map(same, data.as_recorded(), alone.as_recorded()))
+    assert len(pids) == 2
+
+
+def test_what_workers_that_are_spawned_get_has_no_loaders(folder):
+    data = make(folder, workers=2)
+    list(data.as_recorded())
+    assert not pickle.loads(pickle.dumps(data))._loaders
 
 
 def test_every_utterance_once_within_the_size_and_as_recorded(folder):
