@@ -181,6 +181,5 @@ OWNERS = {
     "ctc beam, words": (lambda **options: CtcBeamSearch(ctc, words=words(), **options), DIM),
     "beam, lstm predictor": (lambda **options: beam("lstm", beam=3, window=5, **options), VOCABULARY),
     "beam, words": (lambda **options: beam("stateless", words=words(VOCABULARY), **options), VOCABULARY),
-    "ctc beam, fused": (lambda **options: CtcBeamSearch(ctc, fusion=fusion(), **options), DIM),
     "beam, blanks skipped": (lambda **options: BlankSkip(beam("lstm", **options), ctc, 0.5), VOCABULARY),
 }
