@@ -3,7 +3,6 @@
 import copy
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from audiorec.errors import UserError
@@ -15,11 +14,11 @@ from audiorec.text import BLANK, Tokenizer
 class Language(Protocol):
     """What is asked of a language model, in evaluation mode. The blank, which no text has, stands for the end of a text."""
 
-    def initial_state(self, batch_size: int) -> State:
-        """That of texts that have not begun."""
+    def initial_state(self, batch_size: int, ragged: bool) -> State:
+        """That of texts that have not begun, here of rows that are not ``ragged``."""
 
-    def read(self, symbols: Tensor, lengths: Tensor, state: State) -> State:
-        """The state after the next symbols (B, S), ``lengths`` (B,) valid each."""
+    def read(self, symbols: Tensor, lengths: Tensor | None, state: State) -> State:
+        """The state after the next symbols (B, S); ``lengths`` is None here: all are valid."""
 
     def next(self, state: State) -> Tensor:
         """(B, V): log P of what may come next."""
@@ -52,7 +51,7 @@ class Fusion:
 
     def initial_state(self, rows: int, beam: int) -> State:
         """That of ``rows`` of ``beam`` hypotheses, all of them empty."""
-        empty = self._state(self.model.initial_state(1))
+        empty = self._state(self.model.initial_state(1, ragged=False))
         return map_state(
             lambda leaf: leaf.expand(rows * beam, *leaf.shape[1:]).unflatten(0, (rows, beam)).clone(), empty
         )
@@ -67,9 +66,10 @@ class Fusion:
 
     def advance(self, state: State, choice: Choice) -> State:
         """The state after a frame."""
-        symbols = choice.token.flatten()[choice.new]
-        one = symbols[:, None], torch.ones_like(symbols)
-        return grown(state, choice.source, choice.new, lambda old: self._state(self.model.read(*one, old["lm"])))
+        symbols = choice.token.flatten()[choice.new, None]
+        return grown(
+            state, choice.source, choice.new, lambda old: self._state(self.model.read(symbols, None, old["lm"]))
+        )
 
     def _state(self, lm: State) -> State:
         gains = self.weight * self.model.next(lm)
