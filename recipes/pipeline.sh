@@ -24,7 +24,8 @@
 usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [key=value ...]
               [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
               --hotwords, --hotwords-score, --lexicon, --word-lm, --word-lm-weight, --word-bonus, --unk-score,
-              --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head, --device]
+              --fuse, --fuse-weight, --fuse-bonus, --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head,
+              --device]
        Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
        --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
        --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4"
@@ -49,11 +50,12 @@ while [ $# -gt 0 ]; do
     --tokens:*) tokens=$2 settings+=("tokenizer.kind=$2") shown+=" --tokens $2" && shift ;;
     --splits:*) wanted_splits=$2 && shift ;;
     --decode-name:*) decode_name=$2 shown+=" $1 $2" && shift ;;
-    --lm:* | --hotwords:* | --lexicon:* | --word-lm:* | --rescore:*)
+    --lm:* | --hotwords:* | --lexicon:* | --word-lm:* | --fuse:* | --rescore:*)
       decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift
       ;;
     --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --word-lm-weight:* | --word-bonus:* | \
-      --unk-score:* | --rescore-weight:* | --rescore-bonus:* | --skip-blank:* | --head:* | --device:*)
+      --unk-score:* | --fuse-weight:* | --fuse-bonus:* | --rescore-weight:* | --rescore-bonus:* | --skip-blank:* | \
+      --head:* | --device:*)
       decode_options+=("$1" "$2") shown+=" $1 $(quoted "$2")" && shift
       ;;
     --*) wrong_use ;;

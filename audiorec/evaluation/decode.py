@@ -117,6 +117,9 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
     parts += [f"internal LM × −{config.ilm_weight:g}"] if config.ilm_weight else []
     if config.hotwords:
         parts.append(f"hotwords + {config.hotwords_score:g}")
+    if config.fuse:
+        parts.append(f"fused with {config.fuse.name} × {config.fuse_weight:g}")
+        parts += [f"bonus {config.fuse_bonus:g}"] if config.fuse_bonus else []
     if config.rescore:
         parts.append(f"rescored by {config.rescore.name} × {config.rescore_weight:g}")
         parts += [f"bonus {config.rescore_bonus:g}"] if config.rescore_bonus else []

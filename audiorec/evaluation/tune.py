@@ -29,6 +29,8 @@ RANGES: dict[str, tuple[float, ...]] = {  # tried where nothing else is asked fo
     "word_bonus": (-2.0, -1.0, 0.0, 1.0, 2.0),
     "unk_score": (-8.0, -6.0, -4.0, -2.0),
     "ilm_weight": (0.1, 0.2, 0.3, 0.4),
+    "fuse_weight": (0.1, 0.2, 0.3, 0.5),
+    "fuse_bonus": (0.0, 0.5, 1.0, 1.5),
     "rescore_weight": (0.1, 0.2, 0.3, 0.5, 0.8),
     "rescore_bonus": (0.0, 0.5, 1.0, 2.0),
 }
@@ -39,6 +41,8 @@ NEEDS = {
     "word_bonus": "lexicon",
     "unk_score": "unk_score",
     "ilm_weight": "ilm_weight",
+    "fuse_weight": "fuse",
+    "fuse_bonus": "fuse",
     "rescore_weight": "rescore",
     "rescore_bonus": "rescore",
 }
@@ -137,7 +141,9 @@ class _Searching:
             lm = reweighted(words.lm, config.word_lm_weight, config.word_bonus)
             words = Words(words.lexicon, lm, config.unk_score, self.recognizer.tokenizer.begins_word)
         automata = (*ngrams, *self.automata[self.ngrams :])
-        search = self.recognizer.model.search(self.recognizer.head, config, automata, 0, words)
+        fusion = self.recognizer.fusion
+        fusion = fusion and fusion.weighted(config.fuse_weight, config.fuse_bonus)
+        search = self.recognizer.model.search(self.recognizer.head, config, automata, 0, words, fusion)
         if not (rescorer := self.recognizer.rescorer):
             return search
         return Rescored(search, rescorer.weighted(config.rescore_weight, config.rescore_bonus))

@@ -14,7 +14,7 @@ from audiorec.encoders.stack import Stack
 from audiorec.errors import ConfigError, UserError
 from audiorec.models.config import ModelConfig
 from audiorec.models.heads import HEADS, CtcHead
-from audiorec.search import GREEDY, Automaton, BlankSkip, Search, SearchConfig, Words
+from audiorec.search import GREEDY, Automaton, BlankSkip, Fusion, Search, SearchConfig, Words
 from audiorec.streaming import Sequential, StreamingModule, share
 
 LIVE_RATES = 8000, 16000, 44100, 48000  # Hz: of telephones and microphones
@@ -200,18 +200,19 @@ class AsrModel(Sequential):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ) -> Search:
         """The search of this head (the first one unless named), over this model's output.
 
         With ``columns`` the streams of a beam may bring up to so many automata of their own (``search.add``). With ``words`` it
-        says those alone.
+        says those alone; a language model steers it by ``fusion``.
 
         Raises ConfigError where the head or the model does not offer what ``config`` asks for.
         """
         name = head or next(iter(self.heads))
         if layer := self.taps[name]:
             raise ConfigError(f"heads.{name}: reads {layer}, not the model's end: model.exit({name!r}) has its search")
-        search = self.heads[name].search(config, automata, columns, words)
+        search = self.heads[name].search(config, automata, columns, words, fusion)
         if config.max_symbols not in (None, getattr(search, "max_symbols", 1)):
             raise ConfigError(f"search.max_symbols: head {name!r} emits one symbol a frame at most; leave it out")
         if config.skip_blank is None:

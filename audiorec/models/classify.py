@@ -10,7 +10,7 @@ from torch import Tensor
 from audiorec.errors import ConfigError
 from audiorec.models.heads import HEADS, HeadConfig, LinearHead
 from audiorec.models.pooling import RunningMean
-from audiorec.search import GREEDY, Automaton, ClassifySearch, SearchConfig, Words
+from audiorec.search import GREEDY, Automaton, ClassifySearch, Fusion, SearchConfig, Words
 from audiorec.text import BLANK
 
 
@@ -48,6 +48,7 @@ class ClassifyHead(LinearHead):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ) -> ClassifySearch:
         """Raises ConfigError for any but the greedy search."""
         if config.kind != "greedy":

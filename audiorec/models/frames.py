@@ -11,7 +11,7 @@ from torch import Tensor
 from audiorec.data.targets import FRAMES, Targets
 from audiorec.errors import ConfigError
 from audiorec.models.heads import HEADS, HeadConfig, LinearHead
-from audiorec.search import GREEDY, Automaton, FramesSearch, SearchConfig, Words
+from audiorec.search import GREEDY, Automaton, FramesSearch, Fusion, SearchConfig, Words
 from audiorec.search.stretches import Rules
 from audiorec.streaming import mask, valid
 from audiorec.text import Tokenizer
@@ -73,6 +73,7 @@ class FramesHead(LinearHead):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ) -> FramesSearch:
         """Raises ConfigError for any but the greedy search."""
         if config.kind != "greedy":

@@ -18,6 +18,7 @@ from audiorec.search import (
     Automaton,
     CtcBeamSearch,
     CtcGreedySearch,
+    Fusion,
     SearchConfig,
     Words,
     align_ctc,
@@ -77,6 +78,7 @@ class Head(nn.Module):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ) -> Any:
         """Its search: ``initial_state``, ``step``, ``partial``, ``flush``. Raises ConfigError where it offers no such one."""
         raise NotImplementedError
@@ -126,6 +128,7 @@ class CtcHead(LinearHead):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ) -> CtcGreedySearch | CtcBeamSearch:
         if config.kind == "greedy":
             return CtcGreedySearch(self)
@@ -133,7 +136,8 @@ class CtcHead(LinearHead):
             raise ConfigError(
                 "search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer"
             )
-        return CtcBeamSearch(self, config.beam, config.window, automata, columns, self.linear.out_features, words)
+        options = automata, columns, self.linear.out_features, words, fusion
+        return CtcBeamSearch(self, config.beam, config.window, *options)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         return align_ctc(self(x), lengths, tokens, token_lengths)

@@ -70,28 +70,40 @@ class LanguageModel(nn.Module):
         )
         return taken.new_zeros(said.shape).masked_scatter(valid, taken).sum(1)
 
-    def initial_state(self, batch_size: int) -> State:
-        """That of texts that have not begun, after their begin."""
+    def initial_state(self, batch_size: int, ragged: bool = True) -> State:
+        """That of texts that have not begun, after their begin. Of rows that are not ``ragged`` all symbols are valid."""
         begin = torch.full((batch_size, 1), BLANK, dtype=torch.int64, device=self.bias.device)
-        last, _, body = self.body.step(
-            self._embed(begin), begin.new_ones(batch_size), self.body.initial_state(batch_size, True)
-        )
+        lengths = begin.new_ones(batch_size) if ragged else None
+        last, _, body = self.body.step(self._embed(begin), lengths, self.body.initial_state(batch_size, ragged))
         return {"body": body, "last": last[:, 0]}
 
     def step(self, symbols: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
         """log P of the next symbols (B, S), ``lengths`` (B,) valid each, any number: its sum (B,), and the next state."""
-        if not symbols.shape[1]:
-            return state["last"].new_zeros(len(symbols)), state
-        frames, _, body = self.body.step(self._embed(symbols), lengths, state["body"])
-        frames = torch.cat([state["last"][:, None], frames], 1)
-        log_probs = self._log_probs(frames[:, :-1]).gather(2, symbols[..., None])[..., 0]
+        frames, after = self._read(symbols, lengths, state)
+        log_probs = self._log_probs(frames).gather(2, symbols[..., None])[..., 0]
         valid = torch.arange(symbols.shape[1], device=symbols.device) < lengths[:, None]
-        last = frames.gather(1, lengths[:, None, None].expand(-1, 1, frames.shape[2]))[:, 0]
-        return log_probs.masked_fill(~valid, 0).sum(1), {"body": body, "last": last}
+        return log_probs.masked_fill(~valid, 0).sum(1), after
+
+    def read(self, symbols: Tensor, lengths: Tensor | None, state: State) -> State:
+        """The next state alone, without ``lengths`` where the rows are not ragged."""
+        return self._read(symbols, lengths, state)[1]
+
+    def next(self, state: State) -> Tensor:
+        """(B, V): log P of every symbol that may come next, of the text's end in the blank's place."""
+        return self._log_probs(state["last"])
 
     def end(self, state: State) -> Tensor:
         """(B,): log P of the texts' end."""
-        return self._log_probs(state["last"])[:, BLANK]
+        return self.next(state)[:, BLANK]
+
+    def _read(self, symbols: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """What was said of each symbol before it came (B, S, dim), and the next state."""
+        if not symbols.shape[1]:
+            return state["last"][:, None, :].expand(-1, 0, -1), state
+        frames, _, body = self.body.step(self._embed(symbols), lengths, state["body"])
+        frames = torch.cat([state["last"][:, None], frames], 1)
+        last = frames[:, -1] if lengths is None else frames[torch.arange(len(frames), device=frames.device), lengths]
+        return frames[:, :-1], {"body": body, "last": last}
 
     def _embed(self, symbols: Tensor) -> Tensor:
         return self.dropout(self.embedding(symbols))

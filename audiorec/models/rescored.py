@@ -89,7 +89,7 @@ class Rescored:
         rows = [row for row, symbols in enumerate(said) if symbols]
         lm = state["lm"]
         if rows:
-            _, part = self.rescorer.model.step(*pad([said[row] for row in rows], x.device), take(lm, rows))
+            part = self.rescorer.model.read(*pad([said[row] for row in rows], x.device), take(lm, rows))
             lm = put(lm, rows, part)
         return tokens, {**after, "lm": lm}
 

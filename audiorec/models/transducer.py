@@ -14,6 +14,7 @@ from audiorec.search import (
     GREEDY,
     Alignment,
     Automaton,
+    Fusion,
     SearchConfig,
     TdtGreedySearch,
     TransducerBeamSearch,
@@ -69,6 +70,7 @@ class TransducerHead(Head):
         automata: Sequence[Automaton] = (),
         columns: int = 0,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ) -> TransducerGreedySearch | TransducerBeamSearch:
         """Raises ConfigError for any but the greedy search of a TDT transducer."""
         if durations := self.topology.durations:
@@ -78,7 +80,7 @@ class TransducerHead(Head):
         if config.kind == "greedy":
             max_symbols = 1 if self.topology.one_symbol_a_frame else config.max_symbols or MAX_SYMBOLS
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
-        beam = config.beam, config.window, automata, columns, words, config.ilm_weight or 0.0
+        beam = config.beam, config.window, automata, columns, words, config.ilm_weight or 0.0, fusion
         return TransducerBeamSearch(self.predictor, self.joiner, *beam)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:

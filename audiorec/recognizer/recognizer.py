@@ -22,6 +22,7 @@ from audiorec.search import (
     COLUMNS,
     GREEDY,
     Automaton,
+    Fusion,
     Search,
     SearchConfig,
     Words,
@@ -66,6 +67,7 @@ class Recognizer(BaseRecognizer):
         normalize: Normalizer = NORMALIZER,
         words: Words | None = None,
         rescorer: Rescorer | None = None,
+        fusion: Fusion | None = None,
     ):
         model = model.exit(head)
         floats = [tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()]
@@ -78,6 +80,7 @@ class Recognizer(BaseRecognizer):
         self.automata = tuple(automata)
         self.words = words
         self.rescorer = rescorer
+        self.fusion = fusion
         self.delays = delays
         self.delay = delays.get(delay_name(head or next(iter(model.heads)), model.look_ahead_ms))
         self.normalize = normalize
@@ -106,7 +109,7 @@ class Recognizer(BaseRecognizer):
     def search(self, columns: int = 0) -> Search:
         """The search of its head; with ``columns``, of which streams may bring automata of their own."""
         columns = columns if self.search_config.kind == "beam" else 0
-        search = self.model.search(self.head, self.search_config, self.automata, columns, self.words)
+        search = self.model.search(self.head, self.search_config, self.automata, columns, self.words, self.fusion)
         return Rescored(search, self.rescorer) if self.rescorer else search
 
     def own_automata(self, search: Mapping[str, Any]) -> tuple[Automaton, ...]:
@@ -157,6 +160,7 @@ class Recognizer(BaseRecognizer):
             self.normalize,
             self.words,
             self.rescorer,
+            self.fusion,
         )
 
     def _whole(self, samples: np.ndarray) -> Result:
@@ -211,10 +215,14 @@ def load(
     normalize = config.tokenizer.normalize
     words = build_words(search, tokenizer, normalize)
     automata = build_automata(search, tokenizer, normalize, words)
-    rescorer = None
+    fusion = rescorer = None
+    if search.fuse:
+        language, own, _ = load_language_model(search.fuse)
+        fusion = Fusion(language.to(device), own, tokenizer, search.fuse_weight, search.fuse_bonus)
     if search.rescore:
         language, own, _ = load_language_model(search.rescore)
         weights = search.rescore_weight, search.rescore_bonus
         rescorer = Rescorer(language.to(device), own, tokenizer, *weights, words is not None)
     delays = read_delays(path)
-    return Recognizer(model.to(device), tokenizer, head, search, automata, delays, endpoint, normalize, words, rescorer)
+    helpers = words, rescorer, fusion
+    return Recognizer(model.to(device), tokenizer, head, search, automata, delays, endpoint, normalize, *helpers)

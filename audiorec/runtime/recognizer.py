@@ -146,7 +146,7 @@ def load(
 
     ``threads`` compute one step; a step of a live stream is small, so more than one seldom pays. ``device``, ``head`` and
     ``search`` are as for a model folder; here they may only be cpu or auto, the head that was exported, without
-    ``skip_blank``, which takes a second head, and without ``rescore``, which takes torch.
+    ``skip_blank``, which takes a second head, and without ``fuse`` and ``rescore``, which take torch.
     """
     folder = Path(path)
     if not is_export(folder):
@@ -176,10 +176,12 @@ def _parse_search(search: Any, export: Export) -> SearchConfig:
         raise ConfigError(
             "search.skip_blank: takes a CTC head beside the transducer's, and an export has one; leave it out"
         )
-    if config.rescore is not None:
-        raise ConfigError(
-            "search.rescore: a recurrent language model needs torch: load the model that was exported, audiorec.load(MODEL, …)"
-        )
+    for key in ("fuse", "rescore"):
+        if getattr(config, key) is not None:
+            raise ConfigError(
+                f"search.{key}: a recurrent language model needs torch: load the model that was exported, audiorec.load(MODEL, "
+                "…)"
+            )
     several = export.head.kind in ("rnnt", "tdt") and export.head.max_symbols > 1
     if config.max_symbols not in (None, 1) and not several:
         raise ConfigError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audiorec.search.ctc_beam import CtcBeamSearch
     from audiorec.search.endpoint import search_parts
     from audiorec.search.frames import FramesSearch
+    from audiorec.search.fusion import Fusion
     from audiorec.search.offline import Search, conclude, decode
     from audiorec.search.tokens import Tokens
     from audiorec.search.transducer import TdtGreedySearch, TransducerGreedySearch
@@ -33,6 +34,7 @@ __all__ = [
     "CtcBeamSearch",
     "CtcGreedySearch",
     "FramesSearch",
+    "Fusion",
     "Search",
     "SearchConfig",
     "TdtGreedySearch",
@@ -59,6 +61,7 @@ _WITH_TORCH = {
     "CtcBeamSearch": "ctc_beam",
     "CtcGreedySearch": "ctc",
     "FramesSearch": "frames",
+    "Fusion": "fusion",
     "Tokens": "tokens",
     "TransducerBeamSearch": "transducer_beam",
     "search_parts": "endpoint",

@@ -1,8 +1,10 @@
 """``BeamSearch``: what the beam searches share. K hypotheses a row; equal ones become one, their probabilities added."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,9 +16,12 @@ from audiorec.search.history import Growth, History
 from audiorec.search.tokens import Tokens, without_blank
 from audiorec.search.word_tensors import Variants
 from audiorec.search.words import Words
-from audiorec.streaming import State, map_state, valid
+from audiorec.streaming import State, map_state, take, valid
 from audiorec.text import BLANK
 from audiorec.transcript import Hypothesis
+
+if TYPE_CHECKING:
+    from audiorec.search.fusion import Fusion
 
 MULTIPLIER = 0x5851F42D4C957F2D  # of the hash: Knuth's multiplier for MMIX
 
@@ -44,6 +49,11 @@ class Choice:
     best: Tensor  # (B, 1): subtracted from every score, so that scores of long streams stay exact in float32
     alive: Tensor  # (B, K)
 
+    @cached_property
+    def new(self) -> Tensor:
+        """(N,): the hypotheses that have a new token, counted through rows."""
+        return (self.alive & ~self.stays).flatten().nonzero()[:, 0]
+
 
 class BeamSearch(ABC):
     """Frames in, tokens out; ``beam`` hypotheses, each with up to ``window`` tokens that are not committed yet.
@@ -52,9 +62,10 @@ class BeamSearch(ABC):
     Each hypothesis keeps the hash of its tokens and the hash of its tokens without the last one (its parent): if the hash of a
     is the parent of b, a with b's last token is b, and their probabilities are added. The times are those of the likelier one.
 
-    Pruning: ``automata`` (n-grams, hotwords) score each token after its history. Each hypothesis tries the ``4 · beam`` tokens
-    with the highest probability. Without automata ``beam`` tokens are enough: the tokens after them score lower than these
-    ``beam``, and only ``beam`` hypotheses are kept. So a row without automata gives the same whoever it is searched with.
+    Pruning: ``automata`` (n-grams, hotwords) and ``fusion``, a recurrent language model, score each token after its history.
+    Each hypothesis tries the ``4 · beam`` tokens with the highest probability. Without these helpers ``beam`` tokens are enough:
+    the tokens after them score lower than these ``beam``, and only ``beam`` hypotheses are kept. So a row without automata
+    gives the same whoever it is searched with.
 
     With ``words`` the hypotheses walk the tree of a lexicon. Then a token is added together with the word that it ends, if it
     does, and all that is said above of tokens holds of the two together; each way that a word may go is tried (``Words``).
@@ -64,8 +75,8 @@ class BeamSearch(ABC):
 
     State, batch axis first: ``score`` (B, K), relative to the best; ``bonus`` (B, K), the part that others than the model gave;
     ``automata`` (B, K, F), their states; with ``columns`` also ``owner`` (B,), whose automata; ``last`` (B, K), the last token;
-    ``hash`` and ``parent`` (B, K); ``history``; ``words``, where the search has some; ``own``, the subclass's part; ``frame``
-    (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest one at a ``commit``.
+    ``hash`` and ``parent`` (B, K); ``history``; ``words`` and ``fused``, where the search has these; ``own``, the subclass's
+    part; ``frame`` (B,); ``margin`` (B,), the gap between the two best scores; ``dropped`` (B,), the smallest at a ``commit``.
     """
 
     revises = True
@@ -79,9 +90,11 @@ class BeamSearch(ABC):
         columns: int = 0,
         symbols: int | None = None,
         words: Words | None = None,
+        fusion: "Fusion | None" = None,
     ):
         self.beam = beam
         self.words = words
+        self.fusion = fusion
         self.history = History(beam, window, words is not None)
         self.automata = Pool(columns, automata, symbols) if columns else Shared(automata, symbols)
         self._try_enough()
@@ -125,7 +138,7 @@ class BeamSearch(ABC):
         self._try_enough()
 
     def _try_enough(self) -> None:
-        self.tried = (4 if self.automata or self.words else 1) * self.beam
+        self.tried = (4 if self.automata or self.words or self.fusion else 1) * self.beam
 
     @torch.no_grad()
     def initial_state(self, batch_size: int, device: torch.device | str = "cpu", owner: int | Tensor = 0) -> State:
@@ -140,6 +153,7 @@ class BeamSearch(ABC):
             **(
                 {"words": self.words.tensors(device).initial_state(batch_size, self.beam, device)} if self.words else {}
             ),
+            **self._unfused(batch_size),
             "last": ints,
             "hash": ints + 1,
             "parent": ints.clone(),
@@ -160,7 +174,7 @@ class BeamSearch(ABC):
         if longest == 0:
             return Tokens.none(batch, x.device), state
         frames = self.prepare(x)
-        if native.serves(frames):
+        if native.serves(frames) and not self.fusion:
             tokens, state = self.native(frames if longest == time else frames[:, :longest], lengths, state)
             return self._named(tokens), state
         live, committed = None if lengths is None else valid(lengths, longest), []
@@ -197,6 +211,7 @@ class BeamSearch(ABC):
         return tokens, {
             **state,
             **kept,
+            **self._unfused(len(best)),
             "own": self.alone(kept["own"], state["score"].gather(1, best[:, None])),
             "score": score,
             "bonus": torch.zeros_like(score),
@@ -243,9 +258,15 @@ class BeamSearch(ABC):
 
     def _final(self, state: State) -> Tensor:
         score = state["score"] + self.automata.final(state) if self.automata else state["score"]
+        if self.fusion:
+            score = score + self.fusion.final(state["fused"])
         if not self.words:
             return score
         return score + self.words.tensors(score.device).final(state["words"], score > -torch.inf)
+
+    def _unfused(self, batch_size: int) -> State:
+        """The language model's part of the state where texts begin."""
+        return {"fused": self.fusion.initial_state(batch_size, self.beam)} if self.fusion else {}
 
     def _advance(self, frame: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
         """One frame of every row."""
@@ -254,6 +275,9 @@ class BeamSearch(ABC):
         tokens, extended, joined = expansion.tokens, expansion.extended, expansion.joined
         bonus, automata = state["bonus"], state["automata"]
         gained = expansion.gained
+        if self.fusion:
+            fused = self.fusion.gained(state["fused"], tokens)
+            gained = fused if gained is None else gained + fused
         if self.automata:
             must_fit(self.automata.symbols, log_probs.shape[-1])
             weights, reached = self.automata.step(state, tokens)
@@ -310,6 +334,7 @@ class BeamSearch(ABC):
         return {
             **state,
             **({"words": words} if self.words else {}),
+            **({"fused": self.fusion.advance(state["fused"], choice)} if self.fusion else {}),
             "score": (best - best[:, :1]).masked_fill(~alive, -torch.inf),
             "bonus": bonus,
             "automata": automata,
@@ -320,6 +345,17 @@ class BeamSearch(ABC):
             "own": self.settle(frame, state, choice),
             "frame": state["frame"] + 1,
         }, committed
+
+
+def grown(state: State, source: Tensor, new: Tensor, step: Callable[[State], State]) -> State:
+    """A part of the state (B, K, …) of the hypotheses that come from ``source`` (B, K); those that are ``new`` (N,), counted
+    through rows, take a ``step`` of their part (N, …)."""
+    rows = torch.arange(len(source), device=source.device)[:, None] * source.shape[1]
+    state = take(map_state(lambda leaf: leaf.flatten(0, 1), state), (rows + source).flatten())
+    if len(new):
+        # In place, for ``take`` has copied.
+        state = map_state(lambda leaf, part: leaf.index_copy_(0, new, part), state, step(take(state, new)))
+    return map_state(lambda leaf: leaf.unflatten(0, source.shape), state)
 
 
 def _where(rows: Tensor, new: State, old: State) -> State:

@@ -22,6 +22,7 @@ OWNERS = {  # of settings that have no effect without them
     "hotwords": {"hotwords_score"},
     "lexicon": {"word_lm", "word_bonus", "unk_score"},
     "word_lm": {"word_lm_weight"},
+    "fuse": {"fuse_weight", "fuse_bonus"},
     "rescore": {"rescore_weight", "rescore_bonus"},
 }
 
@@ -49,6 +50,11 @@ class SearchConfig(Config):
         gt=0,
         description="how much of a transducer's internal language model is taken off, where another one helps",
     )
+    fuse: Path | None = Field(
+        None, description="folder of a recurrent language model of the tokenizer's pieces, which scores each token"
+    )
+    fuse_weight: float = Field(0.3, ge=0, description="of the log-probability that it gives a token")
+    fuse_bonus: float = Field(0.0, description="added for each token: a language model makes long texts unlikely")
     rescore: Path | None = Field(
         None, description="folder of a recurrent language model, which chooses among the hypotheses at the end"
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 from audiorec.search import native
 from audiorec.search.automaton import Automaton
 from audiorec.search.beam import BeamSearch, Choice, Expansion
+from audiorec.search.fusion import Fusion
 from audiorec.search.tokens import Tokens
 from audiorec.search.words import Words
 from audiorec.streaming import State, map_state
@@ -30,8 +31,9 @@ class CtcBeamSearch(BeamSearch):
         columns: int = 0,
         symbols: int | None = None,
         words: Words | None = None,
+        fusion: Fusion | None = None,
     ):
-        super().__init__(beam, window, automata, columns, symbols, words)
+        super().__init__(beam, window, automata, columns, symbols, words, fusion)
         self.scores = scores
 
     def prepare(self, x: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ from torch import Tensor
 from audiorec.decoders import Joiner, Predictor
 from audiorec.search import native
 from audiorec.search.automaton import Automaton
-from audiorec.search.beam import BeamSearch, Choice, Expansion
+from audiorec.search.beam import BeamSearch, Choice, Expansion, grown
+from audiorec.search.fusion import Fusion
 from audiorec.search.tokens import Tokens
 from audiorec.search.transducer import histories
 from audiorec.search.words import Words
-from audiorec.streaming import State, map_state, take
+from audiorec.streaming import State, map_state
 from audiorec.text import BLANK
 
 
@@ -37,9 +38,10 @@ class TransducerBeamSearch(BeamSearch):
         columns: int = 0,
         words: Words | None = None,
         ilm_weight: float = 0.0,
+        fusion: Fusion | None = None,
     ):
         self.ilm_weight = ilm_weight
-        super().__init__(beam, window, automata, columns, joiner.output.out_features, words)
+        super().__init__(beam, window, automata, columns, joiner.output.out_features, words, fusion)
         self.predictor = predictor
         self.joiner = joiner
 
@@ -47,8 +49,8 @@ class TransducerBeamSearch(BeamSearch):
         return self.joiner.encoder_proj(x)
 
     def initial_own(self, batch_size: int, device: torch.device | str) -> State:
-        empty = self.predictor.initial_state(batch_size * self.beam)
-        return self._by_row(histories(self.predictor, self.joiner, empty))
+        empty = histories(self.predictor, self.joiner, self.predictor.initial_state(batch_size * self.beam))
+        return map_state(lambda leaf: leaf.unflatten(0, (batch_size, self.beam)), empty)
 
     def native(self, frames: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:
         outputs = self.joiner.output.out_features
@@ -92,8 +94,7 @@ class TransducerBeamSearch(BeamSearch):
             self.tried = 4 * self.beam
 
     def settle(self, frame: Tensor, state: State, choice: Choice) -> State:
-        new = (choice.alive & ~choice.stays).flatten().nonzero()[:, 0]
-        return self._grown(state["own"], choice.source, new, choice.token.flatten()[new])
+        return self._grown(state["own"], choice.source, choice.new, choice.token.flatten()[choice.new])
 
     def _log_probs(self, frame: Tensor, own: State) -> Tensor:
         """Of a frame (B, J) after each hypothesis: (B, K, V)."""
@@ -101,13 +102,8 @@ class TransducerBeamSearch(BeamSearch):
 
     def _grown(self, own: State, source: Tensor, new: Tensor, symbols: Tensor) -> State:
         """The hypotheses that come from ``source`` (B, K); ``new`` (N,) of them, counted through rows, have ``symbols`` more."""
-        rows = torch.arange(len(source), device=source.device)[:, None] * self.beam
-        own = take(map_state(lambda leaf: leaf.flatten(0, 1), own), (rows + source).flatten())
-        if len(new):
-            grown = histories(self.predictor, self.joiner, self.predictor.step(symbols, take(own["predictor"], new)))
-            # In place, for ``take`` has copied.
-            own = map_state(lambda leaf, part: leaf.index_copy_(0, new, part), own, grown)
-        return self._by_row(own)
 
-    def _by_row(self, own: State) -> State:
-        return map_state(lambda leaf: leaf.unflatten(0, (-1, self.beam)), own)
+        def step(old: State) -> State:
+            return histories(self.predictor, self.joiner, self.predictor.step(symbols, old["predictor"]))
+
+        return grown(own, source, new, step)

@@ -211,7 +211,7 @@ def average_language_model(out: Path, count: int) -> Path:
     card = (
         f"# {out.name}\n\nA recurrent language model made by audiorec {__version__}: {parameter_count(model):,} parameters, "
         f"{describe_size(tokenizer, config.tokenizer)}. `audiorec perplexity {out.name} TEXT` measures it, `audiorec decode … "
-        f"--rescore {out.name}` uses it.\n"
+        f"--rescore {out.name}` and `--fuse {out.name}` use it.\n"
     )
     kept = LanguageModelConfig(**{name: getattr(config, name) for name in LanguageModelConfig.model_fields})
     save_model(out / "model", model, kept, tokenizer, card)

@@ -10,6 +10,7 @@ from audiorec.text import Normalizer, train_tokenizer
 from audiorec.transcript import Delay
 from tests.conftest import TINY, WORDS
 from tests.models.test_heads import make, sharpen
+from tests.search.searches import fusion
 
 DELAY = Delay(begin=(-0.5, -0.3, -0.1), end=(-0.1, 0.0, 0.2), tail=0.23)
 HOTWORDS = {"kind": "beam", "hotwords": ("seven nine", "one"), "hotwords_score": 2.0}
@@ -24,6 +25,7 @@ SETUPS = {
         "ctc",
         {"kind": "beam", "beam": 8, "lexicon": LEXICON, "unk_score": -0.7, "word_bonus": 0.5},
     ),
+    "ctc beam, fused": ("lstm", "ctc", {"kind": "beam", "fuse": "lm"}),
     "rnnt": ("lstm", "full", {}),
     "rnnt, mamba": ("mamba", "full", {}),
     "one symbol a frame": ("lstm", "modified", {}),
@@ -50,4 +52,5 @@ def build(name: str, speech, endpoint=None) -> audiorec.Recognizer:
     words = build_words(config, tokenizer, normalize)
     automata = build_automata(config, tokenizer, normalize, words)
     delays = {delay_name(next(iter(model.heads)), model.look_ahead_ms): DELAY}
-    return audiorec.Recognizer(model, tokenizer, None, config, automata, delays, endpoint, normalize, words)
+    helpers = words, None, fusion(tokenizer.size) if config.fuse else None
+    return audiorec.Recognizer(model, tokenizer, None, config, automata, delays, endpoint, normalize, *helpers)

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 import audiorec
+from audiorec.config import parse
 from audiorec.errors import ConfigError, UserError
+from audiorec.models import LanguageModel, LanguageModelConfig, save_model
+from audiorec.text import load_tokenizer, train_tokenizer
 
 HELPED = {"kind": "beam", "beam": 6, "hotwords": ["seven nine", "one"], "hotwords_score": 2.0}
 
@@ -42,8 +46,28 @@ def test_n_best_and_confidence(recognizer, model_dir, speech):
 
 
 def test_hotwords_raise_what_they_name(recognizer, model_dir, speech):
-    plain = audiorec.load(model_dir, search={"kind": "beam", "beam": 6}).transcribe(speech).text
+    plain = audiorec.load(model_dir, search={"kind": "beam", "beam": 6}).transcribe(speech[: 6 * 8000]).text
     assert recognizer.transcribe(speech).text.count("seven nine") > plain.count("seven nine")
+
+
+@torch.no_grad()
+def test_a_language_model_of_the_same_pieces_steers_the_beam(model_dir, tmp_path, speech):
+    tokenizers = load_tokenizer(model_dir), train_tokenizer("char", ["one two"])
+    for name, tokenizer in zip(("lm", "other"), tokenizers, strict=True):
+        tokens = {"kind": tokenizer.kind}
+        config = parse(LanguageModelConfig, {"language": {"dim": 8, "pattern": ["lstm"]}, "tokenizer": tokens})
+        model = LanguageModel(config.language, tokenizer.size)
+        model.embedding.weight.mul_(60)
+        save_model(tmp_path / name, model, config, tokenizer, "# lm\n")
+
+    def said(**search) -> str:
+        return audiorec.load(model_dir, search={"kind": "beam", **search}).transcribe(speech[: 6 * 8000]).text
+
+    assert said() == said(fuse=tmp_path / "lm", fuse_weight=0) != said(fuse=tmp_path / "lm", fuse_weight=1)
+    with pytest.raises(UserError, match=r"search\.fuse: the language model's pieces are not the recogniser's"):
+        said(fuse=tmp_path / "other")
+    with pytest.raises(UserError, match=r"nothing"):
+        said(fuse=tmp_path / "nothing")
 
 
 def test_errors_are_one_clear_line(model_dir):

@@ -77,6 +77,11 @@ ARGUMENTS = {
     "hotwords": ({"search": {"hotwords": ["one"]}}, ConfigError, "search: hotwords: needs a beam"),
     "a lexicon": ({"search": {"kind": "beam", "lexicon": "words.txt"}}, UserError, "words.txt: no such lexicon"),
     "two heads": ({"search": {"skip_blank": 0.9}}, ConfigError, "search.skip_blank: takes a CTC head beside"),
+    "a model to fuse": (
+        {"search": {"kind": "beam", "fuse": "lm"}},
+        ConfigError,
+        "search.fuse: a recurrent .* needs torch",
+    ),
     "no internal model": (
         {"search": {"kind": "beam", "ilm_weight": 0.5}},
         ConfigError,

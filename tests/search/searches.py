@@ -14,6 +14,7 @@ from audiorec.search import (
     CtcBeamSearch,
     CtcGreedySearch,
     FramesSearch,
+    Fusion,
     TdtGreedySearch,
     TransducerBeamSearch,
     TransducerGreedySearch,
@@ -101,18 +102,28 @@ def beam(predictor: str, **options) -> TransducerBeamSearch:
     return TransducerBeamSearch(predictor, joiner, **options)
 
 
-def rescorer(words: bool, symbols: int = DIM) -> Rescorer:
-    """A language model of random weights that says something; a word is spelled by two of its symbols."""
+def language(symbols: int) -> LanguageModel:
+    """A language model of random weights that says something."""
     torch.manual_seed(8)
     model = LanguageModel(parse(LanguageConfig, {"dim": 8, "pattern": ["min_gru", "lstm"]}), symbols)
     with torch.no_grad():
         model.embedding.weight.mul_(60)
+    return model.eval()
+
+
+def fusion(symbols: int = DIM, weight: float = 0.7, bonus: float = 0.3) -> Fusion:
+    tokenizer: Any = SimpleNamespace(pieces=list(range(symbols)))
+    return Fusion(language(symbols), tokenizer, tokenizer, weight, bonus)
+
+
+def rescorer(words: bool, symbols: int = DIM) -> Rescorer:
+    """A word is spelled by two of the language model's symbols."""
     tokenizer: Any = SimpleNamespace(
         pieces=list(range(symbols)),
         begins_word=[token % 2 == 0 for token in range(symbols)],
         encode=lambda word: [1 + ord(word) % (symbols - 1), 1 + ord(word) // 2 % (symbols - 1)],
     )
-    return Rescorer(model, tokenizer, tokenizer, 0.7, 0.3, words)
+    return Rescorer(language(symbols), tokenizer, tokenizer, 0.7, 0.3, words)
 
 
 def known_words() -> Words:
@@ -142,6 +153,10 @@ SEARCHES = {
         ctc, beam=3, window=5, automata=automata()[1:], words=words()
     ),
     "ctc beam, automata of rows": lambda: CtcBeamSearch(ctc, automata=automata(), columns=2),
+    "ctc beam, fused": lambda: CtcBeamSearch(ctc, fusion=fusion()),
+    "ctc beam, fused, words and hotwords": lambda: CtcBeamSearch(
+        ctc, beam=6, window=5, automata=automata()[1:], words=words(), fusion=fusion()
+    ),
     "ctc beam, rescored": lambda: Rescored(CtcBeamSearch(ctc, beam=6, window=5), rescorer(False)),
     "ctc beam, words, rescored": lambda: Rescored(CtcBeamSearch(ctc, beam=6, words=known_words()), rescorer(True)),
     "beam": lambda: beam("stateless"),
@@ -150,6 +165,9 @@ SEARCHES = {
     "beam, n-gram and hotwords": lambda: beam("stateless", automata=automata(VOCABULARY)),
     "beam, words": lambda: beam("lstm", beam=6, words=words(VOCABULARY)),
     "beam, less of its internal language model": lambda: beam("lstm", ilm_weight=0.5, automata=automata(VOCABULARY)),
+    "beam, fused, less of its internal language model": lambda: beam(
+        "lstm", ilm_weight=0.5, automata=automata(VOCABULARY), fusion=fusion(VOCABULARY)
+    ),
     "beam, automata of rows": lambda: beam("stateless", automata=automata(VOCABULARY), columns=3),
     "beam, blanks skipped": lambda: BlankSkip(beam("lstm"), ctc, 0.5),
     "beam, blanks skipped, rescored": lambda: Rescored(BlankSkip(beam("lstm"), ctc, 0.5), rescorer(False, VOCABULARY)),

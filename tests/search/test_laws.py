@@ -140,7 +140,7 @@ class Turns:
 
 
 @pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
-@pytest.mark.parametrize("name", [name for name in SEARCHES if "beam" in name])
+@pytest.mark.parametrize("name", [name for name in SEARCHES if "beam" in name and "fused" not in name])
 def test_the_forms_may_take_turns_in_a_stream(name):
     search, rows, draw = SEARCHES[name](), utterances(), random.Random(7)
     expected, _ = whole(search, rows)

@@ -94,7 +94,7 @@ def test_a_period_costs_few_operators(kind):
 
 
 # Of a frame in which no token comes. A beam copies its state, which the native kernel then changes, whatever helps it; a
-# transducer asks its joiner; TDT searches frame by frame, since it jumps.
+# transducer asks its joiner; TDT searches frame by frame, since it jumps. A beam that a language model steers has torch's form.
 FRAME = {
     "ctc greedy": 13,
     "greedy": 17,
@@ -122,6 +122,9 @@ FRAME = {
     "beam, blanks skipped": 29,
     "frames": 13,
     "frames, smoothed": 13,
+    "ctc beam, fused": 154,
+    "ctc beam, fused, words and hotwords": 379,
+    "beam, fused, less of its internal language model": 211,
     "ctc beam, rescored": 16,
     "ctc beam, words, rescored": 20,
     "beam, blanks skipped, rescored": 29,
