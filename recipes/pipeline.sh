@@ -24,7 +24,7 @@
 usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [key=value ...]
               [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
               --hotwords, --hotwords-score, --lexicon, --word-lm, --word-lm-weight, --word-bonus, --unk-score,
-              --fuse, --fuse-weight, --fuse-bonus, --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head,
+              --prior-weight, --fuse, --fuse-weight, --fuse-bonus, --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head,
               --device]
        Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
        --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
@@ -54,7 +54,7 @@ while [ $# -gt 0 ]; do
       decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift
       ;;
     --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --word-lm-weight:* | --word-bonus:* | \
-      --unk-score:* | --fuse-weight:* | --fuse-bonus:* | --rescore-weight:* | --rescore-bonus:* | --skip-blank:* | \
+      --unk-score:* | --prior-weight:* | --fuse-weight:* | --fuse-bonus:* | --rescore-weight:* | --rescore-bonus:* | --skip-blank:* | \
       --head:* | --device:*)
       decode_options+=("$1" "$2") shown+=" $1 $(quoted "$2")" && shift
       ;;

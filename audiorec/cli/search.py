@@ -34,6 +34,9 @@ def _search(
     ilm_weight: Annotated[
         float | None, typer.Option(min=0, show_default="0", help="Weight of a transducer's internal LM, taken off.")
     ] = None,
+    prior_weight: Annotated[
+        float | None, typer.Option(min=0, show_default="0", help="Weight of the priors of CTC's symbols, taken off.")
+    ] = None,
     fuse: Annotated[
         Path | None, typer.Option(help="Language model of the tokenizer's pieces that scores each.")
     ] = None,
@@ -54,7 +57,7 @@ def _search(
     settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "lexicon": lexicon}
     settings |= {"word_lm": word_lm, "word_lm_weight": word_lm_weight, "word_bonus": word_bonus}
     settings |= {"unk_score": unk_score, "ilm_weight": ilm_weight, "skip_blank": skip_blank, "max_symbols": max_symbols}
-    settings |= {"fuse": fuse, "fuse_weight": fuse_weight, "fuse_bonus": fuse_bonus}
+    settings |= {"prior_weight": prior_weight, "fuse": fuse, "fuse_weight": fuse_weight, "fuse_bonus": fuse_bonus}
     settings |= {"rescore": rescore, "rescore_weight": rescore_weight, "rescore_bonus": rescore_bonus}
     return {name: value for name, value in settings.items() if value is not None}
 

@@ -47,6 +47,7 @@ def train(
         return  # of several processes the first one goes on
     if not read_delays(model):
         _measure_delays(model, valid[0], allow_pipes=config.data.allow_pipes)
+        _measure_priors(model, valid[0], allow_pipes=config.data.allow_pipes)
     print(model)
 
 
@@ -73,6 +74,7 @@ def average(
     model = average(run, best)
     if valid:
         _measure_delays(model, valid, allow_pipes=allow_pipes)
+        _measure_priors(model, valid, allow_pipes=allow_pipes)
     else:
         print(f"words have the times of their tokens until `audiorec times {run} --data DIR`", file=sys.stderr)
     print(model)
@@ -89,6 +91,19 @@ def times(
     """Measure how late a model emits its words; with that its words have a begin and an end."""
     if not _measure_delays(model, data, device, allow_pipes):
         raise UserError(f"{data}: no delay could be measured on it")
+
+
+@app.command()
+def priors(
+    model: Model,
+    *,
+    data: Annotated[Path, typer.Option(help="Data directory, not the test's; its texts are not used.")],
+    device: Device = "cpu",
+    allow_pipes: AllowPipes = False,
+) -> None:
+    """Measure how often a model's CTC head finds each symbol; a beam may then take that off, by --prior-weight."""
+    if not _measure_priors(model, data, device, allow_pipes):
+        raise UserError(f"{model}: has no CTC head, and priors are CTC's")
 
 
 @app.command()
@@ -135,6 +150,21 @@ def tokenizer(
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _measure_priors(model: Path, data: Path, device: str = "cpu", allow_pipes: bool = False) -> bool:
+    """Write how often each CTC head of a model finds each symbol; whether it has one."""
+    from audiorec.evaluation.priors import measure_priors
+    from audiorec.models import find_model, load_model_config
+    from audiorec.recognizer import load
+    from audiorec.search.priors import save_priors
+
+    folder = find_model(model)
+    kinds = load_model_config(folder / "config.yaml").heads
+    heads = [name for name, head in kinds.items() if head.kind == "ctc"]
+    if heads:
+        save_priors(folder, {head: measure_priors(load(model, device, head), data, allow_pipes) for head in heads})
+    return bool(heads)
 
 
 def _measure_delays(model: Path, data: Path, device: str = "cpu", allow_pipes: bool = False) -> bool:

@@ -115,6 +115,7 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
         parts += [f"word bonus {config.word_bonus:g}"] if config.word_bonus else []
         parts += [f"unknown words {config.unk_score:+g}"] if config.unk_score is not None else []
     parts += [f"internal LM × −{config.ilm_weight:g}"] if config.ilm_weight else []
+    parts += [f"priors × −{config.prior_weight:g}"] if config.prior_weight else []
     if config.hotwords:
         parts.append(f"hotwords + {config.hotwords_score:g}")
     if config.fuse:

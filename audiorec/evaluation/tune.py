@@ -29,6 +29,7 @@ RANGES: dict[str, tuple[float, ...]] = {  # tried where nothing else is asked fo
     "word_bonus": (-2.0, -1.0, 0.0, 1.0, 2.0),
     "unk_score": (-8.0, -6.0, -4.0, -2.0),
     "ilm_weight": (0.1, 0.2, 0.3, 0.4),
+    "prior_weight": (0.0, 0.3, 0.6, 0.8, 1.0),
     "fuse_weight": (0.1, 0.2, 0.3, 0.5),
     "fuse_bonus": (0.0, 0.5, 1.0, 1.5),
     "rescore_weight": (0.1, 0.2, 0.3, 0.5, 0.8),
@@ -41,6 +42,7 @@ NEEDS = {
     "word_bonus": "lexicon",
     "unk_score": "unk_score",
     "ilm_weight": "ilm_weight",
+    "prior_weight": "prior_weight",
     "fuse_weight": "fuse",
     "fuse_bonus": "fuse",
     "rescore_weight": "rescore",
@@ -89,7 +91,7 @@ def tune(
     spoken = [u for u in read_data_dir(data) if u.text]
     chosen = spoken[:: max(1, len(spoken) // utterances)][:utterances] if utterances else spoken
     references = {u.id: normalize(u.text) for u in chosen}
-    encoded = list(_encoded(recognizer, batches(chosen, Recordings(), recognizer.sample_rate)))
+    frames = list(encoded(recognizer, batches(chosen, Recordings(), recognizer.sample_rate)))
     searching = _Searching(recognizer)
     found: dict[tuple[float, ...], float] = {}
 
@@ -97,7 +99,7 @@ def tune(
         said: dict[str, str] = {}
         search = searching.search(setting)
         with progress("decoding", len(chosen)) as advance:
-            for names, x, lengths in encoded:
+            for names, x, lengths in frames:
                 said |= zip(names, searching.texts(search, x, lengths), strict=True)
                 advance(len(names))
         return Trial(setting, score(references, said).wer)
@@ -164,7 +166,7 @@ def reweighted(automaton: Automaton, weight: float, bonus: float) -> Automaton:
 
 
 @torch.inference_mode()
-def _encoded(
+def encoded(
     recognizer: "Recognizer", source: Iterator[tuple[list[str], list[np.ndarray]]]
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
     """Ids, encoder frames (B, T, C) and their lengths of each batch, heard as ``transcribe_batch`` hears it."""

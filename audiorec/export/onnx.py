@@ -34,6 +34,7 @@ from audiorec.models.heads import CtcHead
 from audiorec.models.transducer import TransducerHead
 from audiorec.runtime.folder import suffix
 from audiorec.search import TransducerGreedySearch
+from audiorec.search.priors import PRIORS
 from audiorec.streaming import Pointwise, Sequential, StreamingModule
 from audiorec.text import Tokenizer
 from audiorec.transcript.delays import TIMES
@@ -114,11 +115,12 @@ def _at(model: AsrModel, latency_ms: Latencies) -> list[AsrModel]:
 def write_checked(
     folder: Path, path: Path | str, views: Sequence[AsrModel], name: str, tokenizer: Tokenizer, config: ModelConfig
 ) -> dict[str, Any]:
-    """As ``write_export``, with the delays measured of the model at ``path``, and each latency held to law 7."""
+    """As ``write_export``, with the delays and priors measured of the model at ``path``, and each latency held to law 7."""
     views = [view.eval() for view in views]
     settings = write_export(folder, views[0], name, tokenizer, config, views[1:])
-    if (times := find_model(path) / TIMES).is_file():
-        shutil.copyfile(times, folder / TIMES)
+    for measured in (TIMES, PRIORS):
+        if (file := find_model(path) / measured).is_file():
+            shutil.copyfile(file, folder / measured)
     settings["error"] = max(check(Exported(folder, look_ahead_ms=view.look_ahead_ms), view, name) for view in views)
     return settings
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -14,7 +15,9 @@ from audiorec.errors import UserError
 from audiorec.files import replacing_folder, write_text
 from audiorec.models.asr import AsrModel
 from audiorec.models.config import FORMAT, ModelConfig
+from audiorec.models.heads import CtcHead
 from audiorec.models.names import todays_names
+from audiorec.search.priors import PRIORS, load_priors
 from audiorec.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -54,7 +57,13 @@ def load_model(path: Path | str) -> tuple[AsrModel, Tokenizer, ModelConfig]:
 
     Raises UserError naming the file that is missing, damaged, foreign or of an unknown format.
     """
-    return read_model(path, ModelConfig, AsrModel)
+    model, tokenizer, config = read_model(path, ModelConfig, AsrModel)
+    folder = find_model(path)
+    for name, priors in load_priors(folder, tokenizer.size).items():
+        if name not in model.heads or not isinstance(head := model.heads[name], CtcHead):
+            raise UserError(f"{folder / PRIORS}: {name} is no CTC head of this model; remove the file, or measure anew")
+        head.priors = torch.from_numpy(priors)
+    return model, tokenizer, config
 
 
 def is_language(config: Path) -> bool:

@@ -1,6 +1,7 @@
 """Heads own a task each: ``Head``, what each offers, and the CTC head."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jiwer
@@ -24,6 +25,7 @@ from audiorec.search import (
     align_ctc,
     decode,
 )
+from audiorec.search.priors import UNMEASURED
 from audiorec.streaming import Linear
 from audiorec.text import Tokenizer
 
@@ -115,9 +117,17 @@ class CtcConfig(HeadConfig):
 
 @HEADS.register
 class CtcHead(LinearHead):
-    """Log-probabilities of each frame: (B, T, dim) → (B, T, vocabulary), blank 0."""
+    """Log-probabilities of each frame: (B, T, dim) → (B, T, vocabulary), blank 0.
+
+    ``priors`` (vocabulary,) are the logs of how often it finds each symbol, where that was measured; else None.
+    """
 
     Config = CtcConfig
+    priors: Tensor | None
+
+    def __init__(self, config: CtcConfig, dim: int, vocabulary: int):
+        super().__init__(config, dim, vocabulary)
+        self.register_buffer("priors", None, persistent=False)
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return ctc_loss(self(x), lengths, tokens, token_lengths)
@@ -137,7 +147,15 @@ class CtcHead(LinearHead):
                 "search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer"
             )
         options = automata, columns, self.linear.out_features, words, fusion
-        return CtcBeamSearch(self, config.beam, config.window, *options)
+        if config.prior_weight and self.priors is None:
+            raise ConfigError(UNMEASURED)
+        scores = partial(self.without_priors, config.prior_weight) if config.prior_weight else self
+        return CtcBeamSearch(scores, config.beam, config.window, *options)
+
+    def without_priors(self, weight: float, x: Tensor) -> Tensor:
+        """As ``forward``, with so much of the log-priors taken off: probabilities still, as of symbols that are as frequent."""
+        assert self.priors is not None
+        return (self(x) - weight * self.priors).log_softmax(-1)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:
         return align_ctc(self(x), lengths, tokens, token_lengths)

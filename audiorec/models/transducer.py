@@ -22,6 +22,7 @@ from audiorec.search import (
     Words,
     align_transducer,
 )
+from audiorec.search.priors import NO_PRIORS
 from audiorec.search.transducer import MAX_SYMBOLS
 
 
@@ -80,6 +81,8 @@ class TransducerHead(Head):
         if config.kind == "greedy":
             max_symbols = 1 if self.topology.one_symbol_a_frame else config.max_symbols or MAX_SYMBOLS
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
+        if config.prior_weight:
+            raise ConfigError(NO_PRIORS)
         beam = config.beam, config.window, automata, columns, words, config.ilm_weight or 0.0, fusion
         return TransducerBeamSearch(self.predictor, self.joiner, *beam)
 

@@ -166,7 +166,11 @@ class BeamSearch(NumpySearch):
 
 
 class CtcBeamSearch(BeamSearch):
-    """Frames are log-probabilities (B, T, V), blank 0."""
+    """Frames are log-probabilities (B, T, V), blank 0; of them ``priors`` (V,), weighted logs, are taken off."""
+
+    def __init__(self, *options: Any, priors: np.ndarray | None = None):
+        super().__init__(*options)
+        self.priors = priors
 
     def initial_own(self, batch_size: int) -> State:
         never = np.full((batch_size, self.beam), NEVER)
@@ -181,6 +185,8 @@ class CtcBeamSearch(BeamSearch):
     def step(self, x: np.ndarray, lengths: np.ndarray | None, state: State) -> tuple[Said, State]:
         if x.shape[2] != self.automata.symbols:
             raise UserError(f"search: frames have {x.shape[2]} scores, and its symbols are {self.automata.symbols}")
+        if self.priors is not None:
+            x = _log_softmax(x - self.priors)
         beam, after = self.begin(x.shape[1], lengths, state, (4 if self.helped else 1) * self.beam + 1)
         beam.ctc(np.ascontiguousarray(x, np.float32))
         return self.said(beam), after

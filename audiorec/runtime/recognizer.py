@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from audiorec_kernels.beam import ABSENT, LIBRARY
 
 from audiorec.config import parse
@@ -24,6 +25,7 @@ from audiorec.runtime.search import (
 )
 from audiorec.search.automaton import Automaton
 from audiorec.search.config import COLUMNS, GREEDY, SearchConfig, build_automata, build_words, session_automata
+from audiorec.search.priors import NO_PRIORS, UNMEASURED, load_priors
 from audiorec.text import Tokenizer, load_tokenizer
 from audiorec.transcript import ENDPOINT, Delay, Endpoint, EndpointConfig, parse_endpoint
 from audiorec.transcript.delays import delay_name, load_delays
@@ -43,10 +45,12 @@ class Recognizer(BaseRecognizer):
         delays: Mapping[str, Delay],
         endpoint: EndpointConfig | None = ENDPOINT,
         search: SearchConfig = GREEDY,
+        priors: np.ndarray | None = None,
     ):
         self.tokenizer = tokenizer
         self.head = export.head.name
         self.delays = delays
+        self.priors = priors
         self.normalize = export.normalize
         self.search_config = search
         self.words = build_words(search, tokenizer, self.normalize)
@@ -118,7 +122,7 @@ class Recognizer(BaseRecognizer):
         head, config = self.export.head, self.search_config
         options = config.beam, config.window, self.automata, columns, self.export.vocabulary, self.words
         if config.kind == "beam" and head.kind == "ctc":
-            return CtcBeamSearch(*options)
+            return CtcBeamSearch(*options, priors=self.priors)
         if head.kind == "ctc":
             return CtcGreedySearch()
         if head.kind == "classify":
@@ -166,7 +170,14 @@ def load(
             f"{folder / tokenizer.file}: has {tokenizer.size} pieces, {EXPORT} says {export.vocabulary}; the files are not of "
             "one export"
         )
-    return Recognizer(export, Graphs(folder, export, threads), tokenizer, load_delays(folder), endpoint, config)
+    priors = None
+    if config.prior_weight:
+        measured = load_priors(folder, export.vocabulary)
+        if export.head.name not in measured:
+            raise ConfigError(f"{UNMEASURED}, before the export")
+        priors = config.prior_weight * measured[export.head.name]
+    graphs, delays = Graphs(folder, export, threads), load_delays(folder)
+    return Recognizer(export, graphs, tokenizer, delays, endpoint, config, priors)
 
 
 def _parse_search(search: Any, export: Export) -> SearchConfig:
@@ -191,6 +202,8 @@ def _parse_search(search: Any, export: Export) -> SearchConfig:
         raise ConfigError(f"search.kind: a {export.head.kind} head has no beam; leave it greedy")
     if config.ilm_weight and export.head.kind == "ctc":
         raise ConfigError("search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer")
+    if config.prior_weight and export.head.kind != "ctc":
+        raise ConfigError(NO_PRIORS)
     if config.kind == "beam" and LIBRARY is None:
         raise ConfigError(f"search.kind: a beam needs the native kernels: {ABSENT}; install them, or search greedily")
     return config

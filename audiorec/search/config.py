@@ -50,6 +50,9 @@ class SearchConfig(Config):
         gt=0,
         description="how much of a transducer's internal language model is taken off, where another one helps",
     )
+    prior_weight: float | None = Field(
+        None, ge=0, description="how much of the priors of CTC's symbols is taken off; 1 where words are searched"
+    )
     fuse: Path | None = Field(
         None, description="folder of a recurrent language model of the tokenizer's pieces, which scores each token"
     )

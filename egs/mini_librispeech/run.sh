@@ -48,7 +48,7 @@ searches_of() {
   [ -f "$data/$1/lexicon.txt" ] || return
   if [ "$tokens" = char ]; then words="--search beam --beam 128 --lexicon $data/$1/words.txt"; fi
   echo "lexicon $words"
-  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1.25 --word-bonus 2"
+  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1 --prior-weight 1"
 }
 
 prepare() {

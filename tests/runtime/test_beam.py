@@ -27,9 +27,11 @@ pytestmark = pytest.mark.skipif(LIBRARY is None, reason=ABSENT)
 
 LENGTHS = [60, 41, 33, 8, 1, 0]
 CTC, LSTM, STATELESS = (TorchCtcBeamSearch, DIM), ("lstm", VOCABULARY), ("stateless", VOCABULARY)
+PRIORS = torch.linspace(0, -2, DIM)
 CASES = {
     "ctc": (CTC, {}),
     "ctc, beam of one": (CTC, {"beam": 1}),
+    "ctc, less of its priors": (CTC, {"beam": 6, "priors": True}),
     "ctc, little room": (CTC, {"beam": 6, "window": 3}),
     "ctc, words": (CTC, {"beam": 6, "words": words(DIM)}),
     "ctc, words, little room": (CTC, {"beam": 3, "window": 5, "words": words(DIM)}),
@@ -40,10 +42,18 @@ CASES = {
 }
 
 
+def flat(x: torch.Tensor) -> torch.Tensor:
+    return (ctc(x) - PRIORS).log_softmax(-1)
+
+
 def torchs(name: str, **more):
     """Torch's search of a case."""
     (kind, _), options = CASES[name]
-    return kind(ctc, **options, **more) if kind is TorchCtcBeamSearch else beam(kind, **options, **more)
+    if kind is not TorchCtcBeamSearch:
+        return beam(kind, **options, **more)
+    options = dict(options)
+    head = flat if options.pop("priors", False) else ctc
+    return kind(head, **options, **more)
 
 
 def in_numpy(name: str, automata, columns: int):
@@ -51,7 +61,8 @@ def in_numpy(name: str, automata, columns: int):
     (kind, symbols), options = CASES[name]
     shared = options.get("beam", 4), options.get("window", 64), automata, columns, symbols, options.get("words")
     if kind is TorchCtcBeamSearch:
-        return CtcBeamSearch(*shared), lambda x: ctc(torch.from_numpy(x)).numpy()
+        priors = PRIORS.numpy() if options.get("priors") else None
+        return CtcBeamSearch(*shared, priors=priors), lambda x: ctc(torch.from_numpy(x)).numpy()
     *parts, frames = networks_in_numpy(torchs(name))
     return TransducerBeamSearch(*parts, *shared, ilm_weight=options.get("ilm_weight", 0.0)), frames
 

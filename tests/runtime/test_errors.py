@@ -87,6 +87,11 @@ ARGUMENTS = {
         ConfigError,
         "search.ilm_weight: CTC has no",
     ),
+    "priors": (
+        {"search": {"kind": "beam", "prior_weight": 1}},
+        ConfigError,
+        "search.prior_weight: the priors of .* not",
+    ),
     "an unknown key": ({"search": {"beams": 3}}, ConfigError, "search.beams"),
     "symbols": ({"search": {"max_symbols": 3}}, ConfigError, "head 'ctc' emits one symbol a frame at most"),
     "no symbols": ({"search": {"max_symbols": 0}}, ConfigError, "search.max_symbols"),
