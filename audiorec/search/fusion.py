@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audiorec.errors import UserError
 from audiorec.search.beam import Choice, grown
-from audiorec.streaming import State, map_state
+from audiorec.streaming import State, map_state, take
 from audiorec.text import BLANK, Tokenizer
 
 
@@ -52,9 +52,7 @@ class Fusion:
     def initial_state(self, rows: int, beam: int) -> State:
         """That of ``rows`` of ``beam`` hypotheses, all of them empty."""
         empty = self._state(self.model.initial_state(1, ragged=False))
-        return map_state(
-            lambda leaf: leaf.expand(rows * beam, *leaf.shape[1:]).unflatten(0, (rows, beam)).clone(), empty
-        )
+        return map_state(lambda leaf: leaf.unflatten(0, (rows, beam)), take(empty, [0] * rows * beam))
 
     def gained(self, state: State, tokens: Tensor) -> Tensor:
         """What tokens (B, K, N) add after the hypotheses."""
@@ -67,9 +65,11 @@ class Fusion:
     def advance(self, state: State, choice: Choice) -> State:
         """The state after a frame."""
         symbols = choice.token.flatten()[choice.new, None]
-        return grown(
-            state, choice.source, choice.new, lambda old: self._state(self.model.read(symbols, None, old["lm"]))
-        )
+
+        def read(old: State) -> State:
+            return self._state(self.model.read(symbols, None, old["lm"]))
+
+        return grown(state, choice.source, choice.new, read)
 
     def _state(self, lm: State) -> State:
         gains = self.weight * self.model.next(lm)

@@ -79,6 +79,7 @@ def test_the_command_tells_the_best_setting(model_dir, given):
 def test_what_cannot_be_tuned_is_one_line(given):
     config = SearchConfig(**given[1])
     assert list(ranges(config, {})) == ["word_lm_weight", "word_bonus", "unk_score"]
+    assert list(ranges(SearchConfig(kind="beam", fuse="lm"), {})) == ["fuse_weight", "fuse_bonus"]
     for search, tried, message in [
         (SearchConfig(), {}, "tune: a greedy search has nothing to tune"),
         (SearchConfig(kind="beam"), {}, "nothing to tune; give it an n-gram"),

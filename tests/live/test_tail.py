@@ -10,7 +10,8 @@ from tests.live.recognizers import DELAY, SETUPS, build
 @pytest.mark.parametrize("name", SETUPS)
 def test_words_are_those_of_the_audio_with_silence_after_it(name, speech):
     late = build(name, speech)
-    plain = audiorec.Recognizer(late.model, late.tokenizer, None, late.search_config, late.automata)
+    search = late.search_config, late.automata
+    plain = audiorec.Recognizer(late.model, late.tokenizer, None, *search, fusion=late.fusion)
     assert late.tail == (round(DELAY.tail * late.sample_rate) if late.segments else 0) and plain.tail == 0
     samples, rate = speech[9000:21000], late.sample_rate
     expected = plain.transcribe(np.append(samples, np.zeros(late.tail, np.float32)))
