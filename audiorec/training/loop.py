@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning
 from filelock import FileLock, Timeout
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -20,7 +20,7 @@ from audiorec.errors import ConfigError, UserError
 from audiorec.files import write_text
 from audiorec.text import Tokenizer, describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.training.callbacks import Reporter, StopAfter
-from audiorec.training.checkpoints import LAST, AtomicCheckpointIO, epochs_done, read_checkpoint
+from audiorec.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, epochs_done, read_checkpoint
 from audiorec.training.config import TrainerConfig
 from audiorec.training.log import logger
 from audiorec.training.precision import Accelerator, Precision
@@ -165,13 +165,12 @@ def make_trainer(
     options = config.trainer
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    checkpoints = ModelCheckpoint(
+    checkpoints = Checkpoints(
         dirpath=out / "checkpoints",
         filename="epoch={epoch:03d}-" + options.monitor + "={" + options.monitor + ":.5f}",
         auto_insert_metric_name=False,
         monitor=options.monitor,
         save_top_k=options.keep_best,
-        save_last=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )

@@ -163,6 +163,17 @@ def test_a_run_that_stopped_early_stays_stopped(data, tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path}: already trained, 2 epochs\n"
 
 
+def test_an_epoch_that_is_not_among_the_best_is_kept_to_go_on_from(data, tmp_path, capsys):
+    settings = [*SETTINGS, "trainer.keep_best=1", "optimizer.lr=1e-12", "trainer.monitor=valid_wer"]
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", settings)
+    train(config, data / "train", data / "dev", tmp_path, quiet=True)
+    last, best = ((tmp_path / "checkpoints").glob(f"{name}*.ckpt") for name in ("last", "epoch"))
+    assert [epochs_done(torch.load(path, weights_only=True)) for path in (*last, *best)] == [4, 1]
+    capsys.readouterr()
+    train(config, data / "train", data / "dev", tmp_path)
+    assert capsys.readouterr().out == f"{tmp_path}: already trained, 4 epochs\n"
+
+
 def test_a_number_of_steps_ends_within_an_epoch_and_resumes(data, undisturbed, tmp_path, capsys):
     epoch = json.loads((undisturbed / "training.json").read_text())["training_steps"] / 4
     steps = round(2.5 * epoch)
