@@ -32,6 +32,13 @@ class OptimizerConfig(Config):
     )
 
 
+class GrowConfig(Config):
+    from_layers: PositiveInt = Field(
+        2, description="layers of the encoder that take part in the first epoch, the lowest"
+    )
+    epochs: PositiveInt = Field(1, description="epochs after which one more takes part")
+
+
 class TrainerConfig(Config):
     max_epochs: PositiveInt = Field(30, description="passes over the training data")
     max_steps: PositiveInt | None = Field(
@@ -46,6 +53,9 @@ class TrainerConfig(Config):
     init_from_recipe: str | None = Field(None, description="the recipe of that model; training then needs init_from")
     freeze: list[str] = Field(
         [], description="patterns of weights and modules that stay as init_from has them, such as encoder.layer[0-11]"
+    )
+    grow: GrowConfig | None = Field(
+        None, description="begin with few layers of the encoder and add the others one by one"
     )
     ema: float | None = Field(
         None,

@@ -49,6 +49,7 @@ class LanguageTrainerConfig(TrainerConfig):
             "init_from_recipe",
             "freeze",
             "lora",
+            "grow",
             "devices",
             "nodes",
             "recompute",

@@ -159,9 +159,9 @@ def _loggers(options: TrainerConfig, out: Path) -> list[Logger]:
 
 
 def make_trainer(
-    config: Any, out: Path, max_epochs: int, accelerator: Accelerator, precision: Precision, bars: list[Callback]
+    config: Any, out: Path, max_epochs: int, accelerator: Accelerator, precision: Precision, more: list[Callback]
 ) -> lightning.Trainer:
-    """Lightning's trainer of a run: its checkpoints, and what it reports."""
+    """Lightning's trainer of a run: its checkpoints, what it reports, and ``more`` callbacks."""
     options = config.trainer
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -175,7 +175,7 @@ def make_trainer(
         enable_version_counter=False,
     )
     reporter = Reporter(out, _flat(config.model_dump(mode="json")))
-    callbacks = [*bars, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
+    callbacks = [*more, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
     if options.ema:
         callbacks.append(EMAWeightAveraging(decay=options.ema))
     if options.patience:
@@ -186,6 +186,8 @@ def make_trainer(
         accelerator=accelerator,
         devices=options.devices,
         num_nodes=options.nodes,
+        # Processes wait for every weight's gradient unless told that layers may have none.
+        strategy="ddp_find_unused_parameters_true" if options.grow and options.devices * options.nodes > 1 else "auto",
         accumulate_grad_batches=options.accumulate,
         precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
         max_epochs=max_epochs,
