@@ -50,6 +50,7 @@ class LanguageTrainerConfig(TrainerConfig):
             "freeze",
             "lora",
             "grow",
+            "teacher",
             "devices",
             "nodes",
             "recompute",
