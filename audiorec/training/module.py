@@ -81,6 +81,7 @@ class Training(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         self.samples, self.distilled = self.samples.to(self.device), self.distilled.to(self.device)
+        self.gradient_norm = torch.zeros((), device=self.device)  # until the first step
 
     def on_train_epoch_start(self) -> None:
         self.train_tally = self._tally()
