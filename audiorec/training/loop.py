@@ -142,6 +142,8 @@ def fit(trainer: lightning.Trainer, training: lightning.LightningModule, last: P
         try:
             trainer.fit(training, ckpt_path=last if last.exists() else None)
         except SIGTERMException:  # its own status is 0, and a recipe would go on to decode
+            goes_on = f"goes on from {last}" if last.exists() else "begins anew, for no epoch was saved yet"
+            logger.info(f"ended by SIGTERM; the same command {goes_on}")
             raise SystemExit(128 + signal.SIGTERM) from None
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -50,7 +50,6 @@ class Training(lightning.LightningModule):
         self.metrics: dict[str, float] = {}
         self.samples = torch.zeros((), dtype=torch.int64)
         self.distilled = torch.zeros(2)  # divergence from the teacher, and over how many frames
-        self.saved = 0  # the step after which last.ckpt was written within an epoch
         self.train_tally, self.valid_tally = self._tally(), self._tally()
 
     @property
@@ -139,10 +138,17 @@ class Training(lightning.LightningModule):
         self.train_tally.add(place, batch.ids, outputs["losses"], self._target_lengths(batch), self.gradient_norm)
         if batch_idx % READ_EVERY == 0 or self.trainer.is_last_batch:
             self._log_batch()
-        step = self.global_step
-        if step % self.config.trainer.checkpoint_steps == 0 and step != self.saved and not self.trainer.is_last_batch:
-            self.saved = step
+        if self._is_to_be_saved(batch_idx):
             self.trainer.save_checkpoint(Path(self.trainer.checkpoint_callback.dirpath) / LAST, weights_only=False)
+
+    def _is_to_be_saved(self, batch_idx: int) -> bool:
+        """Whether an epoch is saved within: after every so many steps, and where the run is told to end."""
+        options = self.config.trainer
+        if self.trainer.is_last_batch or (batch_idx + 1) % options.accumulate:  # gradients of half a step would be lost
+            return False
+        # Processes save together, and not all of them are told.
+        told_to_end = self.trainer.received_sigterm and ranks() == 1
+        return told_to_end or self.global_step % options.checkpoint_steps == 0
 
     def _log_batch(self) -> None:
         self.train_tally.read()
