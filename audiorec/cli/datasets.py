@@ -90,7 +90,7 @@ def stats(folder: Folder, allow_pipes: AllowPipes = False) -> None:
     from audiorec.data.statistics import statistics
 
     found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
-    print(statistics(found, _seconds(folder, found), recording_formats(found)))
+    print(statistics(found, seconds_of(folder, found), recording_formats(found)))
 
 
 @data_app.command()
@@ -101,7 +101,7 @@ def utt2dur(folder: Folder, allow_pipes: AllowPipes = False) -> None:
     from audiorec.files import write_text
 
     found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
-    seconds = _seconds(folder, found, believe=False)
+    seconds = seconds_of(folder, found, believe=False)
     lengths, _ = recording_seconds(folder, found, believe=False)
     for name, rows in ("utt2dur", seconds), ("reco2dur", lengths):
         write_text(folder / name, "".join(f"{key} {value:.6f}\n" for key, value in sorted(rows.items())))
@@ -127,7 +127,8 @@ def _tables(folder: Path) -> "list[Utterance]":
     return read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=True)
 
 
-def _seconds(folder: Path, utterances: "list[Utterance]", believe: bool = True) -> dict[str, float]:
+def seconds_of(folder: Path, utterances: "list[Utterance]", believe: bool = True) -> dict[str, float]:
+    """Utterance → its seconds. Raises UserError where one has no usable audio."""
     from audiorec.data.durations import utterance_seconds
 
     seconds, bad = utterance_seconds(folder, utterances, believe)
@@ -182,5 +183,5 @@ def export(
     from audiorec.data.manifests import write_lhotse, write_nemo
 
     found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
-    (write_nemo if format is Manifest.nemo else write_lhotse)(out, found, _seconds(folder, found))
+    (write_nemo if format is Manifest.nemo else write_lhotse)(out, found, seconds_of(folder, found))
     print(f"{out}: {len(found)} utterances")

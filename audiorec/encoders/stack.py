@@ -58,10 +58,11 @@ class Stack(Sequential):
     (B, ceil(T / stride), dim).
 
     With ``recompute`` training keeps what goes into a layer alone, and computes the rest again for the gradient (Chen et al.
-    2016): memory for time, the same numbers.
+    2016): memory for time, the same numbers. ``skip`` leaves layers out, for as long as it is not called again.
     """
 
     recompute = False
+    skipped: frozenset[str] = frozenset()
 
     def __init__(self, config: Subsamples, input_dim: int, layers: Mapping[str, StreamingModule], norm: bool = True):
         dim = next(iter(layers.values())).input_dim
@@ -73,6 +74,16 @@ class Stack(Sequential):
         if self.recompute and self.training and torch.is_grad_enabled():
             return checkpoint(super().through, member, x, lengths, use_reentrant=False)
         return super().through(member, x, lengths)
+
+    def skip(self, layers: Collection[str]) -> None:
+        """Leave out these layers, whose inputs and outputs are of one kind, and no others: they cost nothing, have no gradient
+        and no state. Who taps one of them gets what it would have read."""
+        self.skipped = frozenset(layers)
+        self.changed()
+
+    @property
+    def members(self) -> list[tuple[str, StreamingModule]]:
+        return [(name, member) for name, member in super().members if name not in self.skipped]
 
     @property
     def layer_names(self) -> list[str]:
@@ -95,8 +106,10 @@ class Stack(Sequential):
         """Layer → what ``exit(layer)`` gives of whole utterances, all in one pass that ends at the last of them."""
         outputs: dict[str, tuple[Tensor, Tensor | None]] = {}
         norm = self._modules.get("norm")
-        for name, member in self.members:
-            x, lengths = self.through(member, x, lengths)
+        taking_part = dict(self.members)
+        for name in self.names:
+            if name in taking_part:
+                x, lengths = self.through(taking_part[name], x, lengths)
             if name in layers:
                 outputs[name] = norm.offline(x, lengths) if norm else (x, lengths)
             if len(outputs) == len(layers):

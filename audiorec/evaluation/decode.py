@@ -56,7 +56,7 @@ def decode(
     reference = read_aligned(data, aligned)
     audio_seconds = decode_seconds = 0.0
     if chunk_ms is None:
-        runs = _offline(recognizer, batches(utterances, recordings, recognizer.sample_rate))
+        runs = offline(recognizer, batches(utterances, recordings, recognizer.sample_rate))
     else:
         runs = _streamed(recognizer, _each(utterances, recordings, recognizer.sample_rate), chunk_ms, streams, watches)
     with progress("decoding", len(utterances)) as advance:
@@ -134,7 +134,8 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
 Run = tuple["dict[str, Result]", float, float]  # results, their seconds of audio, seconds of work since the last
 
 
-def _offline(recognizer: BaseRecognizer, source: Iterator[tuple[list[str], list[np.ndarray]]]) -> Iterator[Run]:
+def offline(recognizer: BaseRecognizer, source: Iterator[tuple[list[str], list[np.ndarray]]]) -> Iterator[Run]:
+    """Decode batches of ids and samples, whole utterances at once."""
     batch = getattr(recognizer, "transcribe_batch", recognizer.transcribe)  # of torch's, all rows in one step
     for names, samples in source:
         start = time.perf_counter()

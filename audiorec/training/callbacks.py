@@ -89,6 +89,7 @@ class Reporter(Callback):
         logger.info(
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  valid loss "
             f"{row['valid_loss']:.4f}  {measure.name} {measure.scale * row[measure.key]:6.2f}{measure.unit}  {seconds:.1f} s"
+            + (f"  from the teacher {row['distillation_loss']:.4f}" if "distillation_loss" in row else "")
             + (f"  without a path: {', '.join(dropped)}" if dropped else "")
         )
         self._name(module.train_tally.without_path, "training")

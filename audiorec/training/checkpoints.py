@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from audiorec.errors import UserError
@@ -14,6 +16,14 @@ from audiorec.files import replacing
 from audiorec.training.lora import merged
 
 LAST = "last.ckpt"
+
+
+class Checkpoints(ModelCheckpoint):
+    """The best checkpoints, and ``LAST`` after every epoch: Lightning's own ``save_last`` waits for one among the best."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, module)
+        trainer.save_checkpoint(Path(self.dirpath) / LAST, weights_only=False)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

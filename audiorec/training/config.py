@@ -32,6 +32,13 @@ class OptimizerConfig(Config):
     )
 
 
+class GrowConfig(Config):
+    from_layers: PositiveInt = Field(
+        2, description="layers of the encoder that take part in the first epoch, the lowest"
+    )
+    epochs: PositiveInt = Field(1, description="epochs after which one more takes part")
+
+
 class TrainerConfig(Config):
     max_epochs: PositiveInt = Field(30, description="passes over the training data")
     max_steps: PositiveInt | None = Field(
@@ -47,6 +54,9 @@ class TrainerConfig(Config):
     freeze: list[str] = Field(
         [], description="patterns of weights and modules that stay as init_from has them, such as encoder.layer[0-11]"
     )
+    grow: GrowConfig | None = Field(
+        None, description="begin with few layers of the encoder and add the others one by one"
+    )
     ema: float | None = Field(
         None,
         gt=0,
@@ -59,6 +69,18 @@ class TrainerConfig(Config):
     )
     wandb: str | None = Field(None, description="the project of Weights & Biases that is told the metrics, too")
     lora: LoraConfig | None = Field(None, description="adapters, trained in place of the matrices that they adapt")
+    teacher: Path | None = Field(
+        None, description="model or run directory whose CTC head this model's CTC head is to agree with, frame by frame"
+    )
+    teacher_weight: PositiveFloat = Field(
+        1.0, description="of the divergence from the teacher, in nats a frame, beside the heads' losses"
+    )
+    teacher_temperature: PositiveFloat = Field(
+        1.0, description="above 1 the unlikely tokens of a frame count for more (Hinton et al. 2015)"
+    )
+    teacher_shift: NonNegativeInt = Field(
+        0, description="frames by which this model may be later than the teacher, as one that hears less ahead is"
+    )
     monitor: str | None = Field(
         None,
         description="what ranks checkpoints: valid_loss; recent, by which a later one is better; or the first head's metric, "
@@ -75,6 +97,14 @@ class TrainerConfig(Config):
     )
     nodes: PositiveInt = Field(1, description="machines, each begun by torchrun or SLURM")
     accumulate: PositiveInt = Field(1, description="batches whose gradients make one step")
+
+    @field_validator("teacher_weight", "teacher_temperature", "teacher_shift")
+    @classmethod
+    def _of_a_teacher(cls, value: float, info: ValidationInfo) -> float:
+        assert info.field_name
+        if value != cls.model_fields[info.field_name].default and not info.data.get("teacher"):
+            raise ValueError("has no meaning without trainer.teacher; give a model, or leave it out")
+        return value
 
     @field_validator("patience")
     @classmethod

@@ -49,6 +49,8 @@ class LanguageTrainerConfig(TrainerConfig):
             "init_from_recipe",
             "freeze",
             "lora",
+            "grow",
+            "teacher",
             "devices",
             "nodes",
             "recompute",
@@ -122,6 +124,7 @@ class LanguageTraining(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seed_of(self.config.trainer.seed, self.current_epoch, "dropout"))
         self.train_tally = LossTally([1.0])
+        self.gradient_norm = torch.zeros((), device=self.device)  # until the first step
 
     def on_train_batch_start(self, batch: TextBatch, batch_idx: int) -> None:
         set_rate(self, self.config, batch_idx)

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning
 from filelock import FileLock, Timeout
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -20,7 +20,7 @@ from audiorec.errors import ConfigError, UserError
 from audiorec.files import write_text
 from audiorec.text import Tokenizer, describe_size, load_tokenizer, save_tokenizer, train_tokenizer
 from audiorec.training.callbacks import Reporter, StopAfter
-from audiorec.training.checkpoints import LAST, AtomicCheckpointIO, epochs_done, read_checkpoint
+from audiorec.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, epochs_done, read_checkpoint
 from audiorec.training.config import TrainerConfig
 from audiorec.training.log import logger
 from audiorec.training.precision import Accelerator, Precision
@@ -142,6 +142,8 @@ def fit(trainer: lightning.Trainer, training: lightning.LightningModule, last: P
         try:
             trainer.fit(training, ckpt_path=last if last.exists() else None)
         except SIGTERMException:  # its own status is 0, and a recipe would go on to decode
+            goes_on = f"goes on from {last}" if last.exists() else "begins anew, for no epoch was saved yet"
+            logger.info(f"ended by SIGTERM; the same command {goes_on}")
             raise SystemExit(128 + signal.SIGTERM) from None
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -159,24 +161,23 @@ def _loggers(options: TrainerConfig, out: Path) -> list[Logger]:
 
 
 def make_trainer(
-    config: Any, out: Path, max_epochs: int, accelerator: Accelerator, precision: Precision, bars: list[Callback]
+    config: Any, out: Path, max_epochs: int, accelerator: Accelerator, precision: Precision, more: list[Callback]
 ) -> lightning.Trainer:
-    """Lightning's trainer of a run: its checkpoints, and what it reports."""
+    """Lightning's trainer of a run: its checkpoints, what it reports, and ``more`` callbacks."""
     options = config.trainer
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    checkpoints = ModelCheckpoint(
+    checkpoints = Checkpoints(
         dirpath=out / "checkpoints",
         filename="epoch={epoch:03d}-" + options.monitor + "={" + options.monitor + ":.5f}",
         auto_insert_metric_name=False,
         monitor=options.monitor,
         save_top_k=options.keep_best,
-        save_last=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
     reporter = Reporter(out, _flat(config.model_dump(mode="json")))
-    callbacks = [*bars, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
+    callbacks = [*more, reporter, checkpoints]  # the reporter first: its history goes into the checkpoint
     if options.ema:
         callbacks.append(EMAWeightAveraging(decay=options.ema))
     if options.patience:
@@ -187,6 +188,8 @@ def make_trainer(
         accelerator=accelerator,
         devices=options.devices,
         num_nodes=options.nodes,
+        # Processes wait for every weight's gradient unless told that layers may have none.
+        strategy="ddp_find_unused_parameters_true" if options.grow and options.devices * options.nodes > 1 else "auto",
         accumulate_grad_batches=options.accumulate,
         precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision],
         max_epochs=max_epochs,

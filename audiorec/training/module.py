@@ -16,6 +16,7 @@ from audiorec.models import AsrModel
 from audiorec.text import Tokenizer
 from audiorec.training.checkpoints import LAST
 from audiorec.training.config import RunConfig
+from audiorec.training.distill import Teacher
 from audiorec.training.freeze import keep_still
 from audiorec.training.gradients import add_noise, recompute
 from audiorec.training.optimizer import parameter_groups
@@ -28,8 +29,8 @@ class Training(lightning.LightningModule):
     """Trains ``model`` as ``config`` says. All randomness is a function of (seed, epoch, utterance or batch).
 
     ``metrics`` are those of the last epoch: train_loss and valid_loss (per target, heads weighted), ``metric``, which is the
-    first head's (valid_wer), train_dropped and valid_dropped (utterances without a path), audio_seconds. Where several
-    processes train, losses, errors and seconds are those of all of them.
+    first head's (valid_wer), train_dropped and valid_dropped (utterances without a path), audio_seconds; distillation_loss,
+    nats a frame, where there is a teacher. Where several processes train, losses, errors and seconds are those of all of them.
     """
 
     def __init__(self, model: AsrModel, tokenizer: Tokenizer, config: RunConfig, train: SpeechData, valid: SpeechData):
@@ -37,6 +38,7 @@ class Training(lightning.LightningModule):
         self.model = model
         if config.trainer.recompute:
             recompute(model)
+        self.teacher = Teacher(config.trainer, model, tokenizer) if config.trainer.teacher else None
         self.tokenizer = tokenizer
         self.config = config
         self.train_data = train
@@ -47,7 +49,7 @@ class Training(lightning.LightningModule):
         self.metric = f"valid_{config.metric}"
         self.metrics: dict[str, float] = {}
         self.samples = torch.zeros((), dtype=torch.int64)
-        self.saved = 0  # the step after which last.ckpt was written within an epoch
+        self.distilled = torch.zeros(2)  # divergence from the teacher, and over how many frames
         self.train_tally, self.valid_tally = self._tally(), self._tally()
 
     @property
@@ -77,16 +79,19 @@ class Training(lightning.LightningModule):
         return self.valid_data.as_recorded((self.global_rank, self.trainer.world_size))
 
     def on_train_start(self) -> None:
-        self.samples = self.samples.to(self.device)
+        self.samples, self.distilled = self.samples.to(self.device), self.distilled.to(self.device)
+        self.gradient_norm = torch.zeros((), device=self.device)  # until the first step
 
     def on_train_epoch_start(self) -> None:
         self.train_tally = self._tally()
-        self.samples = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.samples = torch.zeros_like(self.samples)
+        self.distilled = torch.zeros_like(self.distilled)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_so_far"] = {
             "tally": self.train_tally.over_ranks().state(),
             "samples": int(add_up(self.samples)),
+            "distilled": add_up(self.distilled).tolist(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -94,6 +99,7 @@ class Training(lightning.LightningModule):
         if writes() and (so_far := checkpoint.get("epoch_so_far")):
             self.train_tally.resume(so_far["tally"])
             self.samples = torch.tensor(so_far["samples"])
+            self.distilled = torch.tensor(so_far.get("distilled", [0.0, 0.0]))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # What layers draw for themselves (dropout) must not depend on the batches before it.
@@ -105,12 +111,17 @@ class Training(lightning.LightningModule):
         def augment(x: Tensor, lengths: Tensor) -> Tensor:
             return spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
 
-        losses = self._losses(self.model.frames(batch.samples, batch.lengths, augment=augment), batch)
+        frames = self.model.frames(batch.samples, batch.lengths, augment=augment)
+        losses = self._losses(frames, batch)
         self.samples += batch.lengths.sum()
         sums, targets, _ = sum_losses(losses, self._target_lengths(batch))
         # The mean per target of all processes' batches: their gradients are averaged, so each is worth as many as there are.
         means = sums / add_up(targets).clamp(min=1) * ranks()
         loss = sum(head.weight * mean for head, mean in zip(self.model.heads.values(), means, strict=True))
+        if self.teacher:
+            lacking, count = self.teacher.divergence(self.model, frames, batch)
+            self.distilled += torch.stack([lacking.detach(), count])
+            loss = loss + self.config.trainer.teacher_weight * lacking / add_up(count).clamp(min=1) * ranks()
         return {"loss": loss, "losses": losses}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -127,10 +138,17 @@ class Training(lightning.LightningModule):
         self.train_tally.add(place, batch.ids, outputs["losses"], self._target_lengths(batch), self.gradient_norm)
         if batch_idx % READ_EVERY == 0 or self.trainer.is_last_batch:
             self._log_batch()
-        step = self.global_step
-        if step % self.config.trainer.checkpoint_steps == 0 and step != self.saved and not self.trainer.is_last_batch:
-            self.saved = step
+        if self._is_to_be_saved(batch_idx):
             self.trainer.save_checkpoint(Path(self.trainer.checkpoint_callback.dirpath) / LAST, weights_only=False)
+
+    def _is_to_be_saved(self, batch_idx: int) -> bool:
+        """Whether an epoch is saved within: after every so many steps, and where the run is told to end."""
+        options = self.config.trainer
+        if self.trainer.is_last_batch or (batch_idx + 1) % options.accumulate:  # gradients of half a step would be lost
+            return False
+        # Processes save together, and not all of them are told.
+        told_to_end = self.trainer.received_sigterm and ranks() == 1
+        return told_to_end or self.global_step % options.checkpoint_steps == 0
 
     def _log_batch(self) -> None:
         self.train_tally.read()
@@ -169,8 +187,11 @@ class Training(lightning.LightningModule):
             "valid_dropped": len(self.valid_tally.without_path),
             self.metric: errors / max(units, 1),
         }
+        if self.teacher:
+            lacking, count = add_up(self.distilled).tolist()
+            self.metrics["distillation_loss"] = lacking / max(count, 1)
         # Under `recent` a later epoch ranks higher: where the schedule ends near zero, the last checkpoints average best.
-        ranking = {name: self.metrics[name] for name in ("train_loss", "valid_loss", self.metric)}
+        ranking = {name: value for name, value in self.metrics.items() if name.endswith("_loss") or name == self.metric}
         self.log_dict({**ranking, "recent": -float(self.current_epoch)})
 
     def _losses(self, frames: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:

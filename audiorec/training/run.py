@@ -17,6 +17,7 @@ from audiorec.training.begin import begin_from
 from audiorec.training.checkpoints import LAST, average_weights, best_checkpoints, epochs_done, read_checkpoint
 from audiorec.training.config import RunConfig
 from audiorec.training.freeze import freeze, must_train
+from audiorec.training.grow import Grow
 from audiorec.training.log import logger, logging_to
 from audiorec.training.loop import claim, find_tokenizer, finished_epochs, fit, is_over, make_trainer
 from audiorec.training.lora import add_adapters
@@ -82,10 +83,11 @@ def train(
                 else ""
             )
         )
+        growth = [Grow(training)] if config.trainer.grow else []
         _choose_what_trains(training, _set_initial_weights(training, last))
         epochs = finished_epochs(last) if over else config.trainer.max_epochs
         with progress(quiet or not writes()) as bars:
-            fit(make_trainer(config, out, epochs, accelerator, precision, bars), training, last)
+            fit(make_trainer(config, out, epochs, accelerator, precision, [*bars, *growth]), training, last)
         return average(out, 1, data=(train_dir, valid_dir)) if writes() else out / "model"
 
 

@@ -63,6 +63,11 @@ def test_it_learns_and_says_how_well_as_a_plain_sum_has_it(folder):
     assert run("average", folder / "run", "--best", 2).strip() == str(folder / "run/model")
 
 
+def test_several_batches_may_make_one_step(folder):
+    train(folder, "accumulated", "trainer.accumulate=2", "trainer.max_epochs=1")
+    assert (folder / "accumulated/model").is_dir()
+
+
 def test_a_run_that_goes_on_ends_as_one_that_was_not_cut(folder, monkeypatch):
     def cut(trainer, training, last):
         trainer.fit_loop.max_epochs = 1

@@ -105,6 +105,35 @@ def test_a_run_cut_off_within_an_epoch_goes_on_there(data, tmp_path, monkeypatch
         assert [row[name] for row in a] == [row[name] for row in b], name
 
 
+@pytest.mark.parametrize("accumulate, batches, saved", [(1, 3, 3), (2, 4, 2), (2, 3, None)])
+def test_a_run_told_to_end_saves_and_goes_on_there(data, tmp_path, monkeypatch, capsys, accumulate, batches, saved):
+    """SIGTERM, which SLURM and a shutdown send: no step is lost, but for half of one whose gradients were not all there."""
+    settings = [*SETTINGS, "trainer.max_epochs=1", "data.batch_seconds=3", f"trainer.accumulate={accumulate}"]
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", settings)
+    whole, cut, last = tmp_path / "whole", tmp_path / "cut", tmp_path / "cut/checkpoints/last.ckpt"
+    train(config, data / "train", data / "dev", whole, quiet=True)
+    step, done = Training.training_step, []
+
+    def told_to_end(self, batch, batch_idx):
+        done.append(batch.ids)
+        if len(done) == batches:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Training, "training_step", told_to_end)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="143"):
+        train(config, data / "train", data / "dev", cut)
+    assert len(done) == batches and (torch.load(last, weights_only=True)["global_step"] if saved else None) == saved
+    where = f"goes on from {last}" if saved else "begins anew, for no epoch was saved yet"
+    assert capsys.readouterr().out.endswith(f"ended by SIGTERM; the same command {where}\n")
+    monkeypatch.setattr(Training, "training_step", step)
+    train(config, data / "train", data / "dev", cut, quiet=True)
+    a, b = (weights(run / "checkpoints/last.ckpt") for run in (whole, cut))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert history(whole)[0]["losses"] == history(cut)[0]["losses"]
+
+
 def history(out: Path) -> list[dict]:
     checkpoint = torch.load(out / "checkpoints/last.ckpt", weights_only=True)
     return next(state["history"] for state in checkpoint["callbacks"].values() if "history" in state)
@@ -161,6 +190,17 @@ def test_a_run_that_stopped_early_stays_stopped(data, tmp_path, capsys):
     assert "epoch   2/4" in (said := capsys.readouterr().out) and "epoch   3/4" not in said
     train(config, data / "train", data / "dev", tmp_path)
     assert capsys.readouterr().out == f"{tmp_path}: already trained, 2 epochs\n"
+
+
+def test_an_epoch_that_is_not_among_the_best_is_kept_to_go_on_from(data, tmp_path, capsys):
+    settings = [*SETTINGS, "trainer.keep_best=1", "optimizer.lr=1e-12", "trainer.monitor=valid_wer"]
+    config = load_config(RunConfig, ROOT / "recipes/lstm_ctc.yaml", settings)
+    train(config, data / "train", data / "dev", tmp_path, quiet=True)
+    last, best = ((tmp_path / "checkpoints").glob(f"{name}*.ckpt") for name in ("last", "epoch"))
+    assert [epochs_done(torch.load(path, weights_only=True)) for path in (*last, *best)] == [4, 1]
+    capsys.readouterr()
+    train(config, data / "train", data / "dev", tmp_path)
+    assert capsys.readouterr().out == f"{tmp_path}: already trained, 4 epochs\n"
 
 
 def test_a_number_of_steps_ends_within_an_epoch_and_resumes(data, undisturbed, tmp_path, capsys):
