@@ -3,7 +3,8 @@
 from audiorec.evaluation.card import write_card
 from audiorec.evaluation.folder import recorded_normalizer
 from audiorec.evaluation.page import write_page
-from audiorec.evaluation.report import read_rows, render, write_results
+from audiorec.evaluation.report import render, write_results
+from audiorec.evaluation.rows import read_rows
 from audiorec.evaluation.wer import (
     Comparison,
     Score,

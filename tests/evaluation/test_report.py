@@ -114,6 +114,30 @@ def test_several_seeds_are_a_mean_and_a_deviation():
     assert "standard deviation" in page and "standard deviation" not in render("Digits", ROWS)
 
 
+def test_changed_tests_have_a_table_of_their_own():
+    noise = {"condition": "noise", "chunk_ms": None}
+    changed = [row(wer=wer, snr_db=snr, **noise) for snr, wer in ((0, 0.5), (20, 0.04), (5, 0.3), (10, 0.1))]
+    changed += [row(condition="telephone", wer=0.08), row(condition="reverberated", wer=0.06, seed=None)]
+    changed += [
+        row("blstm_ctc", snr_db=20, wer=0.03, **noise),
+        row("conformer", latency_ms=80, snr_db=20, wer=1, **noise),
+    ]
+    page = render("Digits", random.Random(0).sample(ROWS + changed, len(ROWS + changed)))
+    before, after = page.split("\n### Robustness\n")
+    assert before.rstrip() == render("Digits", ROWS).split("\n## Commands")[0].rstrip()
+    blstm, conformer, lstm = tables("\n## Robustness\n" + after)["Robustness"]
+    conditions = ["clean", "noise 20 dB", "noise 10 dB", "noise 5 dB", "noise 0 dB", "reverberated", "telephone"]
+    assert list(lstm) == ["recipe", "look-ahead, ms", *conditions]
+    assert list(lstm.values())[2:] == ["3.21", "4.00", "10.00", "30.00", "50.00", "6.00", "8.00"]
+    assert [blstm[name] for name in conditions] == ["2.10", "3.00", *"–––––"]
+    assert (conformer["look-ahead, ms"], conformer["clean"]) == ("80", "–"), "not that of another search"
+
+
+def test_several_seeds_in_noise_are_a_mean_and_a_deviation():
+    rows = [row(wer=wer / 100, seed=wer, condition="noise", snr_db=5) for wer in (1, 2, 3)]
+    assert "| lstm_ctc | 3 | 2.00 ± 1.00 |" in render("Digits", rows)
+
+
 def test_what_made_the_numbers_is_told_once():
     page = render("Digits", ROWS, ["eight kHz"])
     assert "## test (300 utterances, 1,500 words)" in page
@@ -136,6 +160,7 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
         ([row(), row(mode="live")], "row 2: mode: .*'offline' or 'streamed', got 'live'"),
         ([row(mode="streamed")], "row 1: chunk_ms: "),
         ([row(), row(wer=0.06)], "lstm_ctc on test: two rows offline"),
+        ([row(condition="noise", snr_db=5)] * 2, r"lstm_ctc on test: two rows offline \(noise 5 dB\); keep one"),
         ([row(seed=2), row(seed=2, wer=0.06), row(seed=3)], "two rows offline of seed 2; keep one"),
         ([row(mode="streamed", chunk_ms=80)] * 2, "two rows streamed by 80 ms"),
         ([row(utterances=2, words=9), row("b", utterances=3, words=9)], r"different test sets .* in b, lstm_ctc"),

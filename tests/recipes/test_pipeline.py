@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from audiorec.audio.read import write
 from audiorec.data.kaldi import read_data_dir, write_data_dir
 from audiorec.text import load_tokenizer
 from tests.conftest import RECORDINGS, ROOT
@@ -114,6 +116,30 @@ def test_a_second_decoding_and_a_second_seed_stand_beside_the_first(tiny):
     assert [(line[1], line[2]) for line in lines] == [("–", "2"), ("two", "–")] and "±" in lines[0][4]
     refused = start(tiny, "--stage", "3", *settings, "tokenizer.normalize.case=upper", corpus="tiny")
     assert refused.returncode == 2 and "begun with tokenizer.normalize.case=none" in refused.stderr
+
+
+@pytest.mark.slow
+def test_robustness_decodes_copies_of_the_test_set_once(tiny, model_dir):
+    home = tiny / "egs/tiny"
+    shutil.copytree(model_dir, home / "exp/lstm_ctc/model")
+    noise = tiny / ".cache/noise/esc10/rain/5-a.flac"
+    noise.parent.mkdir(parents=True)
+    write(noise, 0.1 * np.random.default_rng(0).standard_normal(16000), 8000)
+    command = ["--stage", "5", "--robustness"]
+    assert run(tiny, *command, corpus="tiny").count("real-time factor") == 4 + 6
+    page = (home / "RESULTS.md").read_text().split("### Robustness")[1]
+    conditions = "clean | noise 20 dB | noise 10 dB | noise 5 dB | noise 0 dB | reverberated | telephone"
+    assert (
+        conditions in page
+        and "egs/tiny/run.sh --recipe lstm_ctc\negs/tiny/run.sh --recipe lstm_ctc --robustness" in page
+    )
+    assert "<h2>Robustness" in (home / "exp/lstm_ctc/report.html").read_text()
+    again = run(tiny, *command, corpus="tiny")
+    assert "real-time factor" not in again and "utterances\n" not in again.replace("utterances wrong", "")
+    noise.rename(noise.with_name("1-a.flac"))
+    (home / "data/all/.test-noise-5").unlink()
+    refused = start(tiny, *command, corpus="tiny")
+    assert refused.returncode == 1 and "no audio file is called esc10/*/5-*" in refused.stderr
 
 
 def test_a_recipe_that_begins_with_another_asks_for_it(tiny):

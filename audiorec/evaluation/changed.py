@@ -1,0 +1,32 @@
+"""A part of the page of a run: its word error rates where the test set was changed."""
+
+from collections.abc import Sequence
+
+from audiorec.evaluation.conditions import CLEAN, condition, degraded
+from audiorec.evaluation.elements import charts, interval, note, number, section, table
+from audiorec.evaluation.rows import Row
+from audiorec.evaluation.svg import line_chart
+
+
+def noise_section(rows: Sequence[Row]) -> str:
+    """The rates in each condition, and over the ratio of speech to noise; nothing without degraded rows."""
+    found = sorted(degraded(rows), key=lambda row: (row.model, condition(row)))
+    if not found:
+        return ""
+    several = len({row.model for row in found}) > 1
+    cells = [
+        [
+            " ".join(filter(None, (row.search if several else "", condition(row)[-1]))),
+            number(row.wer),
+            interval(row.interval),
+            number(row.cer),
+        ]
+        for row in found
+    ]
+    main = [row for row in found if row.model == found[0].model]
+    noise = sorted((row.snr_db, 100 * row.wer) for row in main if row.snr_db is not None)
+    clean = [(at, 100 * row.wer) for row in main if not row.change for at, _ in (noise[:1] + noise[-1:])]
+    lines = {"in noise": noise, CLEAN: clean} if clean else {"in noise": noise}
+    told = "Offline, on copies of the test set: recorded noise at a ratio of speech to noise, drawn rooms, a telephone's band."
+    chart = line_chart(lines, "speech to noise, dB", "WER, %") if len(noise) > 1 else ""
+    return section("Robustness", table(["condition", "WER, %", "95 %", "CER, %"], cells) + note(told) + charts(chart))
