@@ -12,26 +12,29 @@
 #   measure       a function, if there is one: measure RUN TEST writes RESULTS.md, for a task whose results are no words
 #   notes         lines for the end of the results
 #   noise_files   a pattern of files in the noise corpus that no training heard, for --robustness; unless set its fifth fold
+#   ratios        the decibels of speech to noise for --robustness, if they are others than below; so lengths for --long-form
 #   prepare       a function: prepare DIR writes DIR/<split>/{train,dev,test}
 #   demo          a function: what to show at the end of --demo
 #
 #   0 data   1 check   2 text   3 train   4 average   5 decode   6 score
 #
-# --robustness adds copies of the test set to the last two, in noise, in rooms and on the telephone.
+# --robustness adds copies of the test set to the last two, in noise, in rooms and on the telephone; --long-form adds such of
+# utterances joined.
 #
 # A stage that is done is skipped, unless its sources are newer or its settings others. A stage that was cut off starts
 # clean, but for training, which goes on where it stopped and refuses other settings.
 #
 # Bash 3.2, as on a Mac, calls an empty array unbound: write ${name[@]+"${name[@]}"} (tests/recipes/test_shell.py).
 
-usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [--robustness] [key=value ...]
-              [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [--robustness] [--long-form]
+              [key=value ...] [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
               --hotwords, --hotwords-score, --lexicon, --word-lm, --word-lm-weight, --word-bonus, --unk-score,
               --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head, --device]
        Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
        --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
        --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4
-       --robustness decodes the test set in noise, in rooms and on the telephone too: --stage 5 --robustness"
+       --robustness decodes the test set in noise, in rooms and on the telephone too: --stage 5 --robustness
+       --long-form decodes utterances joined to longer ones, too, whole and streamed: --stage 5 --long-form"
 wrong_use() {
   echo "${1:-$(echo "$usage" | head -n 1)}" >&2
   exit 2
@@ -39,7 +42,7 @@ wrong_use() {
 absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
 quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
 
-stage=0 stop_stage=6 demo=false robustness=false wanted_splits='' seed='' tokens=''
+stage=0 stop_stage=6 demo=false robustness=false long_form=false wanted_splits='' seed='' tokens=''
 data=data exp=exp chunks="40 160 640" best=5 test_set=test
 settings=() decode_options=() decode_name='' labels=() shown=''
 while [ $# -gt 0 ]; do
@@ -47,6 +50,7 @@ while [ $# -gt 0 ]; do
     --help:* | -h:*) echo "$usage" && exit 0 ;;
     --demo:*) demo=true ;;
     --robustness:*) robustness=true ;;
+    --long-form:*) long_form=true ;;
     --*:1) wrong_use ;;
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
@@ -71,7 +75,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $stage$stop_stage in *[!0-9]*) wrong_use "error: --stage and --stop-stage need a number from 0 to 6" ;; esac
-if $robustness && declare -F measure >/dev/null; then wrong_use "error: --robustness: the results of $corpus are no words"; fi
+if { $robustness || $long_form; } && declare -F measure >/dev/null; then
+  wrong_use "error: --robustness and --long-form count words, and the results of $corpus are none"
+fi
 case $decode_name in */* | .*) wrong_use "error: --decode-name $decode_name: must be the name of a folder" ;; esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -162,11 +168,14 @@ each_search() {
 # The copies of the test set that are asked for, a line each: what asks for it, a name, what its rows say, and the command that
 # makes it, but for FOLDER OUT.
 copies() {
-  local ratio
+  local ratio count
   if $robustness; then
-    for ratio in 20 10 5 0; do echo "--robustness noise-$ratio condition=noise,snr_db=$ratio in_noise $ratio"; done
+    for ratio in ${ratios:-20 10 5 0}; do echo "--robustness noise-$ratio condition=noise,snr_db=$ratio in_noise $ratio"; done
     echo "--robustness reverberated condition=reverberated audiorec data degrade --reverberate"
     echo "--robustness telephone condition=telephone audiorec data degrade --telephone"
+  fi
+  if $long_form; then
+    for count in ${lengths:-2 4 8 16 32}; do echo "--long-form joined-$count joined=$count audiorec data join --count $count"; done
   fi
 }
 
@@ -192,9 +201,13 @@ decode_copy() { # decode_copy SPLIT NAME COMMAND...
   local split=$1 name=$2 && shift 2
   once "$data/$split/.$test_set" "$data/.done" "$*" make_copy "$data/$split/test" "$data/$split/$test_set" "$@"
   decode "$split" "$name"
+  case $name in joined-*) decode "$split" "$name-streamed" --streaming --chunk-ms 160 --threads 1 ;; esac
 }
 
-score_copy() { score "$1" "$2"; }
+score_copy() {
+  score "$1" "$2"
+  case $2 in joined-*) score "$1" "$2-streamed" "$2" ;; esac
+}
 
 decode_all() {
   decode "$1" offline
@@ -232,7 +245,8 @@ score() { # score SPLIT NAME [SAME]: SAME is the decoding whose words should be 
   local prefix=${decode_name:+$decode_name-} folder && folder=$(run_of "$1")/decode
   echo -n "$recipe on $1, $prefix$2: "
   audiorec score "$data/$1/$test_set" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
-    ${labels[@]+"${labels[@]/#/--label=}"} ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
+    ${labels[@]+"${labels[@]/#/--label=}"} ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} \
+    --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 

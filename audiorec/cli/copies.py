@@ -45,3 +45,23 @@ def degrade(
     )
     found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
     print(f"{out}: {write_copy(out, degraded(found, changes, seed))} utterances")
+
+
+@data_app.command()
+def join(
+    folder: Folder,
+    out: Out,
+    count: Annotated[int, typer.Option(min=1, help="Utterances in one.")],
+    gap: Annotated[float, typer.Option(min=0, help="Seconds of silence between them.")] = 0.2,
+    allow_pipes: AllowPipes = False,
+) -> None:
+    """Join the utterances of each speaker to longer ones, audio and texts, in their order.
+
+    The last of a speaker may hold fewer, so all words are there however many are joined.
+    """
+    from audiorec.data.copies import write_copy
+    from audiorec.data.join import joined
+    from audiorec.data.kaldi import read_data_dir
+
+    found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
+    print(f"{out}: {write_copy(out, joined(found, count, gap))} utterances of {len(found)}")

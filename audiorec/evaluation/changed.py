@@ -1,9 +1,10 @@
-"""A part of the page of a run: its word error rates where the test set was changed."""
+"""Parts of the page of a run: its word error rates where the test set was changed."""
 
 from collections.abc import Sequence
 
 from audiorec.evaluation.conditions import CLEAN, condition, degraded
-from audiorec.evaluation.elements import charts, interval, note, number, section, table
+from audiorec.evaluation.elements import charts, interval, note, number, section, shown, table
+from audiorec.evaluation.lengths import count, lengths
 from audiorec.evaluation.rows import Row
 from audiorec.evaluation.svg import line_chart
 
@@ -30,3 +31,31 @@ def noise_section(rows: Sequence[Row]) -> str:
     told = "Offline, on copies of the test set: recorded noise at a ratio of speech to noise, drawn rooms, a telephone's band."
     chart = line_chart(lines, "speech to noise, dB", "WER, %") if len(noise) > 1 else ""
     return section("Robustness", table(["condition", "WER, %", "95 %", "CER, %"], cells) + note(told) + charts(chart))
+
+
+def length_section(rows: Sequence[Row]) -> str:
+    """The rates over the mean length of an utterance, whole and streamed; nothing without joined rows."""
+    ways = sorted(lengths(rows), key=lambda way: way[0].chunk_ms or 0)
+    if not ways:
+        return ""
+    cells, lines = [], {}
+    for way in ways:
+        own = sorted((row for row in way if row.model == min(row.model for row in way)), key=count)
+        fed = "whole" if own[0].chunk_ms is None else f"{own[0].chunk_ms:g} ms"
+        cells += [
+            [
+                fed,
+                str(count(row)),
+                shown(row.seconds, "{:.1f}"),
+                number(row.wer),
+                interval(row.interval),
+                shown(row.different_words, "{}"),
+            ]
+            for row in own
+        ]
+        lines[fed] = [(row.seconds, 100 * row.wer) for row in own if row.seconds]
+    header = ["fed", "joined", "mean length, s", "WER, %", "95 %", "differ"]
+    told = "Utterances of a speaker joined to longer ones. Differ: words that are not the same streamed as whole."
+    return section(
+        "Long form", table(header, cells) + note(told) + charts(line_chart(lines, "mean length, s", "WER, %"))
+    )

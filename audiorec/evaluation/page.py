@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from audiorec.data.kaldi import Recordings
-from audiorec.evaluation.changed import noise_section
+from audiorec.evaluation.changed import length_section, noise_section
 from audiorec.evaluation.elements import charts, interval, note, number, percent, section, shown, table
 from audiorec.evaluation.run import Decoding, Epoch, read_decodings, read_epochs
 from audiorec.evaluation.svg import bar_chart, line_chart
@@ -35,6 +35,7 @@ def write_page(run: Path, out: Path, data: Path | None = None) -> list[dict[str,
     epochs, decodings = read_epochs(run), read_decodings(run, data)
     style = files("audiorec.evaluation").joinpath("page.css").read_text(encoding="utf-8")
     title = escape(run.resolve().name)
+    measured = [one.measured for one in decodings]
     plain = [one for one in decodings if not one.measured.change] or decodings
     main = next((one for one in plain if one.measured.mode == "offline"), plain[0])
     parts = [
@@ -42,7 +43,8 @@ def write_page(run: Path, out: Path, data: Path | None = None) -> list[dict[str,
         _tiles(main, plain),
         _curves(epochs),
         _decodings(plain),
-        noise_section([one.measured for one in decodings]),
+        noise_section(measured),
+        length_section(measured),
         _streaming([one for one in plain if one.streaming]),
         _breakdown(main),
         _worst(main),

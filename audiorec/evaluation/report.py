@@ -7,6 +7,7 @@ from typing import Any
 
 from audiorec.errors import UserError
 from audiorec.evaluation.conditions import robustness
+from audiorec.evaluation.lengths import long_form
 from audiorec.evaluation.markdown import NONE, first, model_columns, rate, table, wer
 from audiorec.evaluation.rows import Line, Row, all_rows, lines, typed
 from audiorec.files import write_text
@@ -47,6 +48,7 @@ def render(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] =
             f"## {split}{_size([row for row in members if row.joined is None])}",
             *([_table(lines(plain, _chunk))] if plain else []),
             *robustness(members),
+            *long_form(members),
         ]
     if notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]

@@ -1,4 +1,4 @@
-"""`audiorec data degrade`: the ratio and the band that were asked for, of each utterance whatever stands beside it."""
+"""`audiorec data degrade` and `join`: the ratio, the band, the length asked for, of each utterance whatever stands beside it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,24 @@ from audiorec.data.kaldi import Recordings, Utterance, read_data_dir, write_data
 from audiorec.data.utterance import Stretch
 from audiorec.data.validate import validate
 from tests.command import here as run
-from tests.conftest import RECORDINGS
 
 RATE = 8000
 
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """Eight clips of two speakers, segments of long recordings; noise in folds, one of them half silence."""
-    clips = [clip for clip in read_data_dir(RECORDINGS) if clip.speaker in ("george", "theo")][:800:100]
+    """Eight clips of two speakers, segments of a recording each; noise in folds, one of them mostly silence."""
+    random, clips = np.random.default_rng(0), []
+    for speaker in ("george", "theo"):
+        write(tmp_path / f"{speaker}.wav", random.uniform(-0.3, 0.3, 3 * RATE), RATE)
+        clips += [
+            Utterance(
+                f"{speaker}-{i}", speaker, tmp_path / f"{speaker}.wav", 0.5 * i, 0.9 * i + 0.3, f"word {i}", speaker
+            )
+            for i in range(4)
+        ]
     labels = Stretch(0.05, 0.1, "speech"), Stretch(0.1, 0.2, "other")
     write_data_dir(tmp_path / "test", [replace(clip, labels=labels) for clip in clips])
-    random = np.random.default_rng(0)
     (tmp_path / "noise/rain").mkdir(parents=True)
     write(tmp_path / "noise/rain/1-loud.wav", random.uniform(-0.9, 0.9, 3 * RATE), RATE)
     pulse = np.concatenate([np.zeros(10 * RATE), random.uniform(-0.1, 0.1, RATE)])
@@ -123,3 +129,43 @@ def test_what_cannot_be_degraded_is_one_line(home):
         done = run("data", "degrade", home / "test", home / out, *options)
         assert (done.returncode, done.stderr.count("\n")) == (code, 1) and message in done.stderr, done.stderr
         assert not (home / "x").exists() and not list(home.glob("*.part")) and not list((home / "taken").iterdir())
+
+
+def join(home: Path, out: str, *options: object) -> list[Utterance]:
+    done = run("data", "join", home / "test", home / out, *options)
+    assert done.returncode == 0 and done.stdout.endswith(" utterances of 8\n"), done.stderr
+    assert validate(home / out) == []
+    return read_data_dir(home / out)
+
+
+@pytest.mark.parametrize(("count", "gap"), [(1, 0.2), (3, 0.0), (3, 0.25), (32, 0.1)])
+def test_utterances_of_a_speaker_are_joined_in_order(home, count, gap):
+    before, clips, silence = read_data_dir(home / "test"), audio(home / "test"), np.zeros(round(gap * RATE), np.float32)
+    found = join(home, "long", "--count", count, "--gap", gap)
+    long, left = audio(home / "long"), list(before)
+    assert [u.speaker for u in found] == sorted(u.speaker for u in found) and {u.speaker for u in found} == {
+        "george",
+        "theo",
+    }
+    for utterance in found:
+        own = [u for u in left[:count] if u.speaker == utterance.speaker]
+        left = left[len(own) :]
+        assert len(own) == count or not any(u.speaker == utterance.speaker for u in left), "one in the middle is short"
+        assert utterance.text == " ".join(u.text for u in own)
+        pieces = [piece for u in own for piece in (clips[u.id], silence)][:-1]
+        assert np.array_equal(long[utterance.id], np.concatenate(pieces)), "the samples are not those of the parts"
+        starts = np.cumsum([0, *(len(clips[u.id]) / RATE + gap for u in own[:-1])])
+        expected = [(at + x.start, at + x.end, x.label) for at, u in zip(starts, own, strict=True) for x in u.labels]
+        assert [x.label for x in utterance.labels] == [label for *_, label in expected]
+        times = [(x.start, x.end) for x in utterance.labels]
+        assert np.allclose(times, [(start, end) for start, end, _ in expected], atol=2e-4)
+    assert not left
+
+
+def test_what_cannot_be_joined_is_one_line(home):
+    (home / "test/utt2spk").unlink()
+    done = run("data", "join", home / "test", home / "long", "--count", 2)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "name the speakers in utt2spk" in done.stderr
+    assert run("data", "join", home / "test", home / "noise", "--count", 1).returncode == 1
+    assert run("data", "join", home / "test", home / "long", "--count", 0).returncode == 2
+    assert not (home / "long").exists()

@@ -102,6 +102,23 @@ def test_noise_has_a_curve_and_stands_apart_from_the_plain_decodings(run):
     assert "90.00" in (run / "report.html").read_text(encoding="utf-8")
 
 
+def test_longer_utterances_have_a_curve_whole_and_streamed(run):
+    score = json.loads((run / "decode/offline/score.json").read_text())
+    for number in (2, 4):
+        long = {**score, "joined": str(number), "wer": 0.5 + number / 100, "utterances": 20 // number}
+        decode(run, f"joined-{number}", long)
+        decode(run, f"joined-{number}-streamed", {**long, "mode": "streamed", "chunk_ms": 40, "different_words": 0})
+    write_page(run, run / "report.html")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    long = page[page.index("<h2>Long form") :].split("</section>")[0]
+    cells = re.findall(r"<tr><td>([^<]*)</td><td>([^<]*)</td><td>([^<]*)</td><td>([^<]*)", long)
+    rates = [("1", "0.5", "50.00"), ("2", "1.0", "52.00"), ("4", "2.0", "54.00")]
+    assert cells == [(fed, *rate) for fed in ("whole", "40 ms") for rate in rates]
+    lines = re.findall(r'<polyline class="s\d" points="([^"]*)"', long)
+    assert len(lines) == 2 and lines[0] == lines[1] and len(lines[0].split()) == 3 and "mean length, s" in long
+    assert "joined-2" not in page
+
+
 def test_data_that_went_elsewhere_are_named_or_missed(run, tmp_path):
     shutil.copytree(tmp_path / "test", tmp_path / "moved")
     shutil.rmtree(tmp_path / "test")

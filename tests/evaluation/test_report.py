@@ -133,6 +133,30 @@ def test_changed_tests_have_a_table_of_their_own():
     assert (conformer["look-ahead, ms"], conformer["clean"]) == ("80", "–"), "not that of another search"
 
 
+def test_joined_utterances_have_a_table_by_their_length():
+    long = [
+        row(
+            mode=mode,
+            joined=str(number),
+            wer=number / 100,
+            audio_seconds=100.0,
+            utterances=100 // number,
+            words=9,
+            **more,
+        )
+        for number in (2, 8, 4)
+        for mode, more in (("offline", {}), ("streamed", {"chunk_ms": 160, "different_words": number // 8}))
+    ]
+    plain = [row(wer=0.01, utterances=100, words=9), row(mode="streamed", chunk_ms=160, wer=0.02, different_words=2)]
+    rows = [*plain, row(mode="streamed", chunk_ms=40, wer=0.03), row("gru", wer=0.07), *long]
+    before, after = render("Digits", random.Random(0).sample(rows, len(rows))).split("\n### Long form\n")
+    assert "## test (100 utterances, 9 words)" in before
+    whole, streamed = tables("\n## Long form\n" + after)["Long"]
+    lengths = {"1 (1 s)": "1.00", "2 (2 s)": "2.00", "4 (4 s)": "4.00", "8 (8.33 s)": "8.00"}
+    assert whole == {"recipe": "lstm_ctc", "fed": "whole", **lengths, "differ": "–"}
+    assert streamed == {"recipe": "lstm_ctc", "fed": "160 ms", **lengths, "1 (1 s)": "2.00", "differ": "3"}
+
+
 def test_several_seeds_in_noise_are_a_mean_and_a_deviation():
     rows = [row(wer=wer / 100, seed=wer, condition="noise", snr_db=5) for wer in (1, 2, 3)]
     assert "| lstm_ctc | 3 | 2.00 ± 1.00 |" in render("Digits", rows)
@@ -160,6 +184,7 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
         ([row(), row(mode="live")], "row 2: mode: .*'offline' or 'streamed', got 'live'"),
         ([row(mode="streamed")], "row 1: chunk_ms: "),
         ([row(), row(wer=0.06)], "lstm_ctc on test: two rows offline"),
+        ([row(joined=4)] * 2, r"lstm_ctc on test: two rows offline \(4 joined\); keep one"),
         ([row(condition="noise", snr_db=5)] * 2, r"lstm_ctc on test: two rows offline \(noise 5 dB\); keep one"),
         ([row(seed=2), row(seed=2, wer=0.06), row(seed=3)], "two rows offline of seed 2; keep one"),
         ([row(mode="streamed", chunk_ms=80)] * 2, "two rows streamed by 80 ms"),

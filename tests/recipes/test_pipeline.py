@@ -119,23 +119,25 @@ def test_a_second_decoding_and_a_second_seed_stand_beside_the_first(tiny):
 
 
 @pytest.mark.slow
-def test_robustness_decodes_copies_of_the_test_set_once(tiny, model_dir):
+def test_robustness_and_long_form_decode_copies_of_the_test_set_once(tiny, model_dir):
     home = tiny / "egs/tiny"
     shutil.copytree(model_dir, home / "exp/lstm_ctc/model")
     noise = tiny / ".cache/noise/esc10/rain/5-a.flac"
     noise.parent.mkdir(parents=True)
     write(noise, 0.1 * np.random.default_rng(0).standard_normal(16000), 8000)
-    command = ["--stage", "5", "--robustness"]
-    assert run(tiny, *command, corpus="tiny").count("real-time factor") == 4 + 6
-    page = (home / "RESULTS.md").read_text().split("### Robustness")[1]
-    conditions = "clean | noise 20 dB | noise 10 dB | noise 5 dB | noise 0 dB | reverberated | telephone"
-    assert (
-        conditions in page
-        and "egs/tiny/run.sh --recipe lstm_ctc\negs/tiny/run.sh --recipe lstm_ctc --robustness" in page
-    )
-    assert "<h2>Robustness" in (home / "exp/lstm_ctc/report.html").read_text()
-    again = run(tiny, *command, corpus="tiny")
-    assert "real-time factor" not in again and "utterances\n" not in again.replace("utterances wrong", "")
+    script = home / "run.sh"
+    script.write_text(script.read_text().replace("notes=()", "notes=() ratios=5 lengths=2"))
+    command = ["--stage", "5", "--robustness", "--long-form"]
+    assert run(tiny, *command, corpus="tiny").count("real-time factor") == 4 + 3 + 2
+    page = (home / "RESULTS.md").read_text()
+    assert "| recipe | clean | noise 5 dB | reverberated | telephone |" in page
+    plain = "egs/tiny/run.sh --recipe lstm_ctc"
+    assert f"```\n{plain}\n{plain} --long-form\n{plain} --robustness\n```" in page
+    (streamed,) = (line for line in page.splitlines() if line.startswith("| lstm_ctc | 160 ms |"))
+    assert streamed.endswith("| 0 |"), "words differ from those of whole utterances"
+    html = (home / "exp/lstm_ctc/report.html").read_text()
+    assert "<h2>Robustness" in html and "<h2>Long form" in html
+    assert "real-time factor" not in run(tiny, *command, "--stop-stage", "5", corpus="tiny"), "a copy was decoded again"
     noise.rename(noise.with_name("1-a.flac"))
     (home / "data/all/.test-noise-5").unlink()
     refused = start(tiny, *command, corpus="tiny")
@@ -166,3 +168,8 @@ def test_a_training_without_its_beginning_is_refused():
 def test_wrong_use_says_so(clone, arguments):
     done = subprocess.run([clone / "egs/digits/run.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_results_that_are_no_words_have_no_robustness_of_words():
+    done = subprocess.run([ROOT / "egs/vad/run.sh", "--long-form"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--long-form count words" in done.stderr and done.stderr.count("\n") == 1
