@@ -21,7 +21,7 @@ def long_form(rows: Sequence[Row]) -> list[str]:
         _title(number, shown): [wer(line.get(number, []), interval=False) for line in found]
         for number in sorted(set(map(count, shown)))
     }
-    fed = {"fed": [_fed(line) for line in found]}
+    fed = {"fed": [all_rows(line)[0].fed for line in found]}
     differ = {"differ": [_differ(line) for line in found]}
     return ["### Long form", LEGEND, table(model_columns(found) | fed | columns | differ)]
 
@@ -43,11 +43,6 @@ def count(row: Row) -> int:
 def _title(number: int, rows: Sequence[Row]) -> str:
     seconds = [row.seconds for row in rows if count(row) == number and row.seconds]
     return f"{number} ({max(seconds):.3g} s)" if seconds else str(number)
-
-
-def _fed(line: Line) -> str:
-    chunk = all_rows(line)[0].chunk_ms
-    return "whole" if chunk is None else f"{chunk:g} ms"
 
 
 def _differ(line: Line) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from audiorec.errors import UserError
 from audiorec.evaluation.conditions import robustness
+from audiorec.evaluation.delay_table import delays
 from audiorec.evaluation.lengths import long_form
 from audiorec.evaluation.markdown import NONE, first, model_columns, rate, table, wer
 from audiorec.evaluation.rows import Line, Row, all_rows, lines, typed
@@ -49,6 +50,7 @@ def render(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] =
             *([_table(lines(plain, _chunk))] if plain else []),
             *robustness(members),
             *long_form(members),
+            *delays(members),
         ]
     if notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]

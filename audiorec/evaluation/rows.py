@@ -93,6 +93,11 @@ class Row(Config):
         return " ".join(filter(None, (self.condition, "" if self.snr_db is None else f"{self.snr_db:g} dB")))
 
     @property
+    def fed(self) -> str:
+        """How the model got the audio: whole, or the size of pieces."""
+        return "whole" if self.chunk_ms is None else f"{self.chunk_ms:g} ms"
+
+    @property
     def seconds(self) -> float | None:
         """The mean length of an utterance."""
         return self.audio_seconds / self.utterances if self.audio_seconds and self.utterances else None

@@ -2,11 +2,12 @@
 
 import json
 import random
+import shutil
 
 import pytest
 
 from audiorec.errors import UserError
-from audiorec.evaluation import read_rows, render, write_results
+from audiorec.evaluation import read_rows, render, write_card, write_results
 
 
 def row(recipe="lstm_ctc", split="test", mode="offline", wer=0.05, **more) -> dict:
@@ -155,6 +156,38 @@ def test_joined_utterances_have_a_table_by_their_length():
     lengths = {"1 (1 s)": "1.00", "2 (2 s)": "2.00", "4 (4 s)": "4.00", "8 (8.33 s)": "8.00"}
     assert whole == {"recipe": "lstm_ctc", "fed": "whole", **lengths, "differ": "–"}
     assert streamed == {"recipe": "lstm_ctc", "fed": "160 ms", **lengths, "1 (1 s)": "2.00", "differ": "3"}
+
+
+def test_delays_have_a_table_of_their_own_at_the_size_of_pieces_that_most_have():
+    def streamed(recipe, chunk_ms, first, seed=None, **more) -> dict:
+        figures = {"mean": 9.0, "median": first, "p95": 2 * first}
+        measured = {"first_partial": figures, "word_delay": figures, "finalize": {**figures, "median": 0.0021}}
+        measured |= {"aligned": "words.ctm", "changed": 0.0321, "utterances": 9, **more}
+        return row(recipe, mode="streamed", chunk_ms=chunk_ms, seed=seed, streaming=measured)
+
+    rows = [streamed("gru", 160, 0.2), streamed("gru", 40, 0.1), streamed("lstm", 160, 0.3, seed=1)]
+    rows += [streamed("lstm", 160, 0.5, seed=2), streamed("mamba", 160, 0.5, first_partial=None, changed=None)]
+    rows += [streamed("blstm", 640, 0.7), row("lmu", mode="streamed", chunk_ms=160), {**rows[0], "joined": 4}]
+    page = render("Digits", random.Random(0).sample(rows, len(rows)))
+    before, after = page.split("\n### Delays, streamed by 160 ms\n")
+    assert "Times of words: words.ctm." in after and "first partial" not in before
+    gru, lstm, mamba = tables("\n## Delays\n" + after)["Delays"]
+    times = {"first partial": "200", "word": "200", "word, 95 %": "400", "changed": "3.21", "end": "2"}
+    assert gru == {"recipe": "gru", "seeds": "–", **times}
+    assert lstm == {"recipe": "lstm", "seeds": "2", **times, "first partial": "400", "word": "400", "word, 95 %": "800"}
+    assert (mamba["first partial"], mamba["changed"], mamba["word"]) == ("–", "–", "500")
+    assert "Delays" not in render("Digits", ROWS)
+
+
+def test_the_card_tells_a_changed_test_set_from_the_plain_one(tmp_path, model_dir):
+    shutil.copytree(model_dir, tmp_path / "model")
+    plain = row(interval=[0.04, 0.06], utterances=9)
+    changed = [
+        {**plain, **more} for more in ({"condition": "noise", "snr_db": 5}, {"joined": 4}, {"condition": "telephone"})
+    ]
+    card = write_card(tmp_path / "model", [*changed, plain]).read_text()
+    tests = [line.split(" | ")[0] for line in card.splitlines() if line.startswith("| test")][1:]
+    assert tests == ["| test", "| test, 4 joined", "| test, noise 5 dB", "| test, telephone"]
 
 
 def test_several_seeds_in_noise_are_a_mean_and_a_deviation():
