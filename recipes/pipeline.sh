@@ -11,24 +11,31 @@
 #                 then options of `audiorec decode`
 #   measure       a function, if there is one: measure RUN TEST writes RESULTS.md, for a task whose results are no words
 #   notes         lines for the end of the results
+#   noise_files   a pattern of files in the noise corpus that no training heard, for --robustness; unless set its fifth fold
+#   ratios        the decibels of speech to noise for --robustness, if they are others than below; so lengths for --long-form
 #   prepare       a function: prepare DIR writes DIR/<split>/{train,dev,test}
 #   demo          a function: what to show at the end of --demo
 #
 #   0 data   1 check   2 text   3 train   4 average   5 decode   6 score
+#
+# --robustness adds copies of the test set to the last two, in noise, in rooms and on the telephone; --long-form adds such of
+# utterances joined.
 #
 # A stage that is done is skipped, unless its sources are newer or its settings others. A stage that was cut off starts
 # clean, but for training, which goes on where it stopped and refuses other settings.
 #
 # Bash 3.2, as on a Mac, calls an empty array unbound: write ${name[@]+"${name[@]}"} (tests/recipes/test_shell.py).
 
-usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [key=value ...]
-              [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
+usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [--robustness] [--long-form]
+              [key=value ...] [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
               --hotwords, --hotwords-score, --lexicon, --word-lm, --word-lm-weight, --word-bonus, --unk-score,
               --prior-weight, --fuse, --fuse-weight, --fuse-bonus, --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head,
               --device]
        Settings such as encoder.dim=256 go to the recipe. trainer.seed=N trains a run of its own, exp/<recipe>_seedN.
        --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
-       --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4"
+       --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4
+       --robustness decodes the test set in noise, in rooms and on the telephone too: --stage 5 --robustness
+       --long-form decodes utterances joined to longer ones, too, whole and streamed: --stage 5 --long-form"
 wrong_use() {
   echo "${1:-$(echo "$usage" | head -n 1)}" >&2
   exit 2
@@ -36,13 +43,15 @@ wrong_use() {
 absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
 quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
 
-stage=0 stop_stage=6 demo=false wanted_splits='' seed='' tokens=''
-data=data exp=exp chunks="40 160 640" best=5
-settings=() decode_options=() decode_name='' shown=''
+stage=0 stop_stage=6 demo=false robustness=false long_form=false wanted_splits='' seed='' tokens=''
+data=data exp=exp chunks="40 160 640" best=5 test_set=test
+settings=() decode_options=() decode_name='' labels=() shown=''
 while [ $# -gt 0 ]; do
   case $1:$# in
     --help:* | -h:*) echo "$usage" && exit 0 ;;
     --demo:*) demo=true ;;
+    --robustness:*) robustness=true ;;
+    --long-form:*) long_form=true ;;
     --*:1) wrong_use ;;
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
@@ -68,6 +77,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $stage$stop_stage in *[!0-9]*) wrong_use "error: --stage and --stop-stage need a number from 0 to 6" ;; esac
+if { $robustness || $long_form; } && declare -F measure >/dev/null; then
+  wrong_use "error: --robustness and --long-form count words, and the results of $corpus are none"
+fi
 case $decode_name in */* | .*) wrong_use "error: --decode-name $decode_name: must be the name of a folder" ;; esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -143,7 +155,7 @@ decode() {
   local split=$1 name=${decode_name:+$decode_name-}$2 run && shift 2 && run=$(run_of "$split")
   set -- "$@" ${decode_options[@]+"${decode_options[@]}"}
   once "$run/decode/.$name" "$run/model/model.safetensors" "$*" \
-    audiorec decode "$run" --data "$data/$split/test" --out "$run/decode/$name" "$@"
+    audiorec decode "$run" --data "$data/$split/$test_set" --out "$run/decode/$name" "$@"
 }
 
 # each_search SPLIT ACTION: runs ACTION SPLIT with decode_name and decode_options of each search that the corpus adds.
@@ -155,6 +167,50 @@ each_search() {
   done < <(searches_of "$1")
 }
 
+# The copies of the test set that are asked for, a line each: what asks for it, a name, what its rows say, and the command that
+# makes it, but for FOLDER OUT.
+copies() {
+  local ratio count
+  if $robustness; then
+    for ratio in ${ratios:-20 10 5 0}; do echo "--robustness noise-$ratio condition=noise,snr_db=$ratio in_noise $ratio"; done
+    echo "--robustness reverberated condition=reverberated audiorec data degrade --reverberate"
+    echo "--robustness telephone condition=telephone audiorec data degrade --telephone"
+  fi
+  if $long_form; then
+    for count in ${lengths:-2 4 8 16 32}; do echo "--long-form joined-$count joined=$count audiorec data join --count $count"; done
+  fi
+}
+
+in_noise() { # in_noise RATIO FOLDER OUT
+  local folder && folder=$(audiorec data find noise --cache "$root/.cache")
+  audiorec data degrade "$2" "$3" --snr "$1" --noise "$folder" --noise-files "${noise_files:=esc10/*/5-*}"
+}
+
+# each_copy SPLIT ACTION: runs ACTION SPLIT NAME COMMAND... for each copy, as if it were the test set.
+each_copy() {
+  local flag name said making
+  while read -r flag name said making; do
+    (test_set=test-$name labels=(${said//,/ }) command+=" $flag" && "$2" "$1" "$name" $making) </dev/null
+  done < <(copies)
+}
+
+make_copy() { # make_copy FOLDER OUT COMMAND...
+  local folder=$1 out=$2 && shift 2
+  rm -rf "$out" && "$@" "$folder" "$out"
+}
+
+decode_copy() { # decode_copy SPLIT NAME COMMAND...
+  local split=$1 name=$2 && shift 2
+  once "$data/$split/.$test_set" "$data/.done" "$*" make_copy "$data/$split/test" "$data/$split/$test_set" "$@"
+  decode "$split" "$name"
+  case $name in joined-*) decode "$split" "$name-streamed" --streaming --chunk-ms 160 --threads 1 ;; esac
+}
+
+score_copy() {
+  score "$1" "$2"
+  case $2 in joined-*) score "$1" "$2-streamed" "$2" ;; esac
+}
+
 decode_all() {
   decode "$1" offline
   for ms in $chunks; do decode "$1" "streamed-$ms" --streaming --chunk-ms "$ms" --threads 1; done
@@ -162,6 +218,7 @@ decode_all() {
     decode "$1" "offline-at-$ahead" --latency-ms "$ahead"
     decode "$1" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
   done
+  each_copy "$1" decode_copy
 }
 
 score_all() {
@@ -171,23 +228,27 @@ score_all() {
     score "$1" "offline-at-$ahead"
     score "$1" "streamed-at-$ahead" "offline-at-$ahead"
   done
+  each_copy "$1" score_copy
 }
 
 decode_words() {
   decode "$1" offline
   decode "$1" streamed-160 --streaming --chunk-ms 160 --threads 1
+  each_copy "$1" decode_copy
 }
 
 score_words() {
   score "$1" offline
   score "$1" streamed-160 offline
+  each_copy "$1" score_copy
 }
 
 score() { # score SPLIT NAME [SAME]: SAME is the decoding whose words should be the same
   local prefix=${decode_name:+$decode_name-} folder && folder=$(run_of "$1")/decode
   echo -n "$recipe on $1, $prefix$2: "
-  audiorec score "$data/$1/test" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
-    ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
+  audiorec score "$data/$1/$test_set" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
+    ${labels[@]+"${labels[@]/#/--label=}"} ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} \
+    --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 

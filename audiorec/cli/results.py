@@ -19,6 +19,7 @@ def score(
     label: Annotated[list[str] | None, typer.Option(help="key=value to keep in score.json.")] = None,
     model: Annotated[Path | None, typer.Option(help="Normalise as this model's training, not as recorded.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Compare the texts as they stand.")] = False,
+    kaldi: Annotated[bool, typer.Option("--kaldi", help="Print Kaldi's %WER and %SER lines too.")] = False,
 ) -> None:
     """Word error rate with its 95 % interval; beside a decoding it leaves score.json and alignments.txt.
 
@@ -29,6 +30,7 @@ def score(
         compare,
         differences,
         errors_and_words,
+        kaldi_score,
         oracle,
         read_nbest,
         recorded_normalizer,
@@ -57,6 +59,10 @@ def score(
         print(f"{100 * found.difference:+.2f} % WER against {against}, 95 % [{low}, {high}], p {found.p:.4f}")
     row = {name: getattr(result, name) for name in ("wer", "cer", "interval", "utterances", "words")}
     row["normalize"] = normalize and normalize.model_dump()
+    if kaldi:
+        counts = kaldi_score(ref, hyp)
+        print(counts)
+        row["kaldi"] = counts._asdict()
     if (hypothesis / "nbest").exists():
         nbest = read_nbest(hypothesis / "nbest")
         if normalize:

@@ -85,6 +85,11 @@ def recording_formats(utterances: Iterable[Utterance]) -> list[tuple[int, int]]:
     return [(examined.sample_rate, examined.channels) for examined in headers]
 
 
+def sample_rate(path: Path | Pipe) -> int:
+    """Hertz of a recording, by its header."""
+    return header(source(path)).sample_rate
+
+
 def examine(path: Path | Pipe) -> float:
     """Seconds of a recording by its header, or by decoding it where that says nothing. Raises UserError for bad audio."""
     audio = source(path)

@@ -41,7 +41,8 @@ def _files(place: Path, patterns: Sequence[str]) -> list[Path]:
         paths = [path for path in folder.glob(pattern) if path.suffix.lower() in AUDIO]
         if not paths:
             raise UserError(
-                f"{folder}: no audio file is called {pattern}; change augment's files or augment.recordings"
+                f"{folder}: no audio file is called {pattern}; change augment's files (--noise-files) or augment.recordings "
+                "(--noise)"
             )
         found.update(paths)
     return sorted(found)

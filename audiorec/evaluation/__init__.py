@@ -2,8 +2,10 @@
 
 from audiorec.evaluation.card import write_card
 from audiorec.evaluation.folder import recorded_normalizer
+from audiorec.evaluation.kaldi import kaldi_score
 from audiorec.evaluation.page import write_page
-from audiorec.evaluation.report import read_rows, render, write_results
+from audiorec.evaluation.report import render, write_results
+from audiorec.evaluation.rows import read_rows
 from audiorec.evaluation.wer import (
     Comparison,
     Score,
@@ -28,6 +30,7 @@ __all__ = [
     "differences",
     "errors_and_words",
     "grouped",
+    "kaldi_score",
     "oracle",
     "read_nbest",
     "read_rows",

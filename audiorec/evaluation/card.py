@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from audiorec.evaluation.rows import typed
 from audiorec.files import write_text
 from audiorec.models import find_model
 
@@ -24,10 +25,17 @@ def write_card(model: Path | str, rows: Iterable[Mapping[str, Any]]) -> Path:
         fed += f", {row['search']}" if row.get("search") else ""
         low, high = row["interval"]
         rates = f"{100 * row['wer']:.2f} | {100 * low:.2f} to {100 * high:.2f}"
-        lines.append(f"| {row['split']} | {fed} | {rates} | {row['utterances']} |")
+        test = ", ".join(filter(None, (row["split"], typed(row, "row").change)))
+        lines.append(f"| {test} | {fed} | {rates} | {row['utterances']} |")
     write_text(path, "\n".join([card, "", *lines, ""]))
     return path
 
 
 def _order(row: Mapping[str, Any]) -> tuple:
-    return row["split"], row.get("search") or "", row.get("latency_ms") or 0, row.get("chunk_ms") or 0
+    return (
+        row["split"],
+        typed(row, "row").change,
+        row.get("search") or "",
+        row.get("latency_ms") or 0,
+        row.get("chunk_ms") or 0,
+    )

@@ -1,7 +1,7 @@
 """The page of a run: one HTML file with curves, tables, delays and the worst utterances, which needs nothing else."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from io import BytesIO
@@ -13,6 +13,8 @@ import numpy as np
 import soundfile
 
 from audiorec.data.kaldi import Recordings
+from audiorec.evaluation.changed import length_section, noise_section
+from audiorec.evaluation.elements import charts, interval, note, number, percent, section, shown, table
 from audiorec.evaluation.run import Decoding, Epoch, read_decodings, read_epochs
 from audiorec.evaluation.svg import bar_chart, line_chart
 from audiorec.evaluation.wer import errors_and_words, grouped
@@ -33,13 +35,17 @@ def write_page(run: Path, out: Path, data: Path | None = None) -> list[dict[str,
     epochs, decodings = read_epochs(run), read_decodings(run, data)
     style = files("audiorec.evaluation").joinpath("page.css").read_text(encoding="utf-8")
     title = escape(run.resolve().name)
-    main = next((one for one in decodings if one.row["mode"] == "offline"), decodings[0])
+    measured = [one.measured for one in decodings]
+    plain = [one for one in decodings if not one.measured.change] or decodings
+    main = next((one for one in plain if one.measured.mode == "offline"), plain[0])
     parts = [
         f"<h1>{title}</h1>",
-        _tiles(main, decodings),
+        _tiles(main, plain),
         _curves(epochs),
-        _decodings(decodings),
-        _streaming([one for one in decodings if one.streaming]),
+        _decodings(plain),
+        noise_section(measured),
+        length_section(measured),
+        _streaming([one for one in plain if one.streaming]),
         _breakdown(main),
         _worst(main),
     ]
@@ -51,20 +57,18 @@ def write_page(run: Path, out: Path, data: Path | None = None) -> list[dict[str,
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{title}</title><style>\n{style}</style></head>\n'
         f"<body><main>\n{body}\n</main></body></html>\n",
     )
-    return [
-        {"recipe": run.resolve().name, "split": Path(one.row.get("data", "test")).name, **one.row} for one in decodings
-    ]
+    return [one.row for one in decodings]
 
 
 def _tiles(main: Decoding, decodings: Sequence[Decoding]) -> str:
     row = main.row
-    tiles = [("WER, " + main.name, _percent(row["wer"]), "95 %: " + " to ".join(_percent(x) for x in row["interval"]))]
+    tiles = [("WER, " + main.name, percent(row["wer"]), "95 %: " + " to ".join(percent(x) for x in row["interval"]))]
     streamed = [one.row for one in decodings if one.row["mode"] == "streamed"]
     if streamed:
         worst = max(streamed, key=lambda each: each["wer"])
         differ = [each["differences"] for each in streamed if each.get("differences") is not None]
         told = f"{max(differ)} utterances differ from offline" if differ else "not compared with offline"
-        tiles.append(("WER streamed", _percent(worst["wer"]), told))
+        tiles.append(("WER streamed", percent(worst["wer"]), told))
     if row.get("algorithmic_latency_ms") is not None:
         tiles.append(("latency of the model", f"{row['algorithmic_latency_ms']:g} ms", "features and look-ahead"))
     tiles.append(
@@ -81,8 +85,8 @@ def _curves(epochs: Sequence[Epoch]) -> str:
 
     losses = {"training": curve("loss"), "validation": curve("valid_loss")}
     errors = {"validation": curve("error")}
-    return _section(
-        "Training", _charts(line_chart(losses, "epoch", "loss per token"), line_chart(errors, "epoch", "errors, %"))
+    return section(
+        "Training", charts(line_chart(losses, "epoch", "loss per token"), line_chart(errors, "epoch", "errors, %"))
     )
 
 
@@ -92,38 +96,37 @@ def _decodings(decodings: Sequence[Decoding]) -> str:
     for one in decodings:
         row = one.row
         rtf = row["decode_seconds"] / row["audio_seconds"] if row.get("audio_seconds") else None
-        interval = " to ".join(f"{100 * x:.2f}" for x in row["interval"])
-        rates = _number(row["wer"]), interval, _number(row.get("cer")), _number(row.get("oracle"))
-        rows.append([one.name, *rates, _or(row.get("differences"), "{}"), _or(rtf, "{:.2g}")])
+        rates = number(row["wer"]), interval(row["interval"]), number(row.get("cer")), number(row.get("oracle"))
+        rows.append([one.name, *rates, shown(row.get("differences"), "{}"), shown(rtf, "{:.2g}")])
     explained = {
         "oracle, %": "Oracle: the best text of each n-best list.",
         "differ": "Differ: utterances unlike offline.",
     }
-    shown = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cell != "–" for cell in cells)]
-    note = " ".join(explained[header[i]] for i in shown if header[i] in explained)
-    table = _table([header[i] for i in shown], [[row[i] for i in shown] for row in rows])
-    return _section("Decodings", table + (_note(note) if note else ""))
+    kept = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cell != "–" for cell in cells)]
+    told = " ".join(explained[header[i]] for i in kept if header[i] in explained)
+    cells = table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return section("Decodings", cells + (note(told) if told else ""))
 
 
 def _streaming(decodings: Sequence[Decoding]) -> str:
     if not decodings:
         return ""
     header = ["decoding", "first partial, ms", "word, ms", "word p95, ms", "changed, %", "finalise, ms", "RTF"]
-    rows, charts = [], []
+    rows, drawn = [], []
     for one in decodings:
         s = one.streaming
         first, word, end = (s[key] or {} for key in ("first_partial", "word_delay", "finalize"))
-        delays = [_or(x, "{:.0f}", 1000) for x in (first.get("median"), word.get("median"), word.get("p95"))]
-        last = _or(end.get("median"), "{:.1f}", 1000)
-        rows.append([one.name, *delays, _number(s["changed"]), last, _or(s["real_time_factor"], "{:.2g}")])
-        charts.append(_histogram([1000 * delay for delay in s["word_delays"]], f"delay of a word, ms ({one.name})"))
-    note = (
+        delays = [shown(x, "{:.0f}", 1000) for x in (first.get("median"), word.get("median"), word.get("p95"))]
+        last = shown(end.get("median"), "{:.1f}", 1000)
+        rows.append([one.name, *delays, number(s["changed"]), last, shown(s["real_time_factor"], "{:.2g}")])
+        drawn.append(_histogram([1000 * delay for delay in s["word_delays"]], f"delay of a word, ms ({one.name})"))
+    told = (
         "Medians, in audio heard: the first partial after the first word begins; a word after it ends, once it stays as it is. "
         "Changed: words shown and then replaced, of the final words. Times of words: "
         + ", ".join(sorted({f"{one.streaming['aligned']}, {one.streaming['timed']} utterances" for one in decodings}))
         + "."
     )
-    return _section("Streaming", _table(header, rows) + _note(note) + _charts(*charts))
+    return section("Streaming", table(header, rows) + note(told) + charts(*drawn))
 
 
 def _histogram(values: Sequence[float], x: str) -> str:
@@ -141,23 +144,23 @@ def _breakdown(main: Decoding) -> str:
     """Word error rates by length and by speaker."""
     names = list(main.references)
     if not names:
-        return _section(
-            "Utterances", _note("The data are not there: give them with --data to see lengths, speakers and texts.")
+        return section(
+            "Utterances", note("The data are not there: give them with --data to see lengths, speakers and texts.")
         )
     counts = errors_and_words(main.references, main.hypotheses)
     lengths = grouped(counts, [_length(int(words)) for _, words in counts])
     bars = [
-        (group[1], 100 * found["wer"], f"{group[1]} words: {_percent(found['wer'])} of {found['words']:g} words")
+        (group[1], 100 * found["wer"], f"{group[1]} words: {percent(found['wer'])} of {found['words']:g} words")
         for group, found in lengths.items()
     ]
-    parts = [_charts(bar_chart(bars, "words in the utterance", "WER, %"))]
+    parts = [charts(bar_chart(bars, "words in the utterance", "WER, %"))]
     speakers = grouped(counts, [main.utterances[name].speaker for name in names])
     if 1 < len(speakers) < len(names):
         worst = sorted(speakers.items(), key=lambda item: -item[1]["wer"])
-        rows = [[str(name), _number(x["wer"]), f"{x['words']:,}", f"{x['utterances']:,}"] for name, x in worst[:30]]
-        parts.append(_table(["speaker", "WER, %", "words", "utterances"], rows))
-        parts += [_note(f"The worst 30 of {len(worst)} speakers.")] if len(worst) > 30 else []
-    return _section(f"By length and speaker: {escape(main.name)}", "".join(parts))
+        rows = [[str(name), number(x["wer"]), f"{x['words']:,}", f"{x['utterances']:,}"] for name, x in worst[:30]]
+        parts.append(table(["speaker", "WER, %", "words", "utterances"], rows))
+        parts += [note(f"The worst 30 of {len(worst)} speakers.")] if len(worst) > 30 else []
+    return section(f"By length and speaker: {escape(main.name)}", "".join(parts))
 
 
 def _length(words: int) -> tuple[int, str]:
@@ -183,8 +186,8 @@ def _worst(main: Decoding) -> str:
         player = _player(recordings.samples(main.utterances[name], RATE))
         parts.append(f"<article><h3>{escape(name)} <small>{_errors(errors[i])}</small></h3>{player}{picture}</article>")
     wrong = int((errors > 0).sum())
-    note = f"{wrong} of {len(errors)} utterances have errors; said above, recognised below."
-    return _section(f"Worst utterances: {escape(main.name)}", _note(note) + "".join(parts))
+    told = f"{wrong} of {len(errors)} utterances have errors; said above, recognised below."
+    return section(f"Worst utterances: {escape(main.name)}", note(told) + "".join(parts))
 
 
 def _errors(count: int) -> str:
@@ -211,36 +214,3 @@ def _player(samples: np.ndarray) -> str:
     soundfile.write(encoded, samples[: round(RATE * LONGEST)], RATE, format="MP3", subtype="MPEG_LAYER_III")
     data = base64.b64encode(encoded.getvalue()).decode()
     return f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{content}</section>" if content else ""
-
-
-def _charts(*charts: str) -> str:
-    drawn = "".join(f"<figure>{chart}</figure>" for chart in charts if chart)
-    return f'<div class="charts">{drawn}</div>' if drawn else ""
-
-
-def _note(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table><thead>{line(header, "th")}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _or(value: Any, form: str, factor: float = 1) -> str:
-    return "–" if value is None else form.format(value * factor)
-
-
-def _number(rate: float | None) -> str:
-    return _or(rate, "{:.2f}", 100)
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.2f} %"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from audiorec.data.kaldi import Utterance, read_data_dir
 from audiorec.errors import UserError
 from audiorec.evaluation.folder import recorded_normalizer
+from audiorec.evaluation.rows import Row, typed
 from audiorec.evaluation.wer import read_text
 
 NO_METRICS = "valid_loss", "valid_dropped"
@@ -43,6 +44,7 @@ class Decoding:
 
     name: str
     row: dict[str, Any]
+    measured: Row
     hypotheses: dict[str, str]
     references: dict[str, str]
     utterances: dict[str, Utterance]
@@ -63,7 +65,9 @@ def read_decodings(run: Path, data: Path | None = None) -> list[Decoding]:
 
 
 def _read(folder: Path, data: Path | None) -> Decoding:
-    row = json.loads((folder / "score.json").read_text(encoding="utf-8"))
+    score = folder / "score.json"
+    row = json.loads(score.read_text(encoding="utf-8"))
+    row = {"recipe": folder.parents[1].resolve().name, "split": Path(row.get("data", "test")).name, **row}
     normalize = recorded_normalizer(folder) or str
     hypotheses = {name: normalize(text) for name, text in read_text(folder / "text").items()}
     where = data or (Path(row["data"]) if "data" in row else None)
@@ -74,4 +78,4 @@ def _read(folder: Path, data: Path | None) -> Decoding:
     references = {name: normalize(u.text) for name, u in utterances.items() if u.text is not None}
     path = folder / "streaming.json"
     streaming = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return Decoding(folder.name, row, hypotheses, references, utterances, streaming)
+    return Decoding(folder.name, row, typed(row, str(score)), hypotheses, references, utterances, streaming)

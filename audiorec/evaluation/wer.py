@@ -49,7 +49,7 @@ def score(ref: dict[str, str], hyp: dict[str, str]) -> Score:
     """
     from jiwer import process_characters, process_words
 
-    references, hypotheses = _paired(ref, hyp)
+    references, hypotheses = paired(ref, hyp)
     words = _edits(process_words(references, hypotheses))
     characters = _edits(process_characters(references, hypotheses))
     count, substitutions, deletions, insertions = (int(total) for total in words.sum(axis=0))
@@ -73,7 +73,7 @@ def errors_and_words(ref: dict[str, str], hyp: dict[str, str]) -> np.ndarray:
     """(utterances, 2), in the order of ``ref``: errors, and words of the reference. Raises UserError as ``score`` does."""
     from jiwer import process_words
 
-    edits = _edits(process_words(*_paired(ref, hyp)))
+    edits = _edits(process_words(*paired(ref, hyp)))
     return np.stack([edits[:, 1:].sum(axis=1), edits[:, 0]], axis=1)
 
 
@@ -145,7 +145,7 @@ def alignments(ref: dict[str, str], hyp: dict[str, str], worst_first: bool = Fal
     """
     from jiwer import process_words, visualize_alignment
 
-    references, hypotheses = _paired(ref, hyp)
+    references, hypotheses = paired(ref, hyp)
     blocks = []
     for utterance, reference, hypothesis in zip(ref, references, hypotheses, strict=True):
         output = process_words(reference, hypothesis)
@@ -160,7 +160,7 @@ def alignments(ref: dict[str, str], hyp: dict[str, str], worst_first: bool = Fal
 
 def differences(a: dict[str, str], b: dict[str, str]) -> list[str]:
     """The ids of the utterances whose words differ, in the order of ``a``. Raises UserError as ``score`` does."""
-    first, second = _paired(a, b)
+    first, second = paired(a, b)
     return [utterance for utterance, one, other in zip(a, first, second, strict=True) if one != other]
 
 
@@ -196,7 +196,7 @@ def read_nbest(path: Path | str) -> dict[str, list[str]]:
     return found
 
 
-def _paired(a: dict[str, str], b: dict[str, str]) -> tuple[list[str], list[str]]:
+def paired(a: dict[str, str], b: dict[str, str]) -> tuple[list[str], list[str]]:
     """Both texts of each utterance, in the order of ``a``, their words single-spaced."""
     faults = [
         f"{len(ids)} {fault} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"

@@ -34,14 +34,19 @@ def run(tmp_path) -> Path:
     figures = {"mean": 0.2, "median": 0.1234, "p95": 0.3}
     streaming = dict.fromkeys(("first_partial", "word_delay", "finalize"), figures)
     streaming |= {"aligned": "words.ctm", "timed": 20, "changed": 0.0321, "real_time_factor": 0.1}
-    for name, mode in (("offline", "offline"), ("streamed-40", "streamed")):
-        folder = tmp_path / "run/decode" / name
-        folder.mkdir(parents=True)
-        (folder / "text").write_text("".join(f"u{i:02} one\n" for i in range(20)))
-        (folder / "score.json").write_text(json.dumps({**row, "mode": mode, "differences": 0}))
+    decode(tmp_path / "run", "offline", row)
+    folder = decode(tmp_path / "run", "streamed-40", {**row, "mode": "streamed", "chunk_ms": 40})
     (folder / "streaming.json").write_text(json.dumps({**streaming, "word_delays": [0.1, 0.1234, 0.3]}))
     (tmp_path / "run/metrics.csv").write_text(METRICS)
     return tmp_path / "run"
+
+
+def decode(run: Path, name: str, row: dict) -> Path:
+    folder = run / "decode" / name
+    folder.mkdir(parents=True)
+    (folder / "text").write_text("".join(f"u{i:02} one\n" for i in range(20)))
+    (folder / "score.json").write_text(json.dumps({"mode": "offline", "differences": 0, **row}))
+    return folder
 
 
 class Balance(HTMLParser):
@@ -74,6 +79,44 @@ def test_the_page_stands_alone_and_shows_what_was_measured(run):
     assert page.count("<audio") == WORST and "19 of 20 utterances have errors" in page
     assert '<span class="delete"><i>&lt;two&gt;</i><i>∅</i></span>' in page
     assert [row["recipe"] for row in rows] == ["run", "run"] and rows[0]["split"] == "test"
+
+
+def test_noise_has_a_curve_and_stands_apart_from_the_plain_decodings(run):
+    score = json.loads((run / "decode/offline/score.json").read_text())
+    for snr, wer in ((0, 0.9), (20, 0.55)):
+        decode(run, f"noise-{snr}", {**score, "wer": wer, "condition": "noise", "snr_db": str(snr)})
+    decode(run, "any-telephone", {**score, "wer": 0.71, "condition": "telephone"})
+    rows = write_page(run, run / "report.html")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    robust = page[page.index("<h2>Robustness") :].split("</section>")[0]
+    told = re.findall(r"<tr><td>([^<]*)</td><td>([^<]*)", robust)
+    assert told == [("clean", "50.00"), ("noise 20 dB", "55.00"), ("noise 0 dB", "90.00"), ("telephone", "71.00")]
+    ratios, clean = re.findall(r'<polyline class="s\d" points="([^"]*)"', robust)
+    (x0, y0), (x20, y20) = ([float(v) for v in point.split(",")] for point in ratios.split())
+    assert x0 < x20 and y0 < y20 and "speech to noise, dB" in robust  # y grows downwards
+    assert len({point.split(",")[1] for point in clean.split()}) == 1
+    assert "WER, offline" in page and "noise 20 dB" not in page.replace(robust, ""), "a changed test is no plain one"
+    assert len(rows) == 5
+    shutil.rmtree(run / "decode/offline"), shutil.rmtree(run / "decode/streamed-40")
+    write_page(run, run / "report.html")
+    assert "90.00" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_longer_utterances_have_a_curve_whole_and_streamed(run):
+    score = json.loads((run / "decode/offline/score.json").read_text())
+    for number in (2, 4):
+        long = {**score, "joined": str(number), "wer": 0.5 + number / 100, "utterances": 20 // number}
+        decode(run, f"joined-{number}", long)
+        decode(run, f"joined-{number}-streamed", {**long, "mode": "streamed", "chunk_ms": 40, "different_words": 0})
+    write_page(run, run / "report.html")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    long = page[page.index("<h2>Long form") :].split("</section>")[0]
+    cells = re.findall(r"<tr><td>([^<]*)</td><td>([^<]*)</td><td>([^<]*)</td><td>([^<]*)", long)
+    rates = [("1", "0.5", "50.00"), ("2", "1.0", "52.00"), ("4", "2.0", "54.00")]
+    assert cells == [(fed, *rate) for fed in ("whole", "40 ms") for rate in rates]
+    lines = re.findall(r'<polyline class="s\d" points="([^"]*)"', long)
+    assert len(lines) == 2 and lines[0] == lines[1] and len(lines[0].split()) == 3 and "mean length, s" in long
+    assert "joined-2" not in page
 
 
 def test_data_that_went_elsewhere_are_named_or_missed(run, tmp_path):

@@ -2,11 +2,12 @@
 
 import json
 import random
+import shutil
 
 import pytest
 
 from audiorec.errors import UserError
-from audiorec.evaluation import read_rows, render, write_results
+from audiorec.evaluation import read_rows, render, write_card, write_results
 
 
 def row(recipe="lstm_ctc", split="test", mode="offline", wer=0.05, **more) -> dict:
@@ -114,6 +115,86 @@ def test_several_seeds_are_a_mean_and_a_deviation():
     assert "standard deviation" in page and "standard deviation" not in render("Digits", ROWS)
 
 
+def test_changed_tests_have_a_table_of_their_own():
+    noise = {"condition": "noise", "chunk_ms": None}
+    changed = [row(wer=wer, snr_db=snr, **noise) for snr, wer in ((0, 0.5), (20, 0.04), (5, 0.3), (10, 0.1))]
+    changed += [row(condition="telephone", wer=0.08), row(condition="reverberated", wer=0.06, seed=None)]
+    changed += [
+        row("blstm_ctc", snr_db=20, wer=0.03, **noise),
+        row("conformer", latency_ms=80, snr_db=20, wer=1, **noise),
+    ]
+    page = render("Digits", random.Random(0).sample(ROWS + changed, len(ROWS + changed)))
+    before, after = page.split("\n### Robustness\n")
+    assert before.rstrip() == render("Digits", ROWS).split("\n## Commands")[0].rstrip()
+    blstm, conformer, lstm = tables("\n## Robustness\n" + after)["Robustness"]
+    conditions = ["clean", "noise 20 dB", "noise 10 dB", "noise 5 dB", "noise 0 dB", "reverberated", "telephone"]
+    assert list(lstm) == ["recipe", "look-ahead, ms", *conditions]
+    assert list(lstm.values())[2:] == ["3.21", "4.00", "10.00", "30.00", "50.00", "6.00", "8.00"]
+    assert [blstm[name] for name in conditions] == ["2.10", "3.00", *"–––––"]
+    assert (conformer["look-ahead, ms"], conformer["clean"]) == ("80", "–"), "not that of another search"
+
+
+def test_joined_utterances_have_a_table_by_their_length():
+    long = [
+        row(
+            mode=mode,
+            joined=str(number),
+            wer=number / 100,
+            audio_seconds=100.0,
+            utterances=100 // number,
+            words=9,
+            **more,
+        )
+        for number in (2, 8, 4)
+        for mode, more in (("offline", {}), ("streamed", {"chunk_ms": 160, "different_words": number // 8}))
+    ]
+    plain = [row(wer=0.01, utterances=100, words=9), row(mode="streamed", chunk_ms=160, wer=0.02, different_words=2)]
+    rows = [*plain, row(mode="streamed", chunk_ms=40, wer=0.03), row("gru", wer=0.07), *long]
+    before, after = render("Digits", random.Random(0).sample(rows, len(rows))).split("\n### Long form\n")
+    assert "## test (100 utterances, 9 words)" in before
+    whole, streamed = tables("\n## Long form\n" + after)["Long"]
+    lengths = {"1 (1 s)": "1.00", "2 (2 s)": "2.00", "4 (4 s)": "4.00", "8 (8.33 s)": "8.00"}
+    assert whole == {"recipe": "lstm_ctc", "fed": "whole", **lengths, "differ": "–"}
+    assert streamed == {"recipe": "lstm_ctc", "fed": "160 ms", **lengths, "1 (1 s)": "2.00", "differ": "3"}
+
+
+def test_delays_have_a_table_of_their_own_at_the_size_of_pieces_that_most_have():
+    def streamed(recipe, chunk_ms, first, seed=None, **more) -> dict:
+        figures = {"mean": 9.0, "median": first, "p95": 2 * first}
+        measured = {"first_partial": figures, "word_delay": figures, "finalize": {**figures, "median": 0.0021}}
+        measured |= {"aligned": "words.ctm", "changed": 0.0321, "utterances": 9, **more}
+        return row(recipe, mode="streamed", chunk_ms=chunk_ms, seed=seed, streaming=measured)
+
+    rows = [streamed("gru", 160, 0.2), streamed("gru", 40, 0.1), streamed("lstm", 160, 0.3, seed=1)]
+    rows += [streamed("lstm", 160, 0.5, seed=2), streamed("mamba", 160, 0.5, first_partial=None, changed=None)]
+    rows += [streamed("blstm", 640, 0.7), row("lmu", mode="streamed", chunk_ms=160), {**rows[0], "joined": 4}]
+    page = render("Digits", random.Random(0).sample(rows, len(rows)))
+    before, after = page.split("\n### Delays, streamed by 160 ms\n")
+    assert "Times of words: words.ctm." in after and "first partial" not in before
+    gru, lstm, mamba = tables("\n## Delays\n" + after)["Delays"]
+    times = {"first partial": "200", "word": "200", "word, 95 %": "400", "changed": "3.21", "end": "2"}
+    assert gru == {"recipe": "gru", "seeds": "–", **times}
+    assert lstm == {"recipe": "lstm", "seeds": "2", **times, "first partial": "400", "word": "400", "word, 95 %": "800"}
+    assert (mamba["first partial"], mamba["changed"], mamba["word"]) == ("–", "–", "500")
+    assert "Delays" not in render("Digits", ROWS)
+
+
+def test_the_card_tells_a_changed_test_set_from_the_plain_one(tmp_path, model_dir):
+    shutil.copytree(model_dir, tmp_path / "model")
+    plain = row(interval=[0.04, 0.06], utterances=9)
+    changed = [
+        {**plain, **more} for more in ({"condition": "noise", "snr_db": 5}, {"joined": 4}, {"condition": "telephone"})
+    ]
+    card = write_card(tmp_path / "model", [*changed, plain]).read_text()
+    tests = [line.split(" | ")[0] for line in card.splitlines() if line.startswith("| test")][1:]
+    assert tests == ["| test", "| test, 4 joined", "| test, noise 5 dB", "| test, telephone"]
+
+
+def test_several_seeds_in_noise_are_a_mean_and_a_deviation():
+    rows = [row(wer=wer / 100, seed=wer, condition="noise", snr_db=5) for wer in (1, 2, 3)]
+    assert "| lstm_ctc | 3 | 2.00 ± 1.00 |" in render("Digits", rows)
+
+
 def test_what_made_the_numbers_is_told_once():
     page = render("Digits", ROWS, ["eight kHz"])
     assert "## test (300 utterances, 1,500 words)" in page
@@ -136,6 +217,8 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
         ([row(), row(mode="live")], "row 2: mode: .*'offline' or 'streamed', got 'live'"),
         ([row(mode="streamed")], "row 1: chunk_ms: "),
         ([row(), row(wer=0.06)], "lstm_ctc on test: two rows offline"),
+        ([row(joined=4)] * 2, r"lstm_ctc on test: two rows offline \(4 joined\); keep one"),
+        ([row(condition="noise", snr_db=5)] * 2, r"lstm_ctc on test: two rows offline \(noise 5 dB\); keep one"),
         ([row(seed=2), row(seed=2, wer=0.06), row(seed=3)], "two rows offline of seed 2; keep one"),
         ([row(mode="streamed", chunk_ms=80)] * 2, "two rows streamed by 80 ms"),
         ([row(utterances=2, words=9), row("b", utterances=3, words=9)], r"different test sets .* in b, lstm_ctc"),

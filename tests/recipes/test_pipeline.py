@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from audiorec.audio.read import write
 from audiorec.data.kaldi import read_data_dir, write_data_dir
 from audiorec.text import load_tokenizer
 from tests.conftest import RECORDINGS, ROOT
@@ -116,6 +118,32 @@ def test_a_second_decoding_and_a_second_seed_stand_beside_the_first(tiny):
     assert refused.returncode == 2 and "begun with tokenizer.normalize.case=none" in refused.stderr
 
 
+@pytest.mark.slow
+def test_robustness_and_long_form_decode_copies_of_the_test_set_once(tiny, model_dir):
+    home = tiny / "egs/tiny"
+    shutil.copytree(model_dir, home / "exp/lstm_ctc/model")
+    noise = tiny / ".cache/noise/esc10/rain/5-a.flac"
+    noise.parent.mkdir(parents=True)
+    write(noise, 0.1 * np.random.default_rng(0).standard_normal(16000), 8000)
+    script = home / "run.sh"
+    script.write_text(script.read_text().replace("notes=()", "notes=() ratios=5 lengths=2"))
+    command = ["--stage", "5", "--robustness", "--long-form"]
+    assert run(tiny, *command, corpus="tiny").count(" s of audio, ") == 4 + 3 + 2
+    page = (home / "RESULTS.md").read_text()
+    assert "| recipe | clean | noise 5 dB | reverberated | telephone |" in page
+    plain = "egs/tiny/run.sh --recipe lstm_ctc"
+    assert f"```\n{plain}\n{plain} --long-form\n{plain} --robustness\n```" in page
+    (streamed,) = (line for line in page.splitlines() if line.startswith("| lstm_ctc | 160 ms |"))
+    assert streamed.endswith("| 0 |"), "words differ from those of whole utterances"
+    html = (home / "exp/lstm_ctc/report.html").read_text()
+    assert "<h2>Robustness" in html and "<h2>Long form" in html
+    assert " s of audio, " not in run(tiny, *command, "--stop-stage", "5", corpus="tiny"), "a copy was decoded again"
+    noise.rename(noise.with_name("1-a.flac"))
+    (home / "data/all/.test-noise-5").unlink()
+    refused = start(tiny, *command, corpus="tiny")
+    assert refused.returncode == 1 and "no audio file is called esc10/*/5-*" in refused.stderr
+
+
 def test_a_recipe_that_begins_with_another_asks_for_it(tiny):
     """On each split its own: a model trained on the unseen speaker must not begin the training that leaves him out."""
     script = tiny / "egs/tiny/run.sh"
@@ -140,3 +168,8 @@ def test_a_training_without_its_beginning_is_refused():
 def test_wrong_use_says_so(clone, arguments):
     done = subprocess.run([clone / "egs/digits/run.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_results_that_are_no_words_have_no_robustness_of_words():
+    done = subprocess.run([ROOT / "egs/vad/run.sh", "--long-form"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--long-form count words" in done.stderr and done.stderr.count("\n") == 1
