@@ -47,8 +47,8 @@ searches_of() {
   case $tokens in phone | char) ;; *) return ;; esac
   [ -f "$data/$1/lexicon.txt" ] || return
   if [ "$tokens" = char ]; then words="--search beam --beam 128 --lexicon $data/$1/words.txt"; fi
-  echo "lexicon $words"
-  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1 --prior-weight 1"
+  echo "lexicon $words --word-bonus -2 --prior-weight 0.5"
+  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1.15 --prior-weight 1.15"
 }
 
 prepare() {
