@@ -81,6 +81,12 @@ class TrainerConfig(Config):
     teacher_shift: NonNegativeInt = Field(
         0, description="frames by which this model may be later than the teacher, as one that hears less ahead is"
     )
+    consistency: float | None = Field(
+        None,
+        gt=0,
+        description="hear each utterance twice under other masks, and weigh how far CTC's posteriors of the two are apart; "
+        "0.2 in CR-CTC",
+    )
     monitor: str | None = Field(
         None,
         description="what ranks checkpoints: valid_loss; recent, by which a later one is better; or the first head's metric, "
@@ -132,6 +138,18 @@ class RunConfig(ModelConfig):
         if value.monitor not in (None, metric, "valid_loss", "recent"):
             raise ValueError(f"monitor accepts {metric}, valid_loss, recent")
         return value.model_copy(update={"monitor": value.monitor or metric})
+
+    @field_validator("trainer")
+    @classmethod
+    def _hears_two_views(cls, value: TrainerConfig, info: ValidationInfo) -> TrainerConfig:
+        heads, masks = info.data.get("heads"), info.data.get("spec_augment")
+        if not value.consistency or not heads or not masks:
+            return value
+        if not any(head.kind == "ctc" for head in heads.values()):
+            raise ValueError("consistency compares what CTC says; add a ctc head, or leave it out")
+        if not masks.time_masks and not masks.frequency_masks:
+            raise ValueError("consistency needs masks that make two views differ; set spec_augment.time_masks")
+        return value
 
     def model_config_only(self) -> ModelConfig:
         """The part that stays with the model."""

@@ -51,6 +51,7 @@ class LanguageTrainerConfig(TrainerConfig):
             "lora",
             "grow",
             "teacher",
+            "consistency",
             "devices",
             "nodes",
             "recompute",

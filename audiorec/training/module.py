@@ -16,6 +16,7 @@ from audiorec.models import AsrModel
 from audiorec.text import Tokenizer
 from audiorec.training.checkpoints import LAST
 from audiorec.training.config import RunConfig
+from audiorec.training.consistency import disagreement, twice
 from audiorec.training.distill import Teacher
 from audiorec.training.freeze import keep_still
 from audiorec.training.gradients import add_noise, recompute
@@ -108,12 +109,16 @@ class Training(lightning.LightningModule):
         set_rate(self, self.config, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        options, rows = self.config.trainer, len(batch.lengths)
+        self.samples += batch.lengths.sum()
+        if options.consistency:
+            batch = twice(batch)
+
         def augment(x: Tensor, lengths: Tensor) -> Tensor:
             return spec_augment(x, lengths, batch.seeds, self.config.spec_augment)
 
         frames = self.model.frames(batch.samples, batch.lengths, augment=augment)
         losses = self._losses(frames, batch)
-        self.samples += batch.lengths.sum()
         sums, targets, _ = sum_losses(losses, self._target_lengths(batch))
         # The mean per target of all processes' batches: their gradients are averaged, so each is worth as many as there are.
         means = sums / add_up(targets).clamp(min=1) * ranks()
@@ -121,8 +126,11 @@ class Training(lightning.LightningModule):
         if self.teacher:
             lacking, count = self.teacher.divergence(self.model, frames, batch)
             self.distilled += torch.stack([lacking.detach(), count])
-            loss = loss + self.config.trainer.teacher_weight * lacking / add_up(count).clamp(min=1) * ranks()
-        return {"loss": loss, "losses": losses}
+            loss = loss + options.teacher_weight * lacking / add_up(count).clamp(min=1) * ranks()
+        if options.consistency:
+            apart = disagreement(self.model, frames) / (add_up(targets)[0] / 2).clamp(min=1) * ranks()
+            loss = loss + options.consistency * apart
+        return {"loss": loss, "losses": losses[:, :rows]}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.config.optimizer.gradient_noise:
