@@ -43,16 +43,17 @@ notes=(
 
 # The words that phones and letters are searched for; the weights are dev's.
 searches_of() {
-  local words="--search beam --beam 128 --lexicon $data/$1/lexicon.txt"
+  local lm=$data/$1/lm/words words="--search beam --beam 128 --lexicon $data/$1/lexicon.txt"
   case $tokens in phone | char) ;; *) return ;; esac
-  [ -f "$data/$1/lexicon.txt" ] || return
+  [ -f "$lm.3.arpa" ] || return
   if [ "$tokens" = char ]; then words="--search beam --beam 128 --lexicon $data/$1/words.txt"; fi
-  echo "lexicon $words --word-bonus -2 --prior-weight 0.5"
-  [ ! -f "$data/$1/lm/words.arpa" ] || echo "lexicon+3-gram $words --word-lm $data/$1/lm/words.arpa --word-lm-weight 1.15 --prior-weight 1.15"
+  # Without any language model words of the same sounds have the same score, and which of them is said is chance.
+  echo "lexicon+1-gram $words --word-lm $lm.1.arpa --word-lm-weight 1.1 --word-bonus -1 --prior-weight 1.15"
+  echo "lexicon+3-gram $words --word-lm $lm.3.arpa --word-lm-weight 1.15 --prior-weight 1.15"
 }
 
 prepare() {
-  local found lexicon='' books='' cache=$root/.cache && found=$(audiorec data find mini_librispeech --cache "$cache")
+  local found texts lexicon='' books='' cache=$root/.cache && found=$(audiorec data find mini_librispeech --cache "$cache")
   echo "mini_librispeech from $found"
   python local/prepare.py "$found" "$1/unseen" $($demo && echo 12)
   # Letters and pieces need neither; what is not there is named.
@@ -60,8 +61,9 @@ prepare() {
   books=$(audiorec data find books --cache "$cache") || true
   python local/words.py "$1/unseen" "$lexicon" "$books"
   if [ -n "$lexicon" ] && [ -n "$books" ] && ! $demo; then
-    audiorec lm "$1/unseen/lm/books.txt" "$1/unseen/lm/transcripts.txt" --vocabulary "$1/unseen/lexicon.txt" \
-      --weights 0.75,0.25 --prune 0,0,1 --out "$1/unseen/lm/words.arpa"
+    texts=("$1/unseen/lm/books.txt" "$1/unseen/lm/transcripts.txt" --weights 0.75,0.25 --vocabulary "$1/unseen/lexicon.txt")
+    audiorec lm "${texts[@]}" --order 1 --out "$1/unseen/lm/words.1.arpa"
+    audiorec lm "${texts[@]}" --prune 0,0,1 --out "$1/unseen/lm/words.3.arpa"
   fi
 }
 
