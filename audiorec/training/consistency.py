@@ -9,6 +9,7 @@ from torch import Tensor
 from audiorec.data.batches import Batch
 from audiorec.data.draws import seed_of
 from audiorec.data.targets import Targets
+from audiorec.losses.divergence import divergence
 from audiorec.models import AsrModel
 from audiorec.models.heads import CtcHead
 
@@ -36,11 +37,7 @@ def disagreement(model: AsrModel, frames: dict[str, tuple[Tensor, Tensor]]) -> T
         if isinstance(head, CtcHead):
             x, lengths = frames[name]
             one, other = head(x).chunk(2)
-            apart = (_divergence(one.detach(), other) + _divergence(other.detach(), one)) / 2
-            valid = torch.arange(apart.shape[1], device=x.device) < lengths[: len(apart), None]
-            total = total.to(x.device) + apart.where(valid, 0.0).sum()
+            lengths = lengths[: len(one)]
+            apart = divergence(one.detach(), other, lengths) + divergence(other.detach(), one, lengths)
+            total = total.to(x.device) + apart / 2
     return total
-
-
-def _divergence(wanted: Tensor, said: Tensor) -> Tensor:
-    return (wanted.exp() * (wanted - said)).sum(-1)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from audiorec.data.batches import Batch
 from audiorec.errors import UserError
+from audiorec.losses.divergence import divergence
 from audiorec.models import AsrModel, load_model
 from audiorec.models.heads import CtcHead
 from audiorec.text import Tokenizer
@@ -54,10 +55,8 @@ class Teacher:
         size = min(wanted.shape[1], said.shape[1])
         wanted, said = wanted[:, :size], said[:, :size]
         valid = torch.minimum(lengths, own_lengths - self.shift)
-        lacking = (wanted.exp() * (wanted - said)).sum(-1)
-        lacking = lacking.where(torch.arange(size, device=valid.device) < valid[:, None], 0.0)
         # By T² the gradients stay as large as they are at 1.
-        return self.temperature**2 * lacking.sum(), valid.clamp(min=0).sum()
+        return self.temperature**2 * divergence(wanted, said, valid), valid.clamp(min=0).sum()
 
     def _scores(self, model: AsrModel, head: str, x: Tensor) -> Tensor:
         return (model.heads[head](x) / self.temperature).log_softmax(-1)
