@@ -21,6 +21,8 @@
 # --robustness adds copies of the test set to the last two, in noise, in rooms and on the telephone; --long-form adds such of
 # utterances joined.
 #
+# results.jsonl keeps the rows of RESULTS.md: a recipe that is trained here replaces its own, the others stay.
+#
 # A stage that is done is skipped, unless its sources are newer or its settings others. A stage that was cut off starts
 # clean, but for training, which goes on where it stopped and refuses other settings.
 #
@@ -282,5 +284,6 @@ done
 if wanted 6 && $demo; then
   demo
 elif wanted 6 && ! declare -F measure >/dev/null; then
-  audiorec report "$exp"/*/decode/*/score.json --out RESULTS.md --title "$title" ${notes[@]+"${notes[@]/#/--note=}"}
+  audiorec report "$exp"/*/decode/*/score.json --rows results.jsonl --out RESULTS.md --title "$title" \
+    ${notes[@]+"${notes[@]/#/--note=}"}
 fi

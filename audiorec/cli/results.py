@@ -110,26 +110,34 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The Markdown page to write; of a run, report.md in it.")] = None,
     title: Annotated[str, typer.Option()] = "Results",
     note: Annotated[list[str] | None, typer.Option(help="Lines for the end of the page.")] = None,
+    rows: Annotated[Path | None, typer.Option(help="A file that keeps the rows of this page for the next one.")] = None,
     data: Annotated[Path | None, typer.Option(help="Of a run: where its test data are now.")] = None,
 ) -> None:
-    """Write the page of results from score.json files; of a run folder an HTML page too, which works offline."""
-    from audiorec.evaluation import read_rows, write_page, write_results
+    """Write the page of results from score.json files; of a run folder an HTML page too, which works offline.
+
+    With --rows the page also shows the models of the file that were not measured anew.
+    """
+    from audiorec.evaluation import read_rows, with_kept, write_page, write_results, write_rows
 
     if run := next((path for path in scores if path.is_dir()), None):
-        if len(scores) > 1:
-            raise ConfigError("report takes one run folder, or score.json files")
+        if len(scores) > 1 or rows:
+            raise ConfigError("report takes one run folder, or score.json files, whose rows --rows keeps")
         out = out or run / "report.md"
         if out.suffix == ".html":
             raise ConfigError(f"--out {out}: names the Markdown page; the HTML page has the same name beside it")
-        rows = write_page(run, out.with_suffix(".html"), data)
+        found = write_page(run, out.with_suffix(".html"), data)
         print(out.with_suffix(".html"))
     elif data:
         raise ConfigError("--data goes with a run folder: score.json files have no audio")
     elif out is None:
         raise ConfigError("report of score.json files needs --out, the page to write")
     else:
-        rows = read_rows(scores)
-    write_results(out, title, rows, note or [])
+        found = read_rows(scores)
+    if rows:
+        found = with_kept(rows, found)
+    write_results(out, title, found, note or [])
+    if rows:
+        write_rows(rows, found)
     print(out)
 
 

@@ -3,6 +3,7 @@
 from audiorec.evaluation.card import write_card
 from audiorec.evaluation.folder import recorded_normalizer
 from audiorec.evaluation.kaldi import kaldi_score
+from audiorec.evaluation.kept import with_kept, write_rows
 from audiorec.evaluation.page import write_page
 from audiorec.evaluation.report import render, write_results
 from audiorec.evaluation.rows import read_rows
@@ -38,7 +39,9 @@ __all__ = [
     "recorded_normalizer",
     "render",
     "score",
+    "with_kept",
     "write_card",
     "write_page",
     "write_results",
+    "write_rows",
 ]

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from audiorec.errors import UserError
-from audiorec.evaluation import read_rows, render, write_card, write_results
+from audiorec.evaluation import read_rows, render, with_kept, write_card, write_results, write_rows
 
 
 def row(recipe="lstm_ctc", split="test", mode="offline", wer=0.05, **more) -> dict:
@@ -255,3 +255,30 @@ def test_damaged_row_files(content, message, tmp_path):
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path}: .*{message}"):
         read_rows([path])
+
+
+def test_rows_are_kept_for_the_next_page(tmp_path):
+    path = tmp_path / "results.jsonl"
+    write_rows(path, with_kept(path, ROWS))
+    assert render("Digits", with_kept(path, [])) == render("Digits", ROWS)
+    again = [row(wer=0.01, utterances=300, words=1500), row("gru", seed=2, utterances=300, words=1500)]
+    stayed = [old for old in ROWS if (old["recipe"], old["split"]) != ("lstm_ctc", "test")]
+    assert render("Digits", with_kept(path, again)) == render("Digits", stayed + again)
+
+
+def test_kept_rows_of_another_test_set_are_left_out_and_named(tmp_path, capsys):
+    path = tmp_path / "results.jsonl"
+    write_rows(
+        path, [row("gru", utterances=9, words=20), row("gru", utterances=2, words=20, joined=5), row("b", "dev")]
+    )
+    new = row(utterances=300, words=1500)
+    assert render("Digits", with_kept(path, [new])) == render("Digits", [row("b", "dev"), new])
+    assert capsys.readouterr().out == f"{path}: leaves out gru on test, which was measured on another test set\n"
+
+
+@pytest.mark.parametrize(("line", "message"), [("{", "not JSON"), ('{"recipe": "a"}', "split: is required")])
+def test_a_damaged_line_of_kept_rows_is_named(line, message, tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps(row()) + "\n" + line + "\n")
+    with pytest.raises(UserError, match=f"{path}, line 2: .*{message}"):
+        with_kept(path, ROWS)
