@@ -23,7 +23,9 @@ def clone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     shutil.copytree(
-        ROOT / "egs/digits", folder / "egs/digits", ignore=shutil.ignore_patterns("data", "exp", "RESULTS.md", "*.jsonl")
+        ROOT / "egs/digits",
+        folder / "egs/digits",
+        ignore=shutil.ignore_patterns("data", "exp", "RESULTS.md", "*.jsonl"),
     )
     return folder
 
