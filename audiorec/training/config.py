@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from audiorec.audio.augment import AugmentConfig
 from audiorec.audio.spec_augment import SpecAugmentConfig
@@ -15,9 +15,12 @@ from audiorec.training.lora import LoraConfig
 
 
 class OptimizerConfig(Config):
-    lr: PositiveFloat = Field(2e-3, description="peak learning rate of AdamW")
-    weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="of AdamW's two averages")
+    kind: Literal["adamw", "scaled_adam"] = Field(
+        "adamw", description="scaled_adam: steps are shares of each tensor's size (Yao et al. 2023)"
+    )
+    lr: PositiveFloat = Field(2e-3, description="peak learning rate; ScaledAdam's is about 0.04")
+    weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none; ScaledAdam needs none (0)")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="of Adam's two averages")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="a layer's learning rate is this times that of the layer above; the heads have lr"
     )
@@ -27,9 +30,18 @@ class OptimizerConfig(Config):
         ge=0,
         description="deviation of noise in the first gradients; it falls with the steps (Neelakantan et al. 2015)",
     )
-    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
-        "cosine", description="how the learning rate falls after the warm-up"
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant", "eden"] = Field(
+        "cosine", description="how the learning rate falls after the warm-up; inverse_sqrt is Noam's"
     )
+    eden_steps: PositiveFloat = Field(7500.0, description="batches after which Eden's rate has fallen to 84 %")
+    eden_epochs: PositiveFloat = Field(3.5, description="epochs after which it has, besides")
+
+    @model_validator(mode="after")
+    def _for_eden(self) -> "OptimizerConfig":
+        for key in ("eden_steps", "eden_epochs"):
+            if self.schedule != "eden" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} goes with schedule: eden, not with {self.schedule}")
+        return self
 
 
 class GrowConfig(Config):
@@ -126,7 +138,7 @@ class RunConfig(ModelConfig):
     spec_augment: SpecAugmentConfig = Field(SpecAugmentConfig(), description="masks over the features, in training")
     augment: AugmentConfig = Field(AugmentConfig(), description="changes of the recordings, in training")
     data: DataConfig = Field(DataConfig(), description="which utterances are trained on, and in which batches")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="AdamW and its learning rate")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="the optimiser and its learning rate")
     trainer: TrainerConfig = Field(TrainerConfig(), description="how long, in which precision, beginning with what")
 
     @field_validator("trainer")

@@ -25,7 +25,7 @@ from audiorec.training.checkpoints import LAST, average_weights, best_checkpoint
 from audiorec.training.config import OptimizerConfig, TrainerConfig
 from audiorec.training.log import logger, logging_to
 from audiorec.training.loop import claim, find_tokenizer, finished_epochs, fit, is_over, make_trainer
-from audiorec.training.optimizer import parameter_groups
+from audiorec.training.optimizer import optimizer
 from audiorec.training.precision import resolve_accelerator, resolve_precision
 from audiorec.training.progress import progress
 from audiorec.training.schedule import set_rate
@@ -67,7 +67,7 @@ class LanguageRunConfig(LanguageModelConfig):
     """A recipe of a language model: what has a part ``language``."""
 
     texts: TextConfig = Field(TextConfig(), description="in which batches texts are trained on")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="AdamW and its learning rate")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="the optimiser and its learning rate")
     trainer: LanguageTrainerConfig = Field(LanguageTrainerConfig(), description="how long, in which precision")
 
 
@@ -167,8 +167,7 @@ class LanguageTraining(lightning.LightningModule):
         self.log_dict({"valid_loss": loss, "recent": -float(self.current_epoch)})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        options = self.config.optimizer
-        return torch.optim.AdamW(parameter_groups(self.model, options), lr=options.lr, betas=options.betas)
+        return optimizer(self.model, self.config.optimizer)
 
 
 def train_language_model(

@@ -20,7 +20,7 @@ from audiorec.training.consistency import disagreement, twice
 from audiorec.training.distill import Teacher
 from audiorec.training.freeze import keep_still
 from audiorec.training.gradients import add_noise, recompute
-from audiorec.training.optimizer import parameter_groups
+from audiorec.training.optimizer import optimizer
 from audiorec.training.ranks import add_up, ranks, writes
 from audiorec.training.schedule import set_rate
 from audiorec.training.tally import READ_EVERY, LossTally, Measure
@@ -212,5 +212,4 @@ class Training(lightning.LightningModule):
         return torch.stack([batch.targets[head.task.name].lengths for head in self.model.heads.values()])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        options = self.config.optimizer
-        return torch.optim.AdamW(parameter_groups(self.model, options), lr=options.lr, betas=options.betas)
+        return optimizer(self.model, self.config.optimizer)

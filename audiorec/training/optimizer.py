@@ -1,12 +1,20 @@
-"""The groups of parameters that AdamW trains: matrices decay, and layers learn the slower the further down they lie."""
+"""The optimiser and its groups of parameters: matrices decay, and layers learn the slower the further down they lie."""
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from audiorec.encoders.stack import Stack
 from audiorec.errors import ConfigError
 from audiorec.training.config import OptimizerConfig
+from audiorec.training.scaled_adam import ScaledAdam
+
+
+def optimizer(model: nn.Module, options: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW or ScaledAdam, over ``parameter_groups``."""
+    kind = {"adamw": torch.optim.AdamW, "scaled_adam": ScaledAdam}[options.kind]
+    return kind(parameter_groups(model, options), lr=options.lr, betas=options.betas)
 
 
 def parameter_groups(model: nn.Module, options: OptimizerConfig) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,19 +31,27 @@ def history(out: Path) -> list[dict]:
     return next(state["history"] for state in checkpoint["callbacks"].values() if "history" in state)
 
 
-def start(data: Path, out: Path, before: str = "") -> subprocess.Popen:
-    """`audiorec train … trainer.devices=2`, as a file that Lightning can begin again for the second process."""
+def script(data: Path, out: Path, before: str = "") -> Path:
+    """`audiorec train … trainer.devices=2`, as a file that Lightning or torchrun can begin again for each process."""
     where = ["--train", str(data / "train"), "--valid", str(data / "dev"), "--out", str(out)]
     settings = [*SETTINGS, *TOGETHER, "trainer.devices=2"]
     arguments = ["train", str(ROOT / "recipes/lstm_ctc.yaml"), *settings, *where]
-    script = out.with_suffix(".py")
-    script.write_text(
+    path = out.with_suffix(".py")
+    path.write_text(
         f"import sys; sys.argv[1:] = {arguments!r}; {STATISTICS}{before}from audiorec.cli import main; main()"
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
+    return path
+
+
+def start(command: list[str | Path], **environment: str) -> subprocess.Popen:
+    pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
-        [sys.executable, str(script)], stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
+        [sys.executable, *map(str, command)],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
 
 
@@ -54,7 +63,7 @@ def finish(process: subprocess.Popen) -> None:
 @pytest.fixture(scope="module")
 def two(data, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("two") / "run"
-    finish(start(data, out))
+    finish(start([script(data, out)]))
     return out
 
 
@@ -87,17 +96,48 @@ def test_two_processes_have_the_losses_and_words_of_one(data, two, tmp_path, mon
 @pytest.mark.slow
 def test_two_killed_processes_go_on_and_end_with_the_same_weights(data, two, tmp_path):
     out = tmp_path / "run"
-    process = start(data, out, SLOWLY)
+    process = start([script(data, out, SLOWLY)])
     deadline = time.monotonic() + 300
     while not (out / "checkpoints/last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (out / "model").exists(), "the run was over before it could be killed"
-    finish(start(data, out))
+    finish(start([script(data, out)]))
     a, b = (load_file(run / "model/model.safetensors") for run in (two, out))
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     assert [row["train_loss"] for row in history(out)] == [row["train_loss"] for row in history(two)]
+
+
+def by_torchrun(script: Path) -> list[subprocess.Popen]:
+    return [start(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script])]
+
+
+def by_slurm(script: Path) -> list[subprocess.Popen]:
+    """One process a task, told apart by the variables that srun sets; no SLURM."""
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    job |= {
+        "SLURM_NODEID": "0",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_NODELIST": "localhost",
+        "MASTER_PORT": free_port(),
+    }
+    return [start([script], SLURM_PROCID=rank, SLURM_LOCALID=rank, **job) for rank in "01"]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", [by_torchrun, by_slurm])
+def test_others_may_begin_the_processes(begin, data, two, tmp_path):
+    for process in begin(script(data, tmp_path / "run")):
+        finish(process)
+    a, b = (load_file(run / "model/model.safetensors") for run in (two, tmp_path / "run"))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_each_process_has_as_many_other_batches(data):
