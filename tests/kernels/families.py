@@ -129,10 +129,8 @@ KERNELS = {
     ),
     "memory": Kernel(lti_scan, partial(_memories, read_out=False), ("u",), WITHOUT_NATIVE),
     "memory, read out": Kernel(lti_scan, partial(_memories, read_out=True), ("u",), WITHOUT_NATIVE),
-    "LSTM": Kernel(_lstm, _lstm_gates, ("wx",), ON_A_GPU, narrow_products=True),
-    "LSTM, frame by frame": Kernel(
-        _lstm, partial(_lstm_gates, heads=1, dim=67), ("wx",), ON_A_GPU, narrow_products=True
-    ),
+    "LSTM": Kernel(_lstm, _lstm_gates, ("wx",), narrow_products=True),
+    "LSTM, frame by frame": Kernel(_lstm, partial(_lstm_gates, heads=1, dim=67), ("wx",), narrow_products=True),
     "GRU": Kernel(gru, _gru_gates, ("wx",), ON_A_GPU, narrow_products=True),
     "GRU, frame by frame": Kernel(gru, partial(_gru_gates, heads=1, dim=67), ("wx",), ON_A_GPU, narrow_products=True),
 }

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from audiorec_kernels.native import WIDE
+from audiorec_kernels.rnn import dense as dense_module
 from audiorec_kernels.rnn import dense_gru, dense_lstm
 from torch import Tensor
 
@@ -113,3 +115,21 @@ def test_a_projection_is_torchs_own(time, dtype):
     used = [*weights, projection]
     for got, wanted in zip(*(torch.autograd.grad(out.square().sum(), used) for out in (whole, full)), strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=tolerance["atol"] * 100)
+
+
+@pytest.mark.skipif(not WIDE, reason="no native kernel serves this processor")
+@pytest.mark.parametrize("rows, native", [(3, True), (12, False)])
+def test_training_in_bfloat16_is_near_float32_by_either_kernel(rows, native, monkeypatch):
+    """Few rows the native kernel trains, many oneDNN."""
+    called, kernel = [], dense_module.native.lstm
+    monkeypatch.setattr(dense_module.native, "lstm", lambda *arguments: called.append(1) or kernel(*arguments))
+    _, weights = layer_of("lstm", torch.float32)
+    x, lengths = torch.randn(rows, 17, 5, requires_grad=True), torch.arange(rows) % 18
+    x.data[torch.arange(17) >= lengths[:, None]] = torch.nan
+    states, given = torch.randn(2, rows, 6).unbind(), [x, *weights]
+    expected = weighed(*dense("lstm", x, weights, states, lengths=lengths))
+    with torch.autocast("cpu", torch.bfloat16):
+        y, last = dense("lstm", x, weights, states, lengths=lengths)
+    assert bool(called) is native and y.dtype is torch.bfloat16 and not y[lengths == 0].any()
+    for got, wanted in zip(*(torch.autograd.grad(t, given) for t in (weighed(y, last), expected)), strict=True):
+        assert (got - wanted).norm() < 0.02 * wanted.norm()

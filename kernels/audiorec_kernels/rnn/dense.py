@@ -1,13 +1,15 @@
-"""torch's own LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), never packed, with rows that stop at their own length."""
+"""LSTM and GRU with rows that stop at their own length: torch's own (oneDNN, cuDNN), never packed, or the native LSTM."""
 
 import warnings
 
 import torch
 from torch import Tensor
 
-from audiorec_kernels.backends import tracing_for_onnx
+from audiorec_kernels.backends import serving, tracing_for_onnx
+from audiorec_kernels.native import WIDE
+from audiorec_kernels.operator import watched
 from audiorec_kernels.product import linear, packed
-from audiorec_kernels.rnn import onnx
+from audiorec_kernels.rnn import native, onnx
 from audiorec_kernels.rnn.cell import gru_cell, lstm_cell
 
 # Said of every LSTM with a projection, which torch computes in its own way.
@@ -18,6 +20,8 @@ _SHUT = 1e4
 # Frames, and frames of all rows together, up to which stepping cell by cell is the faster way: oneDNN's layer packs its weights
 # anew on every call.
 _FEW, _FEW_IN_ALL = 4, 8
+# Rows up to which the native LSTM trains faster in bfloat16 than oneDNN's (docs/measurements.md).
+_FEW_ROWS = 8
 
 
 def dense_lstm(
@@ -50,6 +54,11 @@ def dense_lstm(
     x = x if padding is None else x.masked_fill(padding, 0)
     if _few(x):
         return _few_lstm(x, h0, c0, weights, padding)
+    if _trains_natively(x, weights):
+        wx = linear(x, weight_ih).unflatten(2, (4, 1, dim))
+        R, bias = weight_hh.t().view(1, dim, 4, dim), (bias_ih + bias_hh).view(4, 1, dim)
+        y, (h, c) = native.lstm(wx, R, bias, (h0[:, None], c0[:, None]), lengths, None)
+        return y[:, :, 0], (h[:, 0], c[:, 0])
     if padding is None:
         y, h, c = _layer(x, h0, c0, *weights)
         return y, (h, c)
@@ -96,6 +105,21 @@ def _few(x: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     return x.shape[1] <= _FEW or (x.is_cpu and x.shape[0] * x.shape[1] <= _FEW_IN_ALL)
+
+
+def _trains_natively(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
+    """Whether the native kernel computes ``x`` (B, T, C): few rows in bfloat16, of which a gradient is wanted."""
+    return (
+        WIDE
+        and not torch.compiler.is_compiling()  # first: a look at sizes would bind a graph to them
+        and len(weights) == 4  # no projection
+        and x.is_cpu
+        and x.shape[0] <= _FEW_ROWS
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") is torch.bfloat16
+        and watched((x, *weights))
+        and serving("cpu") == "native"
+    )
 
 
 def _padding(x: Tensor, lengths: Tensor) -> Tensor:
