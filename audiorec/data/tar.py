@@ -12,7 +12,7 @@ from audiorec.audio.file import NamedBytes
 from audiorec.errors import UserError
 
 BLOCK = tarfile.BLOCKSIZE  # bytes: a header has one, and what follows begins at a multiple of it
-OPEN = 16  # archives that are kept open
+OPEN = 128  # archives that a process keeps open; systems allow 1024 files and more, other libraries take some
 
 
 class Archives:

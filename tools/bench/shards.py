@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,24 +52,28 @@ def opening(folder: Path) -> None:
     assert len(seconds) == len(found) and not bad
 
 
-def drawn(folder: Path, count: int) -> Iterator[Utterance]:
+def drawn(folder: Path, count: int) -> list[Utterance]:
     """So many utterances in a random order, as a training has them."""
     found = read_data_dir(folder)
-    yield from (found[i] for i in np.random.default_rng(0).permutation(len(found))[:count])
+    return [found[i] for i in np.random.default_rng(0).permutation(len(found))[:count]]
 
 
-def reading(folder: Path, count: int) -> None:
-    recordings, wanted = Recordings(max_bytes=0), list(drawn(folder, count))
+def reading(utterances: list[Utterance]) -> None:
+    recordings = Recordings(max_bytes=0)
+    for utterance in utterances:
+        assert len(recordings.samples(utterance, RATE)) == SECONDS * RATE
+
+
+def timed_reading(utterances: list[Utterance]) -> None:
     os.sync()  # what is not written yet cannot be forgotten
-    for path in {getattr(utterance.path, "archive", utterance.path) for utterance in wanted}:
+    for path in {getattr(utterance.path, "archive", utterance.path) for utterance in utterances}:
         file = os.open(path, os.O_RDONLY)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(file)
     clock, own = time.perf_counter(), time.process_time()
-    for utterance in wanted:
-        assert len(recordings.samples(utterance, RATE)) == SECONDS * RATE
-    clock, own = time.perf_counter() - clock, time.process_time() - own
-    print(f"  {1000 * own / count:.2f} ms of the processor an utterance read, {1000 * clock / count:.2f} of the clock")
+    reading(utterances)
+    clock, own = (1000 * x / len(utterances) for x in (time.perf_counter() - clock, time.process_time() - own))
+    print(f"  {own:.2f} ms of the processor an utterance read, {clock:.2f} of the clock")
 
 
 def calls(part: str, folder: Path, count: int) -> int:
@@ -95,7 +98,11 @@ def main() -> None:
     parser.add_argument("--at", type=Path, help="where the folders are made")
     parser.add_argument("--only", nargs=2, metavar=("PART", "FOLDER"), help="for the counting")
     options = parser.parse_args()
-    parts = {"nothing": lambda folder: None, "open": opening, "read": lambda folder: reading(folder, options.read)}
+    parts = {
+        "nothing": lambda folder: None,
+        "open": opening,
+        "read": lambda folder: reading(drawn(folder, options.read)),
+    }
     if options.only:
         parts[options.only[0]](Path(options.only[1]))
         return
@@ -109,7 +116,7 @@ def main() -> None:
             print(
                 f"{name}{', with utt2dur' if known else ''}\n  {time.process_time() - own:.2f} s of the processor to open it"
             )
-            reading(folder, options.read)
+            timed_reading(drawn(folder, options.read))
             (folder / CACHE).unlink(missing_ok=True)
             if shutil.which("strace"):
                 imports, opened, read = (calls(part, folder, options.read) for part in parts)
