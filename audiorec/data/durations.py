@@ -27,7 +27,7 @@ def recording_seconds(
     Kaldi's reco2dur (without segments utt2dur too) is believed, as Kaldi does; `audiorec data validate`
     holds it against the audio. Else the cache in the folder tells, if a file has the size and the time that it had, or a command
     its words; else the header, or where that says nothing the decoded audio, which alone counts where ``believe`` is False. A
-    folder that cannot be written has no cache.
+    folder that cannot be written has no cache. Of tar files it is looked at whether they are there, and as long as wav.scp says.
     """
     folder = Path(folder)
     paths = {utterance.recording: utterance.path for utterance in utterances}

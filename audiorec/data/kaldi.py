@@ -31,12 +31,12 @@ def read_data_dir(
 ) -> list[Utterance]:
     """Read a data directory without looking at its audio; utterances come in the order of its files, sorted by id.
 
-    A relative path in wav.scp is relative to the directory, or else to the working directory. Without segments each
-    recording is one utterance; without utt2spk each utterance has its own speaker; without text, which is allowed
-    where require_text is False, texts are empty. Where reco2file_and_channel is there, it names each recording's channel;
-    else the channels of a file are averaged; a fifth field in segments does so for an utterance. With allow_empty_text a line
-    of text may hold an id alone: a recording without a word. With allow_pipes a recording may be a command, which runs when
-    its audio is read. Raises UserError naming the first problem.
+    A relative path in wav.scp is relative to the directory, or else to the working directory; one that ends in ``.tar:OFFSET``
+    is the file whose bytes begin there in the tar file. Without segments each recording is one utterance; without utt2spk each
+    utterance has its own speaker; without text, which is allowed where require_text is False, texts are empty. Where
+    reco2file_and_channel is there, it names each recording's channel; else the channels of a file are averaged; a fifth field
+    in segments does so for an utterance. With allow_empty_text a line of text may hold an id alone: a recording without a word.
+    With allow_pipes a recording may be a command, which runs when its audio is read. Raises UserError naming the first problem.
     """
     folder = Path(path)
     if not folder.is_dir():
