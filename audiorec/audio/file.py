@@ -28,6 +28,14 @@ EXACT_SUBTYPES = {"PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DO
 logger = logging.getLogger("audiorec")
 
 
+class NamedBytes(io.BytesIO):
+    """Bytes of audio that are no file, with a name for messages."""
+
+    def __init__(self, content: bytes, name: str):
+        super().__init__(content)
+        self.name = name
+
+
 class AudioFile:
     """An open audio file. ``frames`` is their number by the header, None where the header does not say."""
 

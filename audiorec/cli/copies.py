@@ -1,12 +1,13 @@
 """`audiorec data …`: directories with audio of their own, made from others."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from audiorec.cli.app import AllowPipes, data_app
-from audiorec.cli.datasets import Folder, Out, Seed
+from audiorec.cli.datasets import Folder, Out, Seed, seconds_of
 from audiorec.errors import ConfigError
 
 
@@ -65,3 +66,41 @@ def join(
 
     found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
     print(f"{out}: {write_copy(out, joined(found, count, gap))} utterances of {len(found)}")
+
+
+class Format(str, Enum):
+    """What a recording in a tar file is kept as."""
+
+    flac = "flac"
+    wav = "wav"
+    opus = "opus"
+    copy = "copy"
+
+
+@data_app.command()
+def shard(
+    folder: Folder,
+    out: Out,
+    size: Annotated[int | None, typer.Option(min=1, help="Utterances in a tar file.", show_default="1000")] = None,
+    shard_mb: Annotated[
+        float | None, typer.Option(min=0, help="Instead of --size: megabytes of audio in a tar file, or less.")
+    ] = None,
+    format: Annotated[
+        Format, typer.Option("--format", help="What utterances are kept as; copy: the files as they are.")
+    ] = Format.flac,
+    allow_pipes: AllowPipes = False,
+) -> None:
+    """Copy a data directory with its audio in few tar files, instead of a file for each recording.
+
+    Segments are cut out, channels averaged or picked, samples kept at 16 bits and their own rate; `copy` does none of these.
+    The tar files hold each utterance as ID.flac and ID.txt, as webdataset reads them.
+    """
+    from audiorec.data.kaldi import read_data_dir
+    from audiorec.data.shards import COUNT, write_shards
+
+    if size and shard_mb:
+        raise ConfigError("give --size or --shard-mb")
+    count = None if shard_mb else size or COUNT
+    found = read_data_dir(folder, require_text=False, allow_empty_text=True, allow_pipes=allow_pipes)
+    archives = write_shards(out, found, seconds_of(folder, found), format.value, count, shard_mb)
+    print(f"{out}: {len(found)} utterances in {archives} tar files")

@@ -16,6 +16,11 @@ from audiorec.files import replacing_folder
 Made = tuple[Utterance, np.ndarray, int]  # an utterance, its new samples (T,) and their rate
 
 
+def unclipped(samples: np.ndarray) -> np.ndarray:
+    """The samples (T,), all made softer where some are louder than full scale, which files of integers cannot hold."""
+    return samples / np.float32(max(1.0, np.abs(samples).max()))
+
+
 def write_copy(out: Path, made: Iterable[Made]) -> int:
     """Write utterances with their samples, a flac file each, as the data directory ``out``, whole or not at all; how many.
 
@@ -28,7 +33,7 @@ def write_copy(out: Path, made: Iterable[Made]) -> int:
         written = []
         for utterance, samples, rate in made:
             path = folder / "audio" / f"{quote(utterance.id, safe='')}.flac"
-            write(path, samples / np.float32(max(1.0, np.abs(samples).max())), rate)
+            write(path, unclipped(samples), rate)
             written.append(replace(utterance, recording=utterance.id, path=path, start=0.0, end=None, channel=None))
         write_data_dir(folder, written)
     return len(written)

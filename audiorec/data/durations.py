@@ -9,7 +9,8 @@ from pathlib import Path
 from audiorec.audio.read import PathLike, blocks, header
 from audiorec.data.scan import OVERSHOOT
 from audiorec.data.tables import read_table
-from audiorec.data.utterance import Pipe, Utterance, source
+from audiorec.data.tar import Member, missing
+from audiorec.data.utterance import Audio, Pipe, Utterance, source
 from audiorec.errors import UserError
 from audiorec.files import write_text
 from audiorec.progress import progress
@@ -26,16 +27,18 @@ def recording_seconds(
     Kaldi's reco2dur (without segments utt2dur too) is believed, as Kaldi does; `audiorec data validate`
     holds it against the audio. Else the cache in the folder tells, if a file has the size and the time that it had, or a command
     its words; else the header, or where that says nothing the decoded audio, which alone counts where ``believe`` is False. A
-    folder that cannot be written has no cache.
+    folder that cannot be written has no cache. Of tar files it is looked at whether they are there, and as long as wav.scp says.
     """
     folder = Path(folder)
     paths = {utterance.recording: utterance.path for utterance in utterances}
     seconds = kaldi_durations(folder, paths) if believe else {}
-    paths = {name: path for name, path in paths.items() if name not in seconds}
+    errors = missing({name: path for name, path in paths.items() if isinstance(path, Member)})
+    for name in errors:
+        seconds.pop(name, None)
+    paths = {name: path for name, path in paths.items() if name not in seconds and name not in errors}
     before = _read_cache(folder / CACHE) if believe else {}
     now: dict[str, tuple[str, float]] = {}
     changed = False
-    errors: dict[str, str] = {}
     with progress("recordings examined", len(paths)) as advance:
         for name, path in paths.items():
             key, stamp = str(path), _stamp(path)
@@ -85,12 +88,12 @@ def recording_formats(utterances: Iterable[Utterance]) -> list[tuple[int, int]]:
     return [(examined.sample_rate, examined.channels) for examined in headers]
 
 
-def sample_rate(path: Path | Pipe) -> int:
+def sample_rate(path: Audio) -> int:
     """Hertz of a recording, by its header."""
     return header(source(path)).sample_rate
 
 
-def examine(path: Path | Pipe) -> float:
+def examine(path: Audio) -> float:
     """Seconds of a recording by its header, or by decoding it where that says nothing. Raises UserError for bad audio."""
     audio = source(path)
     examined = header(audio)
@@ -118,12 +121,12 @@ def kaldi_durations(folder: Path, recordings: Iterable[str]) -> dict[str, float]
     return found
 
 
-def _stamp(path: Path | Pipe) -> str:
+def _stamp(path: Audio) -> str:
     """What changes when a file does."""
     if isinstance(path, Pipe):
         return "0 0"
     try:
-        status = os.stat(path)
+        status = os.stat(path.archive if isinstance(path, Member) else path)
     except OSError:
         return ""  # examine() says what is wrong with it
     return f"{status.st_size} {status.st_mtime_ns}"

@@ -13,10 +13,11 @@ import numpy as np
 
 from audiorec.audio.read import PathLike, header, read
 from audiorec.data.labels import LABELS, labels_table
-from audiorec.data.scan import OVERSHOOT, scan
+from audiorec.data.scan import OVERSHOOT, scan, split_member
 from audiorec.data.shared import SharedSamples
 from audiorec.data.tables import FILES
-from audiorec.data.utterance import Pipe, Utterance, source
+from audiorec.data.tar import Archives, Member
+from audiorec.data.utterance import Audio, Pipe, Utterance, source
 from audiorec.errors import UserError
 
 __all__ = ["OVERSHOOT", "Recordings", "Utterance", "read_data_dir", "write_data_dir"]
@@ -30,12 +31,12 @@ def read_data_dir(
 ) -> list[Utterance]:
     """Read a data directory without looking at its audio; utterances come in the order of its files, sorted by id.
 
-    A relative path in wav.scp is relative to the directory, or else to the working directory. Without segments each
-    recording is one utterance; without utt2spk each utterance has its own speaker; without text, which is allowed
-    where require_text is False, texts are empty. Where reco2file_and_channel is there, it names each recording's channel;
-    else the channels of a file are averaged; a fifth field in segments does so for an utterance. With allow_empty_text a line
-    of text may hold an id alone: a recording without a word. With allow_pipes a recording may be a command, which runs when
-    its audio is read. Raises UserError naming the first problem.
+    A relative path in wav.scp is relative to the directory, or else to the working directory; one that ends in ``.tar:OFFSET``
+    is the file whose bytes begin there in the tar file. Without segments each recording is one utterance; without utt2spk each
+    utterance has its own speaker; without text, which is allowed where require_text is False, texts are empty. Where
+    reco2file_and_channel is there, it names each recording's channel; else the channels of a file are averaged; a fifth field
+    in segments does so for an utterance. With allow_empty_text a line of text may hold an id alone: a recording without a word.
+    With allow_pipes a recording may be a command, which runs when its audio is read. Raises UserError naming the first problem.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -90,6 +91,7 @@ class Recordings:
     def __init__(self, max_bytes: int = 10**9, shared: bool = False):
         self.max_bytes = 0 if shared else max_bytes
         self._shared = SharedSamples(max_bytes) if shared else None
+        self._archives = Archives()
         self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._bytes = 0
 
@@ -109,7 +111,7 @@ class Recordings:
             else:
                 samples, wanted = self.decoded(path, sample_rate, channel), slice(start, end)
         except UserError as error:
-            if isinstance(path, Pipe):
+            if not isinstance(path, Path):
                 raise UserError(f"recording {utterance.recording!r}: {error}") from error
             raise
         found = samples[wanted].copy()
@@ -123,14 +125,14 @@ class Recordings:
         return found
 
     def decoded(
-        self, path: Path | Pipe, rate: int, channel: int | None = None, start: int = 0, end: int | None = None
+        self, path: Audio, rate: int, channel: int | None = None, start: int = 0, end: int | None = None
     ) -> np.ndarray:
         """A recording, or its samples from ``start`` to ``end`` of the rate, as float32 mono (T,): not to be written to."""
         key = path, channel, rate, start, end
         if key not in self._cache:
             samples = self._shared.get(key) if self._shared else None
             if samples is None:
-                samples = _decode(path, rate, channel, start, end)
+                samples = self._decode(path, rate, channel, start, end)
                 if self._shared:
                     self._shared.put(key, samples)
             self._cache[key] = samples
@@ -140,15 +142,14 @@ class Recordings:
         self._cache.move_to_end(key)
         return self._cache[key]
 
-
-def _decode(path: Path | Pipe, rate: int, channel: int | None, start: int, end: int | None) -> np.ndarray:
-    audio = source(path)
-    # As in Kaldi a file of one channel is the channel that was extracted into it, whatever its name.
-    if channel is not None and header(audio).channels == 1:
-        channel = None
-    if isinstance(audio, BytesIO):
-        audio.seek(0)
-    return read(audio, rate, start=start, end=end, channel=channel)[0]
+    def _decode(self, path: Audio, rate: int, channel: int | None, start: int, end: int | None) -> np.ndarray:
+        audio = source(path, self._archives)
+        # As in Kaldi a file of one channel is the channel that was extracted into it, whatever its name.
+        if channel is not None and header(audio).channels == 1:
+            channel = None
+        if isinstance(audio, BytesIO):
+            audio.seek(0)
+        return read(audio, rate, start=start, end=end, channel=channel)[0]
 
 
 def _tables(folder: Path, utterances: Iterable[Utterance]) -> dict[str, dict[str, str]]:
@@ -189,14 +190,18 @@ def _tables(folder: Path, utterances: Iterable[Utterance]) -> dict[str, dict[str
     return {name: table for name, table in tables.items() if table or name not in ("reco2file_and_channel", LABELS)}
 
 
-def _audio(folder: Path, path: Path | Pipe) -> str:
+def _audio(folder: Path, path: Audio) -> str:
     """A path as wav.scp has it: relative where it lies inside the folder."""
     if isinstance(path, Pipe):
         return str(path)
+    if isinstance(path, Member):
+        return f"{_audio(folder, path.archive)}:{path.offset}"
     absolute = Path(os.path.abspath(path))
     audio = str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
     if audio.endswith("|"):
         raise UserError(f"{folder}: {audio}: a file whose name ends in | would read as a command: give it another name")
+    if split_member(audio):
+        raise UserError(f"{folder}: {audio}: would read as a part of a tar file: give it another name")
     return audio
 
 

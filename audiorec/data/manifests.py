@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from audiorec.audio.read import Header, header
-from audiorec.data.utterance import Pipe, Utterance, source
+from audiorec.data.tar import Member
+from audiorec.data.utterance import Audio, Pipe, Utterance, source
 from audiorec.errors import UserError
 from audiorec.files import replacing
 
@@ -143,6 +144,11 @@ def _without_labels(utterances: Iterable[Utterance]) -> list[Utterance]:
 def _file(utterance: Utterance) -> str:
     if isinstance(utterance.path, Pipe):
         raise UserError(f"recording {utterance.recording!r} is a command, which a NeMo manifest cannot hold")
+    if isinstance(utterance.path, Member):
+        raise UserError(
+            f"recording {utterance.recording!r} lies in a tar file, of which a manifest cannot name a part: export the folder "
+            "that it was made of"
+        )
     return os.path.abspath(utterance.path)
 
 
@@ -218,7 +224,7 @@ def _utterance(row: dict, place: str, where: str, recording: dict, home: Path, o
     if len(sources) != 1 or sources[0].get("type") not in ("file", "command"):
         raise UserError(f"{where}: recording {recording.get('id')!r} is not one file")
     given = _get(sources[0], "source", str, where)
-    path = Pipe(given) if sources[0]["type"] == "command" else _place(home, given)
+    path: Audio = Pipe(given) if sources[0]["type"] == "command" else _place(home, given)
     channels = sources[0].get("channels") or [0]
     start = offset + float(_get(row, "start", (int, float), place))
     end = start + float(_get(row, "duration", (int, float), place))

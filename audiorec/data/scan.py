@@ -8,7 +8,8 @@ from pathlib import Path
 
 from audiorec.data.labels import LABELS, Lines, read_labels
 from audiorec.data.tables import DURATIONS, FILES, Problem, Table, in_order, read_table, speakers_utterances
-from audiorec.data.utterance import Pipe, Utterance
+from audiorec.data.tar import Member
+from audiorec.data.utterance import Audio, Pipe, Utterance
 
 OVERSHOOT = 0.1  # seconds by which a segment may end after its recording, as rounded times do
 
@@ -20,7 +21,7 @@ class Scan:
     """The sound part of a data directory, its audio not opened, and its problems."""
 
     tables: dict[str, Table] = field(default_factory=dict)
-    paths: dict[str, Path | Pipe] = field(default_factory=dict)
+    paths: dict[str, Audio] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
     labels: Lines = field(default_factory=dict)
     utterances: list[Utterance] = field(default_factory=list)
@@ -66,6 +67,7 @@ def scan(folder: Path, require_text: bool = True, allow_empty_text: bool = False
 
 def _place_recordings(folder: Path, scanned: Scan, allow_pipes: bool) -> None:
     home = str(folder)
+    archives: dict[str, Path] = {}
     for key, (line, rest) in scanned.tables.get("wav.scp", {}).items():
         if rest.endswith("|"):
             if allow_pipes:
@@ -75,11 +77,26 @@ def _place_recordings(folder: Path, scanned: Scan, allow_pipes: bool) -> None:
                 scanned.report("wav.scp", line, message)
         elif not rest:
             scanned.report("wav.scp", line, f"recording {key!r} has no file")
-        elif os.path.isabs(rest):
-            scanned.paths[key] = Path(rest)
+        elif member := split_member(rest):
+            archive, offset = member
+            if archive not in archives:  # looked for once, however many it holds
+                archives[archive] = _find(home, archive)
+            scanned.paths[key] = Member(archives[archive], offset)
         else:
-            inside = os.path.join(home, rest)
-            scanned.paths[key] = Path(rest if not os.path.exists(inside) and os.path.exists(rest) else inside)
+            scanned.paths[key] = _find(home, rest)
+
+
+def split_member(audio: str) -> tuple[str, int] | None:
+    """``ARCHIVE.tar:OFFSET`` as archive and offset; None for what is no member of a tar file."""
+    archive, _, offset = audio.rpartition(":")
+    return (archive, int(offset)) if archive.endswith(".tar") and offset.isdecimal() else None
+
+
+def _find(home: str, name: str) -> Path:
+    if os.path.isabs(name):
+        return Path(name)
+    inside = os.path.join(home, name)
+    return Path(name if not os.path.exists(inside) and os.path.exists(name) else inside)
 
 
 def _name_channels(scanned: Scan) -> None:

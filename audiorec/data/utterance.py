@@ -1,12 +1,12 @@
-"""An utterance, and where its audio comes from: a file, or what a command prints."""
+"""An utterance, and where its audio comes from: a file, a member of a tar file, or what a command prints."""
 
-import io
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from audiorec.audio.file import Source
+from audiorec.audio.file import NamedBytes, Source
+from audiorec.data.tar import Archives, Member
 from audiorec.errors import UserError
 
 
@@ -19,7 +19,7 @@ class Pipe:
     def __str__(self) -> str:
         return f"{self.command} |"
 
-    def open(self) -> io.BytesIO:
+    def open(self) -> NamedBytes:
         """Run it, in the working directory as Kaldi does, and return all that it prints.
 
         Raises UserError with its exit status and last words where it fails or prints nothing.
@@ -31,13 +31,10 @@ class Pipe:
             raise UserError(f"the command `{self.command}` ends with exit status {done.returncode}{last}")
         if not done.stdout:
             raise UserError(f"the command `{self.command}` prints nothing{last}")
-        return _Output(done.stdout, f"output of `{self.command}`")
+        return NamedBytes(done.stdout, f"output of `{self.command}`")
 
 
-class _Output(io.BytesIO):
-    def __init__(self, content: bytes, name: str):
-        super().__init__(content)
-        self.name = name
+Audio = Path | Member | Pipe
 
 
 class Stretch(NamedTuple):
@@ -58,7 +55,7 @@ class Utterance:
 
     id: str
     recording: str
-    path: Path | Pipe
+    path: Audio
     start: float
     end: float | None
     text: str
@@ -67,6 +64,8 @@ class Utterance:
     labels: tuple[Stretch, ...] = ()
 
 
-def source(path: Path | Pipe) -> Source:
-    """What the functions of audiorec.audio read: a command is run now."""
+def source(path: Audio, archives: Archives | None = None) -> Source:
+    """What the functions of audiorec.audio read: a command is run now, a member read; archives stay open in ``archives``."""
+    if isinstance(path, Member):
+        return path.open(archives)
     return path.open() if isinstance(path, Pipe) else path

@@ -1,7 +1,8 @@
 """Seconds of work to open a data directory of a million utterances: tables, durations (first and again), an epoch's batches.
 
-    python tools/bench/data_dir.py [--utterances 1000000] [--segments]
+    python tools/bench/data_dir.py [--utterances 1000000] [--segments | --shards]
 
+With --shards the tables name members of tar files, a thousand in each, and their seconds; the tar files are empty.
 Without --segments every utterance is a file; all are links to one wav, so that headers are read and nothing is decoded.
 """
 
@@ -31,6 +32,22 @@ def timed(what: str) -> Iterator[None]:
     print(f"{what}: {time.process_time() - start:.2f} s", flush=True)
 
 
+def make_shards(folder: Path, count: int) -> None:
+    names = [f"speaker{number // 100:06d}-{number:07d}" for number in range(count)]
+    words = " ".join(["nineteen", "words", "and", "one"] * 5)
+    lines: dict[str, Iterator[str]] = {
+        "text": (f"{name} {words}" for name in names),
+        "utt2spk": (f"{name} {name[:13]}" for name in names),
+        "wav.scp": (f"{name} audio.{i // 1000:06d}.tar:{512 + i % 1000 * 33280}" for i, name in enumerate(names)),
+        "utt2dur": (f"{name} {1 + i % 1000 / 1000}" for i, name in enumerate(names)),
+    }
+    for name, rows in lines.items():
+        (folder / name).write_text("\n".join(rows) + "\n")
+    for number in range(-(-count // 1000)):
+        with open(folder / f"audio.{number:06d}.tar", "wb") as file:
+            file.truncate(1000 * 33280)
+
+
 def make(folder: Path, count: int, segments: bool) -> None:
     """Utterances of 20 words, 100 a speaker; a hundred segments a recording, or files in folders of a thousand."""
     write(folder / "one.wav", np.zeros(16000 * 120 if segments else 16000), 16000)
@@ -58,14 +75,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=1_000_000)
     parser.add_argument("--segments", action="store_true")
+    parser.add_argument("--shards", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        make(folder, options.utterances, options.segments)
+        if options.shards:
+            make_shards(folder, options.utterances)
+        else:
+            make(folder, options.utterances, options.segments)
         with timed(f"tables of {options.utterances} utterances"):
             utterances = read_data_dir(folder)
         assert len(utterances) == options.utterances
-        with timed("durations, by their headers"):
+        with timed("durations, by utt2dur" if options.shards else "durations, by their headers"):
             seconds, bad = utterance_seconds(folder, utterances)
         with timed("durations again"):
             again, _ = utterance_seconds(folder, utterances)
