@@ -166,9 +166,12 @@ def test_a_recipe_begins_with_another_and_learns_its_paths(tiny):
     (tiny / "egs/tiny/exp/lstm_rnnt/model").mkdir(parents=True)
     command = ["--recipe", "lstm_rnnt_viterbi", "--stage", "3", "--stop-stage", "3"]
     run(tiny, *command, corpus="tiny")
-    assert " trainer.init_from=exp/lstm_rnnt trainer.aligner=exp/lstm_rnnt " in said.read_text()
-    run(tiny, *command, "trainer.init_from_recipe=null", "trainer.aligner=other", corpus="tiny")
-    assert " trainer.init_from_recipe=null trainer.aligner=other --train " in said.read_text()
+    assert ".yaml trainer.aligner=exp/lstm_rnnt --train " in said.read_text()
+    both = "trainer.init_from_recipe=lstm_rnnt"
+    run(tiny, *command, both, corpus="tiny")
+    assert f" {both} trainer.init_from=exp/lstm_rnnt trainer.aligner=exp/lstm_rnnt --train " in said.read_text()
+    run(tiny, *command, both, "trainer.aligner=other", corpus="tiny")
+    assert f" {both} trainer.aligner=other trainer.init_from=exp/lstm_rnnt --train " in said.read_text()
     (tiny / "egs/tiny/exp/lstm_rnnt/model").rmdir()
     done = start(tiny, *command, "trainer.init_from=other", corpus="tiny")
     assert done.returncode == 1 and "error: lstm_rnnt_viterbi needs exp/lstm_rnnt," in done.stderr
