@@ -132,18 +132,26 @@ tokenizer() { # tokenizer SPLIT
     ${all_settings[@]+"${all_settings[@]}"}
 }
 
-train() { # train SPLIT
-  local values first='' given='' before=''
-  values=$(setting trainer.init_from_recipe trainer.init_from)
-  { read -r first && read -r given; } <<<"$values" || true
-  if [ -n "$first" ] && [ -z "$given" ]; then
-    before=$(run_of "$1" "$first")
-    if ! [ -d "$before/model" ]; then
-      echo "error: $recipe begins with $before, which is not there: first the same with --recipe $first" >&2
-      exit 1
-    fi
+# trained SPLIT RECIPE GIVEN: the run of the recipe, unless there is none or a model is given.
+trained() {
+  local before
+  if [ -z "$2" ] || [ -n "$3" ]; then return; fi
+  before=$(run_of "$1" "$2")
+  if ! [ -d "$before/model" ]; then
+    echo "error: $recipe needs $before, which is not there: first the same with --recipe $first" >&2
+    exit 1
   fi
-  audiorec train "$recipe_file" ${all_settings[@]+"${all_settings[@]}"} ${before:+trainer.init_from="$before"} \
+  echo "$before"
+}
+
+train() { # train SPLIT
+  local values first='' init_from='' aligned='' aligner=''
+  values=$(setting trainer.init_from_recipe trainer.init_from trainer.aligner_recipe trainer.aligner)
+  { read -r first && read -r init_from && read -r aligned && read -r aligner; } <<<"$values" || true
+  init_from=$(trained "$1" "$first" "$init_from")
+  aligner=$(trained "$1" "$aligned" "$aligner")
+  audiorec train "$recipe_file" ${all_settings[@]+"${all_settings[@]}"} \
+    ${init_from:+trainer.init_from="$init_from"} ${aligner:+trainer.aligner="$aligner"} \
     --train "$data/$1/train" --valid "$data/$1/dev" --tokenizer "$(pieces_of "$1")" --out "$(run_of "$1")"
 }
 

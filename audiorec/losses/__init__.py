@@ -22,6 +22,7 @@ from audiorec.losses.simple import (
 from audiorec.losses.tdt import TdtLoss, tdt_loss
 from audiorec.losses.topology import Topology
 from audiorec.losses.transducer import get_rnnt_logprobs_joint, rnnt_loss
+from audiorec.losses.viterbi import ViterbiLoss
 
 __all__ = [
     "FullTransducerLoss",
@@ -29,6 +30,7 @@ __all__ = [
     "PrunedTransducerLoss",
     "TdtLoss",
     "Topology",
+    "ViterbiLoss",
     "ctc_loss",
     "do_rnnt_pruning",
     "get_rnnt_logprobs",

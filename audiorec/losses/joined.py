@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from audiorec.losses.log_probs import projected_log_probs
 from audiorec.losses.transducer import check_symbols
+from audiorec.streaming import valid
 from audiorec.text import BLANK
 
 
@@ -35,6 +36,20 @@ def cells_of(
 ) -> Cells:
     """The lattices of encoder (B, T, C) and predictor (B, S+1, P), symbols (B, S), lengths and symbol_lengths (B,).
 
+    Raises ValueError as ``symbols_of`` does.
+    """
+    symbols = symbols_of(encoder, predictor, symbols, lengths, symbol_lengths, vocabulary)
+    zero = torch.zeros_like(lengths)
+    # The one place where a GPU has to wait: the number of frames decides the sizes of all that follows.
+    frames = valid(lengths, encoder.shape[1]).flatten().nonzero()[:, 0]
+    return Cells(symbols, torch.stack([zero, zero, symbol_lengths, lengths], 1), frames)
+
+
+def symbols_of(
+    encoder: Tensor, predictor: Tensor, symbols: Tensor, lengths: Tensor, symbol_lengths: Tensor, vocabulary: int
+) -> Tensor:
+    """``symbols`` (B, S), blank past each row's length; arguments as for ``cells_of``.
+
     Raises ValueError where the shapes do not fit together; on the CPU also for lengths or symbols out of range, which a GPU
     would have to wait for.
     """
@@ -48,14 +63,9 @@ def cells_of(
         on_cpu = value.device.type == "cpu"
         if value.shape != (batch,) or (on_cpu and ((value < 0) | (value > limit)).any()):
             raise ValueError(f"{name} must be ({batch},) within 0..{limit}, got {value.tolist()}")
-    past_end = torch.arange(size[1], device=symbols.device) >= symbol_lengths[:, None]
-    symbols = symbols.masked_fill(past_end, BLANK)
+    symbols = symbols.masked_fill(~valid(symbol_lengths, size[1]), BLANK)
     check_symbols(symbols, BLANK, vocabulary)
-    zero = torch.zeros_like(lengths)
-    valid = torch.arange(encoder.shape[1], device=lengths.device) < lengths[:, None]
-    # The one place where a GPU has to wait: the number of frames decides the sizes of all that follows.
-    frames = valid.flatten().nonzero()[:, 0]
-    return Cells(symbols, torch.stack([zero, zero, symbol_lengths, lengths], 1), frames)
+    return symbols
 
 
 def joined_hidden(encoder: Tensor, predictor: Tensor, joiner: Joiner, ranges: Tensor, frames: Tensor) -> Tensor:
@@ -63,7 +73,13 @@ def joined_hidden(encoder: Tensor, predictor: Tensor, joiner: Joiner, ranges: Te
     ranges (B, T, R) of predictor (B, S+1, P)."""
     row = torch.arange(len(predictor), device=ranges.device)[:, None, None] * predictor.shape[1]
     positions = (ranges + row).flatten(0, 1)[frames]
-    projected = joiner.encoder_proj(encoder.flatten(0, 1)[frames])[:, None]
+    return paired_hidden(encoder.flatten(0, 1)[frames], positions, predictor, joiner)
+
+
+def paired_hidden(encoder: Tensor, positions: Tensor, predictor: Tensor, joiner: Joiner) -> Tensor:
+    """(N, R, H): the input of the joiner's last layer, of frames encoder (N, C), each beside ``positions`` (N, R), indices into
+    the (B · (S+1)) of predictor (B, S+1, P)."""
+    projected = joiner.encoder_proj(encoder)[:, None]
     histories = joiner.predictor_proj(predictor).flatten(0, 1)
     return joiner.activation(F.embedding(positions, histories).add_(projected))
 

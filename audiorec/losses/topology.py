@@ -15,4 +15,4 @@ class Topology:
 
     @property
     def one_symbol_a_frame(self) -> bool:
-        return self.rnnt_type != "regular"
+        return min(self.durations) > 0 if self.durations else self.rnnt_type != "regular"

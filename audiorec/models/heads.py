@@ -54,6 +54,7 @@ class Head(nn.Module):
     metric: ClassVar[str] = "wer"  # what ``errors`` measures: trainer.monitor's valid_wer
     allows_empty_text: ClassVar[bool] = False  # whether it learns from a recording without a word
     names_labels: ClassVar[bool] = False  # whether it takes words for labels, so that none may be cut into pieces
+    takes_path: bool = False  # whether ``losses`` takes an ``Alignment``, too, along which to learn
     weight: float  # of its loss in the sum over heads
 
     def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:

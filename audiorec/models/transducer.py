@@ -9,7 +9,7 @@ from torch import Tensor
 from audiorec.decoders import PREDICTORS, Activation, Joiner
 from audiorec.errors import ConfigError
 from audiorec.models.heads import HEADS, Head, HeadConfig
-from audiorec.models.transducer_losses import LOSSES
+from audiorec.models.transducer_losses import LOSSES, Viterbi
 from audiorec.search import (
     GREEDY,
     Alignment,
@@ -31,7 +31,7 @@ class TransducerConfig(HeadConfig):
     predictor: PREDICTORS.field = Field("stateless", description="stateless or lstm")
     joiner_dim: PositiveInt = Field(256, description="width of the joiner")
     joiner_activation: Activation = Field("tanh", description="of the sum of encoder and predictor; NeMo's is relu")
-    loss: LOSSES.field = Field("pruned", description="full, pruned or tdt")
+    loss: LOSSES.field = Field("pruned", description="full, pruned, tdt or viterbi")
 
 
 @HEADS.register
@@ -53,6 +53,7 @@ class TransducerHead(Head):
         self.loss = LOSSES.build(config.loss, dim, size, vocabulary)
         outputs = vocabulary + len(self.topology.durations)
         self.joiner = Joiner(dim, size, config.joiner_dim, outputs, config.joiner_activation)
+        self.takes_path = isinstance(self.loss, Viterbi)
 
     def score_frames(self, x: Tensor) -> Tensor:
         """Scores of encoder frames (B, T, dim) beside one symbol, by the operations of a greedy stream that emits it.
@@ -62,8 +63,17 @@ class TransducerHead(Head):
         history = self.predictor.output(self.predictor.initial_state(len(x)))  # its symbol: the blank that begins it
         return self.joiner(self.joiner.encoder_proj(x), self.joiner.predictor_proj(history)[:, None])
 
-    def losses(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-        return self.loss(x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths)
+    def losses(
+        self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor, path: Alignment | None = None
+    ) -> Tensor:
+        """``path`` is what a loss along one path follows: its own best one unless given."""
+        batch = x, self.predictor(tokens), self.joiner, tokens, lengths, token_lengths
+        if not self.takes_path:
+            return self.loss(*batch)
+        path = path or self.align(x, lengths, tokens, token_lengths)
+        losses = self.loss(*batch, path.starts)
+        # A score of −inf or NaN has no frames: the one says that there is no path, the other stays a fault.
+        return losses.where(path.scores.isfinite(), -path.scores.to(losses.dtype))
 
     def search(
         self,

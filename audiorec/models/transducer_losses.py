@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, field_validator
 
 from audiorec.config import Config, Registry
-from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss, Topology
+from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss, Topology, ViterbiLoss
 
 LOSSES = Registry("loss")
 
@@ -87,6 +87,23 @@ class Tdt(TdtLoss):
     Config = TdtConfig
 
     def __init__(self, config: TdtConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
+        super().__init__(**_options(config))
+
+
+class ViterbiConfig(Config):
+    kind: Literal["viterbi"] = "viterbi"
+    rnnt_type: RnntType = TYPE
+
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.rnnt_type)
+
+
+@LOSSES.register
+class Viterbi(ViterbiLoss):
+    Config = ViterbiConfig
+
+    def __init__(self, config: ViterbiConfig, encoder_dim: int, predictor_dim: int, vocabulary: int):
         super().__init__(**_options(config))
 
 

@@ -93,6 +93,10 @@ class TrainerConfig(Config):
     teacher_shift: NonNegativeInt = Field(
         0, description="frames by which this model may be later than the teacher, as one that hears less ahead is"
     )
+    aligner: Path | None = Field(
+        None, description="model or run directory whose best paths a transducer with the loss viterbi learns"
+    )
+    aligner_recipe: str | None = Field(None, description="the recipe of that model; training then needs aligner")
     consistency: float | None = Field(
         None,
         gt=0,

@@ -7,10 +7,11 @@ from torch import Tensor
 from audiorec.data.batches import Batch
 from audiorec.errors import UserError
 from audiorec.losses.divergence import divergence
-from audiorec.models import AsrModel, load_model
+from audiorec.models import AsrModel
 from audiorec.models.heads import CtcHead
 from audiorec.text import Tokenizer
 from audiorec.training.config import TrainerConfig
+from audiorec.training.trained import load_trained
 
 Frames = dict[str, tuple[Tensor, Tensor]]  # head → the encoder frames (B, T, C) that it reads, and their lengths
 
@@ -23,25 +24,9 @@ class Teacher:
 
     def __init__(self, options: TrainerConfig, student: AsrModel, tokenizer: Tokenizer):
         assert options.teacher
-        source = options.teacher
-        self.model, pieces, _ = load_model(source)
-        self.head, self.student_head = _ctc(self.model, f"{source}"), _ctc(student, "this recipe")
+        self.model = load_trained("trainer.teacher", options.teacher, student, tokenizer)
+        self.head, self.student_head = _ctc(self.model, f"{options.teacher}"), _ctc(student, "this recipe")
         self.temperature, self.shift = options.teacher_temperature, options.teacher_shift
-        if pieces.pieces != tokenizer.pieces:
-            raise UserError(
-                f"trainer.teacher: {source} has {pieces.size} pieces, and this training's tokenizer {tokenizer.size} that are "
-                f"not the same; train with --tokenizer {source}"
-            )
-        if self.model.sample_rate != student.sample_rate:
-            raise UserError(
-                f"trainer.teacher: {source} hears {self.model.sample_rate} Hz, and features.sample_rate is "
-                f"{student.sample_rate}; both must be the same"
-            )
-        if self.model.stride != student.stride:
-            raise UserError(
-                f"trainer.teacher: {source} has a frame every {1000 * self.model.frame_seconds:g} ms, and this model every "
-                f"{1000 * student.frame_seconds:g} ms; choose encoder.strides that make them the same"
-            )
 
     def divergence(self, student: AsrModel, frames: Frames, batch: Batch) -> tuple[Tensor, Tensor]:
         """The Kullback-Leibler divergence of the student's posteriors from the teacher's, summed over the frames of a batch, and

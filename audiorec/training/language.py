@@ -51,6 +51,8 @@ class LanguageTrainerConfig(TrainerConfig):
             "lora",
             "grow",
             "teacher",
+            "aligner",
+            "aligner_recipe",
             "consistency",
             "devices",
             "nodes",

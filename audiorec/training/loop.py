@@ -32,6 +32,7 @@ MAY_CHANGE = {
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.init_from_recipe",
+    "trainer.aligner_recipe",
     "trainer.accelerator",
     "trainer.checkpoint_steps",
     "data.allow_pipes",

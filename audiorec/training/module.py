@@ -14,6 +14,7 @@ from audiorec.data.draws import seed_of
 from audiorec.losses import sum_losses
 from audiorec.models import AsrModel
 from audiorec.text import Tokenizer
+from audiorec.training.aligner import Aligner
 from audiorec.training.checkpoints import LAST
 from audiorec.training.config import RunConfig
 from audiorec.training.consistency import disagreement, twice
@@ -40,6 +41,7 @@ class Training(lightning.LightningModule):
         if config.trainer.recompute:
             recompute(model)
         self.teacher = Teacher(config.trainer, model, tokenizer) if config.trainer.teacher else None
+        self.aligner = Aligner(config.trainer.aligner, model, tokenizer) if config.trainer.aligner else None
         self.tokenizer = tokenizer
         self.config = config
         self.train_data = train
@@ -204,7 +206,11 @@ class Training(lightning.LightningModule):
 
     def _losses(self, frames: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:
         """(H, B): each head's losses of the encoder frames that it reads, (B, T, C) and their lengths."""
-        losses = [head.losses(*frames[name], *batch.targets[head.task.name]) for name, head in self.model.heads.items()]
+        paths = self.aligner.paths(batch) if self.aligner else {}
+        losses = []
+        for name, head in self.model.heads.items():
+            given = *frames[name], *batch.targets[head.task.name]
+            losses.append(head.losses(*given, paths[name]) if name in paths else head.losses(*given))
         return torch.stack(losses)
 
     def _target_lengths(self, batch: Batch) -> Tensor:

@@ -46,11 +46,15 @@ def train(
     """
     if not isinstance(config, RunConfig):
         config = load_config(RunConfig, config)
-    if (recipe := config.trainer.init_from_recipe) and not config.trainer.init_from:
-        raise ConfigError(
-            f"trainer.init_from: this recipe begins with a trained {recipe}; give the folder of one, "
-            "or trainer.init_from_recipe=null to begin at random"
-        )
+    for key, use, without in (
+        ("init_from", "begins with", "to begin at random"),
+        ("aligner", "learns the paths of", "to learn its own best paths"),
+    ):
+        if (recipe := getattr(config.trainer, f"{key}_recipe")) and not getattr(config.trainer, key):
+            raise ConfigError(
+                f"trainer.{key}: this recipe {use} a trained {recipe}; give the folder of one, "
+                f"or trainer.{key}_recipe=null {without}"
+            )
     for key in ("freeze", "lora"):
         if getattr(config.trainer, key) and not config.trainer.init_from:
             raise ConfigError(

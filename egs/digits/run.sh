@@ -17,7 +17,7 @@ options=(
   augment.noise_snr_db=[10,40] augment.noise_probability=0.3
 )
 # lstm_rnnt trains faster in larger batches: it has half the frames.
-options_of() { case $1 in lstm_rnnt) echo data.batch_seconds=40 ;; esac; }
+options_of() { case $1 in lstm_rnnt | lstm_rnnt_viterbi) echo data.batch_seconds=40 ;; esac; }
 demo_options=(
   trainer.max_epochs=30 encoder.dim=256 encoder.dropout=0.1 spec_augment.frequency_width=8 augment.filter_db=6
 )

@@ -12,6 +12,7 @@ from audiorec.encoders import ENCODERS
 from audiorec.errors import ConfigError, UserError
 from audiorec.losses import mean_per_token
 from audiorec.models import AsrModel, ModelConfig, load_model, save_model
+from audiorec.search import Alignment
 from audiorec.text import train_tokenizer
 from tests.conftest import WORDS
 
@@ -41,6 +42,7 @@ HEADS = {
     },
     "pruned": {"transducer": {"loss": {"kind": "pruned", "warmup": 3}, "joiner_dim": 16}},
     "tdt": {"transducer": {"loss": "tdt", "joiner_dim": 16, "predictor": LSTM}},
+    "viterbi": {"transducer": {"loss": {"kind": "viterbi", "rnnt_type": "modified"}, "joiner_dim": 16}},
     "hybrid": {"transducer": {"loss": "pruned", "joiner_dim": 16}, "ctc": {"weight": 0.3}},
 }
 ESSENTIAL = {("lstm", head) for head in HEADS} | {("conformer", "pruned"), ("mamba", "tdt"), ("blstm", "hybrid")}
@@ -126,6 +128,20 @@ def test_trained_saved_loaded_and_streamed(encoder, head, speech, tmp_path):
         assert result.segments == whole[0].segments and result.text.startswith(said)
         assert len(set(result.text.split())) > 2, "the model says next to nothing"
         assert [word.text for word in result.words] == result.text.split()
+
+
+def test_a_loss_along_a_path_follows_its_own_best_one_or_the_given(speech):
+    model, _ = make("lstm", "viterbi")
+    samples = torch.from_numpy(speech[: 3 * 6000].reshape(3, 6000).copy())
+    tokens, token_lengths = torch.tensor([[3, 4, 4], [0, 0, 0], [2, 3, 4]]), torch.tensor([3, 0, 3])
+    batch = *model(samples, torch.tensor([6000, 4100, 200])), tokens, token_lengths
+    head = model.head()
+    own, best = head.losses(*batch), head.align(*batch)
+    torch.testing.assert_close(own, -best.scores.float(), rtol=1e-4, atol=1e-4)
+    assert torch.isfinite(own).tolist() == [True, True, False]
+    early = torch.arange(3).repeat(3, 1)
+    given = head.losses(*batch, Alignment(early, early + 1, torch.tensor([0.0, -torch.inf, 0.0])))
+    assert torch.isfinite(given).tolist() == [True, False, False] and given[0] > own[0]
 
 
 def test_the_warm_up_goes_on_where_it_stopped(speech):

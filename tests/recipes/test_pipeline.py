@@ -156,6 +156,29 @@ def test_a_recipe_that_begins_with_another_asks_for_it(tiny):
     assert " exp/lstm_rnnt_seed5_other," in done.stderr and "--recipe lstm_rnnt" in done.stderr
 
 
+def test_a_recipe_begins_with_another_and_learns_its_paths(tiny):
+    """From the run of its own split; what is given by hand goes before it."""
+    bin_folder, said = tiny / ".venv/bin", tiny / "said"
+    bin_folder.mkdir(parents=True)
+    real = Path(sys.executable).parent / "audiorec"
+    (bin_folder / "audiorec").write_text(
+        f'#!/usr/bin/env bash\nif [ $1 = train ]; then echo "$@" >{said}; else exec {real} "$@"; fi\n'
+    )
+    (bin_folder / "audiorec").chmod(0o755)
+    (tiny / "egs/tiny/exp/lstm_rnnt/model").mkdir(parents=True)
+    command = ["--recipe", "lstm_rnnt_viterbi", "--stage", "3", "--stop-stage", "3"]
+    run(tiny, *command, corpus="tiny")
+    assert ".yaml trainer.aligner=exp/lstm_rnnt --train " in said.read_text()
+    both = "trainer.init_from_recipe=lstm_rnnt"
+    run(tiny, *command, both, corpus="tiny")
+    assert f" {both} trainer.init_from=exp/lstm_rnnt trainer.aligner=exp/lstm_rnnt --train " in said.read_text()
+    run(tiny, *command, both, "trainer.aligner=other", corpus="tiny")
+    assert f" {both} trainer.aligner=other trainer.init_from=exp/lstm_rnnt --train " in said.read_text()
+    (tiny / "egs/tiny/exp/lstm_rnnt/model").rmdir()
+    done = start(tiny, *command, "trainer.init_from=other", corpus="tiny")
+    assert done.returncode == 1 and "error: lstm_rnnt_viterbi needs exp/lstm_rnnt," in done.stderr
+
+
 def test_a_training_without_its_beginning_is_refused():
     where = ["--train", "data", "--valid", "data", "--out", "exp/lstm_tdt"]
     command = [sys.executable, "-c", "from audiorec.cli import main; main()", "train", "recipes/lstm_tdt.yaml", *where]

@@ -1,9 +1,10 @@
 """What transducer losses cost through a joiner, forward and backward, on one thread: python tools/bench/losses.py
 
 B 8, T 250, U 60, all dims 512, V 500 and 5000: the pruned loss, projections and both passes included, against torchaudio's
-full loss. Each measurement is a fresh process, and the losses take turns. Times are its own CPU time, which neighbours
-disturb least; medians. Memory is its peak over what it held before the step: weights, inputs and code are not in it,
-gradients are.
+full loss. ``--losses pruned viterbi`` takes these alone, against the first of them: viterbi is the loss along a given path,
+alignment and ctc_alignment what it costs to find one, forward alone. Each measurement is a fresh process, and the losses take
+turns. Times are its own CPU time, which neighbours disturb least; medians. Memory is its peak over what it held before the
+step: weights, inputs and code are not in it, gradients are.
 ``--against-size FILE.png`` draws the pruned loss's cost against U and T instead; ``--device cuda`` times all losses there.
 """
 
@@ -20,9 +21,11 @@ import torch
 from torch import Tensor
 
 from audiorec.decoders import Joiner
-from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss
+from audiorec.losses import FullTransducerLoss, PrunedTransducerLoss, TdtLoss, ViterbiLoss
+from audiorec.search import align_ctc, align_transducer
 
 DIM, BATCH, FRAMES, SYMBOLS = 512, 8, 250, 60
+LOSSES = "torchaudio", "full", "pruned", "recomputed", "tdt", "viterbi", "alignment", "ctc_alignment"
 Step = Callable[[], None]
 
 
@@ -42,6 +45,17 @@ def make(kind: str, vocabulary: int, frames: int = FRAMES, symbols: int = SYMBOL
         def loss() -> Tensor:
             logits = joiner(joiner.encoder_proj(encoder)[:, :, None], joiner.predictor_proj(predictor)[:, None])
             return rnnt_loss(logits, targets.int(), lengths.int(), target_lengths.int(), blank=0, reduction="sum")
+    elif kind == "viterbi":
+        starts = torch.randint(frames, (BATCH, symbols)).sort().values
+
+        def loss() -> Tensor:
+            return ViterbiLoss()(*inputs, starts).sum()
+    elif kind == "alignment":
+        found = encoder, lengths, targets, target_lengths
+        return lambda: align_transducer(lambda _: predictor, joiner, *found) and None
+    elif kind == "ctc_alignment":
+        log_probs = torch.randn(BATCH, frames, vocabulary).log_softmax(-1)
+        return lambda: align_ctc(log_probs, lengths, targets, target_lengths) and None
     else:
         if kind in ("full", "tdt"):
             module = FullTransducerLoss() if kind == "full" else TdtLoss()
@@ -89,17 +103,18 @@ def measure(kind: str, *sizes: int) -> tuple[float, float]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def compare(vocabularies: list[int]) -> None:
-    print("| V | loss | ms | torchaudio / it | peak MB | it / torchaudio |\n|---|---|---|---|---|---|")
+def compare(vocabularies: list[int], losses: list[str]) -> None:
+    first = losses[0]
+    print(f"| V | loss | ms | {first} / it | peak MB | it / {first} |\n|---|---|---|---|---|---|")
     for vocabulary in vocabularies:
-        found: dict[str, list[tuple[float, float]]] = {"torchaudio": [], "pruned": [], "recomputed": []}
+        found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in losses}
         for turn in range(3):
             for kind, results in found.items():
                 if kind != "torchaudio" or vocabulary <= 1000 or turn == 1:  # it takes half a minute and 5 GB
                     results.append(measure(kind, vocabulary))
         medians = {kind: [statistics.median(x) for x in zip(*results, strict=True)] for kind, results in found.items()}
         for kind, (ms, mb) in medians.items():
-            slowest, largest = medians["torchaudio"]
+            slowest, largest = medians[first]
             row = vocabulary, kind, f"{ms:.0f}", f"{slowest / ms:.1f}", f"{mb:.0f}", f"{mb / largest:.2f}"
             print("|", " | ".join(map(str, row)), "|", flush=True)
 
@@ -109,7 +124,7 @@ def on_a_gpu(vocabularies: list[int], device: str, sizes: tuple[int, int]) -> No
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     print("| V | loss | dtype | ms | peak MB |\n|---|---|---|---|---|")
     for vocabulary in vocabularies:
-        for kind in ("full", "pruned", "recomputed", "tdt"):
+        for kind in LOSSES[1:]:
             for dtype in (torch.float32, torch.bfloat16):
                 with torch.device(device):
                     step = make(kind, vocabulary, *sizes)
@@ -158,6 +173,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[500, 5000])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=["torchaudio", "pruned", "recomputed"])
     parser.add_argument("--against-size", type=Path, metavar="FILE.png")
     parser.add_argument("--device", help="cuda: times there; cpu: what that does, on this machine")
     parser.add_argument(
@@ -172,4 +188,4 @@ if __name__ == "__main__":
     elif arguments.against_size:
         against_size(arguments.against_size)
     else:
-        compare(arguments.vocabulary)
+        compare(arguments.vocabulary, arguments.losses)
