@@ -138,7 +138,7 @@ trained() {
   if [ -z "$2" ] || [ -n "$3" ]; then return; fi
   before=$(run_of "$1" "$2")
   if ! [ -d "$before/model" ]; then
-    echo "error: $recipe needs $before, which is not there: first the same with --recipe $first" >&2
+    echo "error: $recipe needs $before, which is not there: first the same with --recipe $2" >&2
     exit 1
   fi
   echo "$before"
