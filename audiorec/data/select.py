@@ -15,6 +15,11 @@ def first(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
     return list(utterances[:count])
 
 
+def evenly(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
+    """``count`` utterances, or all where there are fewer, at even distances: of all speakers, whose utterances lie together."""
+    return list(utterances[:: max(1, len(utterances) // max(1, count))][:count])
+
+
 def drawn(utterances: Sequence[Utterance], count: int, seed: int) -> list[Utterance]:
     """``count`` utterances drawn at random, in their order."""
     _enough(len(utterances), count, "utterances")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.data.select import evenly
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.tune import encoded
 
@@ -20,8 +21,7 @@ LEAST = 1e-8  # of a symbol that no frame has
 @torch.inference_mode()
 def measure_priors(recognizer: "Recognizer", data: Path | str, allow_pipes: bool = False) -> np.ndarray:
     """The mean posterior (V,) of each symbol over the frames of ``data``, of the recogniser's CTC head."""
-    utterances = read_data_dir(data, require_text=False, allow_pipes=allow_pipes)
-    chosen = utterances[:: max(1, len(utterances) // UTTERANCES)][:UTTERANCES]
+    chosen = evenly(read_data_dir(data, require_text=False, allow_pipes=allow_pipes), UTTERANCES)
     head = recognizer.model.head(recognizer.head)
     total, count = torch.zeros((), dtype=torch.float64), 0
     for _, x, lengths in encoded(recognizer, batches(chosen, Recordings(), recognizer.sample_rate)):

@@ -9,6 +9,7 @@ import numpy as np
 
 from audiorec.audio.levels import Levels
 from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.data.select import evenly
 from audiorec.errors import UserError
 from audiorec.evaluation.ctm import TimedWord
 from audiorec.evaluation.decode import batches
@@ -34,8 +35,7 @@ def measure_delay(
     other ends, whatever the corpus. After the last sample the model hears silence, in which late words come. None where too few
     utterances begin or end with silence and the right word.
     """
-    utterances = [u for u in read_data_dir(data, allow_pipes=allow_pipes) if u.text]
-    chosen = utterances[:: max(1, len(utterances) // UTTERANCES)][:UTTERANCES]
+    chosen = evenly([u for u in read_data_dir(data, allow_pipes=allow_pipes) if u.text], UTTERANCES)
     expected = recognizer.tokenizer.expected
     texts = {u.id: expected(normalize(u.text)).split() for u in chosen}
     begins, ends, silence = [], [], np.zeros(round(TAIL * recognizer.sample_rate), np.float32)

@@ -10,6 +10,7 @@ from audiorec_kernels.precision import full_precision
 from torch import Tensor
 
 from audiorec.data.kaldi import Recordings, read_data_dir
+from audiorec.data.select import evenly
 from audiorec.errors import ConfigError
 from audiorec.evaluation.decode import batches
 from audiorec.evaluation.wer import score
@@ -89,7 +90,7 @@ def tune(
     is how many of ``data`` are decoded, evenly chosen.
     """
     spoken = [u for u in read_data_dir(data) if u.text]
-    chosen = spoken[:: max(1, len(spoken) // utterances)][:utterances] if utterances else spoken
+    chosen = evenly(spoken, utterances or len(spoken))
     references = {u.id: normalize(u.text) for u in chosen}
     frames = list(encoded(recognizer, batches(chosen, Recordings(), recognizer.sample_rate)))
     searching = _Searching(recognizer)
