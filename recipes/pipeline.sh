@@ -105,11 +105,12 @@ all_settings=(${options[@]+"${options[@]}"} ${settings[@]+"${settings[@]}"})
 
 wanted() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
 
-# once MARK SOURCE SETTINGS COMMAND...: run the command unless the file MARK holds these settings, with which it was
-# finished after SOURCE was last written.
+# once MARK "SOURCE ..." SETTINGS COMMAND...: run the command unless the file MARK holds these settings, with which it was
+# finished after each SOURCE was last written.
 once() {
-  local mark=$1 source=$2 chosen=$3 && shift 3
-  if [ -e "$mark" ] && ! [ "$source" -nt "$mark" ] && [ "$(cat "$mark")" = "$chosen" ]; then return; fi
+  local mark=$1 sources=$2 chosen=$3 source newer=false && shift 3
+  for source in $sources; do if [ "$source" -nt "$mark" ]; then newer=true; fi; done
+  if [ -e "$mark" ] && ! $newer && [ "$(cat "$mark")" = "$chosen" ]; then return; fi
   "$@"
   mkdir -p "$(dirname "$mark")" && echo "$chosen" >"$mark"
 }
@@ -164,7 +165,7 @@ average() { # average RUN: of its best checkpoints; a short run has fewer of the
 decode() {
   local split=$1 name=${decode_name:+$decode_name-}$2 run && shift 2 && run=$(run_of "$split")
   set -- "$@" ${decode_options[@]+"${decode_options[@]}"}
-  once "$run/decode/.$name" "$run/model/model.safetensors" "$*" \
+  once "$run/decode/.$name" "$run/model/model.safetensors $data/.done $data/$split/.$test_set" "$*" \
     audiorec decode "$run" --data "$data/$split/$test_set" --out "$run/decode/$name" "$@"
 }
 
@@ -211,7 +212,7 @@ make_copy() { # make_copy FOLDER OUT COMMAND...
 
 decode_copy() { # decode_copy SPLIT NAME COMMAND...
   local split=$1 name=$2 && shift 2
-  once "$data/$split/.$test_set" "$data/.done" "$*" make_copy "$data/$split/test" "$data/$split/$test_set" "$@"
+  once "$data/$split/.$test_set" "$data/.done" "$* ${noise_files:-}" make_copy "$data/$split/test" "$data/$split/$test_set" "$@"
   decode "$split" "$name"
   case $name in joined-*) decode "$split" "$name-streamed" --streaming --chunk-ms 160 --threads 1 ;; esac
 }
