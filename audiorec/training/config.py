@@ -18,7 +18,7 @@ class OptimizerConfig(Config):
     kind: Literal["adamw", "scaled_adam"] = Field(
         "adamw", description="scaled_adam: steps are shares of each tensor's size (Yao et al. 2023)"
     )
-    lr: PositiveFloat = Field(2e-3, description="peak learning rate; ScaledAdam's is about 0.04")
+    lr: PositiveFloat = Field(2e-3, description="peak learning rate; ScaledAdam's is about 0.03")
     weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none; ScaledAdam needs none (0)")
     betas: tuple[float, float] = Field((0.9, 0.98), description="of Adam's two averages")
     layer_decay: float = Field(

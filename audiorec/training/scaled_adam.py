@@ -17,7 +17,7 @@ class ScaledAdam(torch.optim.Optimizer):
     a step, whatever the tensor's size. Beside it the size itself is learnt: Adam along the tensor, by the gradient of its
     logarithm, which is the sum of gradient times weight. A single number has no direction beside its size: Adam's plain step.
 
-    ``lr`` is ten to twenty times AdamW's: 0.03 to 0.05, best with the Eden schedule. ``weight_decay`` is AdamW's.
+    ``lr`` is ten to twenty times AdamW's: 0.03 to 0.05. ``weight_decay`` is AdamW's.
     """
 
     def __init__(self, params: Any, lr: float, betas: tuple[float, float] = (0.9, 0.98), weight_decay: float = 0.0):

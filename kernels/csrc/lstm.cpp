@@ -5,8 +5,6 @@
 
 namespace {
 
-inline float tanh_of(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
-
 struct Sizes {
     int64_t batch, time, heads, dim;
 

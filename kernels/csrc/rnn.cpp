@@ -2,8 +2,6 @@
 #include "common.h"
 #include "vectormath.h"
 
-static inline float tanh_of(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
-
 // Gates i, f, g, o before their activations and without bias (4, D).
 KERNEL(lstm_cell)(int64_t batch, int64_t dim, const float *gates, const float *bias, const float *c, float *h_next,
                   float *c_next, int64_t threads) {

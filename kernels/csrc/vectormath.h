@@ -53,6 +53,9 @@ static inline float exp_of(float x) {
 
 static inline float sigmoid(float x) { return 1.0f / (1.0f + exp_of(-x)); }
 
+// To a few units of 1e-8, not of the result: near zero the difference has few digits.
+static inline float tanh_of(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
 static inline float silu(float x) { return x / (1.0f + exp_of(-x)); }
 
 static inline float silu_slope(float x) {

@@ -38,16 +38,7 @@ def _tiles(matrix: Tensor, narrow: bool) -> Tensor:
     return padded.view(heads, rows, -1, _COLUMNS).transpose(1, 2).contiguous()
 
 
-def _outputs(
-    wx: Tensor,
-    R: Tensor,
-    b: Tensor,
-    h: Tensor,
-    c: Tensor,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    narrow: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _outputs(wx: Tensor, R: Tensor, b: Tensor, h: Tensor, c: Tensor, *_) -> tuple[Tensor, ...]:
     """y, the last h and c; the gates after their activations and every c (B, T, H, D), for the gradient."""
     y = wx.new_empty(*wx.shape[:2], *wx.shape[3:])
     return y, torch.empty_like(h), torch.empty_like(c), torch.empty_like(wx), torch.empty_like(y)
@@ -63,7 +54,7 @@ def _forward(
     reset: Tensor | None,
     narrow: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    outputs = _outputs(wx, R, b, h, c, lengths, reset, narrow)
+    outputs = _outputs(wx, R, b, h, c)
     outputs[1].copy_(h)
     outputs[2].copy_(c)
     rows, time, _, heads, dim = wx.shape
