@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import torch
-from audiorec_kernels.rnn import dense_gru, dense_lstm
+from audiorec_kernels.rnn import dense_gru, dense_lstm, dense_lstm_states, trains_natively
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
@@ -46,6 +46,17 @@ class Lstm(StreamingModule):
         # Padding stands at the end, and no one asks for the state there: nothing has to hold it.
         y, _ = dense_lstm(mask(x, lengths), *_weights(self.weights), projection=self._projection)
         return mask_finite(y, lengths), lengths
+
+    def states(self, x: Tensor, lengths: Tensor | None, state: State) -> State | None:
+        """The states after every frame of ``x`` (B, T, C), with leaves (B, T, D); None where no kernel trains them at once.
+
+        ``h`` is the output, too. Past a row's length they are zero.
+        """
+        weights = _weights(self.weights)
+        if self._projection is not None or not trains_natively(x, weights):
+            return None
+        h, c = dense_lstm_states(x, *weights, (state["h"], state["c"]), lengths)
+        return {"h": h, "c": c}
 
 
 class Gru(StreamingModule):

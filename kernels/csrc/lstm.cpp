@@ -38,7 +38,7 @@ template <class Body> void each_group(const Sizes &s, const int64_t *lengths, in
 } // namespace
 
 // h and c are the initial states and become the last ones; work (B, H, 4 D). narrow: the tiles are of bfloat16.
-// For the gradient: kept (B, T, 4, H, D), the gates after their activations, and cells (B, T, H, D).
+// cells (B, T, H, D) are the c of all frames; for the gradient kept (B, T, 4, H, D), the gates after their activations.
 KERNEL(lstm)(int64_t batch, int64_t time, int64_t heads, int64_t dim, int64_t narrow, const float *wx, const void *tiles,
              const float *bias, const int64_t *lengths, const uint8_t *reset, float *y, float *h, float *c, float *kept,
              float *cells, float *work, int64_t threads) {
@@ -87,11 +87,12 @@ KERNEL(lstm)(int64_t batch, int64_t time, int64_t heads, int64_t dim, int64_t na
     });
 }
 
-// dh and dc are the gradients of the last states and become those of the initial ones, c_0; work (B, H, 4 D) begins as zeros.
-// tiles are those of R transposed, (4 D, D).
+// dy and dcells are the gradients of all frames' y and c; dh and dc those of the last states, and become those of the initial
+// ones, c_0. work (B, H, 4 D) begins as zeros. tiles are those of R transposed, (4 D, D).
 KERNEL(lstm_backward)(int64_t batch, int64_t time, int64_t heads, int64_t dim, int64_t narrow, const float *dy,
-                      const void *tiles, const float *kept, const float *cells, const float *c_0, const int64_t *lengths,
-                      const uint8_t *reset, float *dwx, float *dh, float *dc, float *work, int64_t threads) {
+                      const float *dcells, const void *tiles, const float *kept, const float *cells, const float *c_0,
+                      const int64_t *lengths, const uint8_t *reset, float *dwx, float *dh, float *dc, float *work,
+                      int64_t threads) {
     const Sizes s = {batch, time, heads, dim};
     each_group(s, lengths, threads, [=](int64_t head, int64_t first, int64_t rows, int64_t longest) {
         for (int64_t row = first; row < first + rows; ++row)
@@ -103,12 +104,13 @@ KERNEL(lstm_backward)(int64_t batch, int64_t time, int64_t heads, int64_t dim, i
                 const float *__restrict i = kept + s.gates(row, t, head), *__restrict f = i + s.gate(),
                                         *__restrict g = f + s.gate(), *__restrict o = g + s.gate();
                 const float *__restrict cell = cells + s.frame(row, t, head), *__restrict d_out = dy + s.frame(row, t, head);
+                const float *__restrict d_cell = dcells + s.frame(row, t, head);
                 const float *__restrict before = t ? cells + s.frame(row, t - 1, head) : c_0 + s.state(row, head);
                 float *__restrict dh_row = dh + s.state(row, head), *__restrict dc_row = dc + s.state(row, head);
                 float *__restrict x = work + 4 * s.state(row, head);
                 SIMD for (int64_t d = 0; d < dim; ++d) {
                     const float shown = tanh_of(cell[d]), dh_d = dh_row[d] + d_out[d];
-                    const float dc_d = dc_row[d] + dh_d * o[d] * (1.0f - shown * shown);
+                    const float dc_d = dc_row[d] + d_cell[d] + dh_d * o[d] * (1.0f - shown * shown);
                     x[d] = dc_d * g[d] * i[d] * (1.0f - i[d]);
                     x[dim + d] = dc_d * before[d] * f[d] * (1.0f - f[d]);
                     x[2 * dim + d] = dc_d * i[d] * (1.0f - g[d] * g[d]);

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from audiorec_kernels.native import WIDE
 
 from audiorec.encoders import build
+from audiorec.encoders.rnn import Lstm
 from audiorec.errors import ConfigError, UserError
 
 LENGTHS = torch.tensor([29, 12, 7, 1, 0])
@@ -106,3 +108,25 @@ def test_the_full_one_says_that_it_cannot_stream():
 def test_an_odd_width_is_named():
     with pytest.raises(ConfigError, match=r"encoder\.dim: must be even.* got 5"):
         encoder(4, dim=5)
+
+
+@pytest.mark.skipif(not WIDE, reason="no native kernel serves this processor")
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "ragged"])
+def test_training_takes_all_chunks_at_once(lengths, monkeypatch):
+    """The forward direction of all windows in one call of the native kernel is the chunks' one after another."""
+    model, x = encoder(4, 3, dim=32).float(), draw().float()
+    x = x.nan_to_num() if lengths is None else x
+    parameters, factors = list(model.parameters()), torch.randn(5, 29, 32)
+
+    def results() -> list[torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            y, _ = model(x, lengths)
+        return [y, *torch.autograd.grad((y * factors).sum(), parameters)]
+
+    called, states = [], Lstm.states
+    monkeypatch.setattr(Lstm, "states", lambda *arguments: called.append(1) or states(*arguments))
+    at_once = results()
+    assert len(called) == 3
+    monkeypatch.setattr(Lstm, "states", lambda *arguments: None)
+    for got, expected in zip(at_once, results(), strict=True):
+        assert (got - expected).norm() < 0.03 * expected.norm()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from audiorec_kernels.native import WIDE
 from audiorec_kernels.rnn import dense as dense_module
-from audiorec_kernels.rnn import dense_gru, dense_lstm
+from audiorec_kernels.rnn import dense_gru, dense_lstm, dense_lstm_states
 from torch import Tensor
 
 NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -133,3 +133,23 @@ def test_training_in_bfloat16_is_near_float32_by_either_kernel(rows, native, mon
     assert bool(called) is native and y.dtype is torch.bfloat16 and not y[lengths == 0].any()
     for got, wanted in zip(*(torch.autograd.grad(t, given) for t in (weighed(y, last), expected)), strict=True):
         assert (got - wanted).norm() < 0.02 * wanted.norm()
+
+
+@pytest.mark.skipif(not WIDE, reason="no native kernel serves this processor")
+def test_the_states_after_every_frame_are_those_of_layers_that_end_there():
+    _, weights = layer_of("lstm", torch.float32)
+    x, lengths = torch.randn(3, 9, 5, requires_grad=True), torch.tensor([9, 4, 0])
+    x.data[torch.arange(9) >= lengths[:, None]] = torch.nan
+    given = [x, *weights, *torch.randn(2, 3, 6, requires_grad=True)]
+    got = dense_lstm_states(x, *weights, given[5:], lengths)
+    ends = [dense_lstm(x, *weights, given[5:], lengths.clamp(max=t + 1))[1] for t in range(9)]
+    there = (torch.arange(9) < lengths[:, None])[..., None]
+    expected = [torch.stack(state, 1) * there for state in zip(*ends, strict=True)]
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    factors = torch.randn(2, 3, 9, 6)  # c has a gradient of its own at every frame
+    loss, wanted = (
+        sum((s * factor).sum() for s, factor in zip(states, factors, strict=True)) for states in (got, expected)
+    )
+    for a, b in zip(*(torch.autograd.grad(t, given) for t in (loss, wanted)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

@@ -5,9 +5,9 @@ from torch import Tensor
 from audiorec_kernels.arguments import check
 from audiorec_kernels.backends import choose, tracing_for_onnx
 from audiorec_kernels.rnn import onnx
-from audiorec_kernels.rnn.dense import dense_gru, dense_lstm
+from audiorec_kernels.rnn.dense import dense_gru, dense_lstm, dense_lstm_states, trains_natively
 
-__all__ = ["dense_gru", "dense_lstm", "gru", "lstm"]
+__all__ = ["dense_gru", "dense_lstm", "dense_lstm_states", "gru", "lstm", "trains_natively"]
 
 
 def lstm(

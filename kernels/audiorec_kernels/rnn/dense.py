@@ -54,10 +54,8 @@ def dense_lstm(
     x = x if padding is None else x.masked_fill(padding, 0)
     if _few(x):
         return _few_lstm(x, h0, c0, weights, padding)
-    if _trains_natively(x, weights):
-        wx = linear(x, weight_ih).unflatten(2, (4, 1, dim))
-        R, bias = weight_hh.t().view(1, dim, 4, dim), (bias_ih + bias_hh).view(4, 1, dim)
-        y, (h, c) = native.lstm(wx, R, bias, (h0[:, None], c0[:, None]), lengths, None)
+    if x.shape[0] <= _FEW_ROWS and trains_natively(x, weights):
+        y, (h, c) = native.lstm(*_in_one_head(x, weights), (h0[:, None], c0[:, None]), lengths, None)
         return y[:, :, 0], (h[:, 0], c[:, 0])
     if padding is None:
         y, h, c = _layer(x, h0, c0, *weights)
@@ -68,6 +66,26 @@ def dense_lstm(
     y, _, c = _layer(marked, h0, c0, torch.cat([weight_ih, shut], 1), *weights[1:])
     y = y * ~padding
     return y, (_last(y, lengths, h0), c)
+
+
+def dense_lstm_states(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    initial_state: tuple[Tensor, Tensor],
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """h and c (B, T, D) after every frame of a ``dense_lstm``, zero past each row's length: where it ``trains_natively``.
+
+    h is in the dtype of y, c in float32.
+    """
+    weights = weight_ih, weight_hh, bias_ih, bias_hh
+    x = x if lengths is None else x.masked_fill(_padding(x, lengths), 0)
+    wx, R, bias = _in_one_head(x, weights)
+    h, c = native.states(wx, R, bias, tuple(state[:, None] for state in initial_state), lengths)
+    return h[:, :, 0].to(wx.dtype), c[:, :, 0]
 
 
 def dense_gru(
@@ -107,19 +125,25 @@ def _few(x: Tensor) -> bool:
     return x.shape[1] <= _FEW or (x.is_cpu and x.shape[0] * x.shape[1] <= _FEW_IN_ALL)
 
 
-def _trains_natively(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
-    """Whether the native kernel computes ``x`` (B, T, C): few rows in bfloat16, of which a gradient is wanted."""
+def trains_natively(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
+    """Whether the native kernel can train a layer on ``x`` (B, T, C): in bfloat16, where a gradient is wanted."""
     return (
         WIDE
         and not torch.compiler.is_compiling()  # first: a look at sizes would bind a graph to them
         and len(weights) == 4  # no projection
         and x.is_cpu
-        and x.shape[0] <= _FEW_ROWS
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") is torch.bfloat16
         and watched((x, *weights))
         and serving("cpu") == "native"
     )
+
+
+def _in_one_head(x: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The projected input, recurrent matrix and bias of a layer as those of an LSTM of one head."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    wx, dim = linear(x, weight_ih), weight_hh.shape[1]
+    return wx.unflatten(2, (4, 1, dim)), weight_hh.t().view(1, dim, 4, dim), (bias_ih + bias_hh).view(4, 1, dim)
 
 
 def _padding(x: Tensor, lengths: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from audiorec_kernels.operator import Operator
 _COLUMNS = 48  # of a tile, as in csrc/tiles.h
 
 _lstm = kernel("lstm", sizes=5, tensors=11)
-_lstm_backward = kernel("lstm_backward", sizes=5, tensors=11)
+_lstm_backward = kernel("lstm_backward", sizes=5, tensors=12)
 
 
 def lstm(
@@ -23,9 +23,23 @@ def lstm(
     reset: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     h, c = initial_state or wx.new_zeros(2, wx.shape[0], *wx.shape[3:], dtype=torch.float32).unbind()
-    options = dense(lengths, torch.int64), dense(reset, torch.bool), wx.dtype is torch.bfloat16
-    y, h, c, *_ = _LSTM(dense(wx), dense(R), dense(b), dense(h), dense(c), *options)
+    y, h, c, *_ = _run(wx, R, b, h, c, lengths, reset)
     return y.to(wx.dtype), (h, c)
+
+
+def states(
+    wx: Tensor, R: Tensor, b: Tensor, initial_state: tuple[Tensor, Tensor], lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """h and c (B, T, H, D) after every frame, float32, zero past each row's length."""
+    y, _, _, _, cells = _run(wx, R, b, *initial_state, lengths, None)
+    return y, cells
+
+
+def _run(
+    wx: Tensor, R: Tensor, b: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, ...]:
+    options = dense(lengths, torch.int64), dense(reset, torch.bool), wx.dtype is torch.bfloat16
+    return _LSTM(dense(wx), dense(R), dense(b), dense(h), dense(c), *options)
 
 
 def _tiles(matrix: Tensor, narrow: bool) -> Tensor:
@@ -88,7 +102,7 @@ def _backward(
     """What the frames share, R's gradient and the bias's, is one product and one sum after the loop."""
     rows, time, _, heads, dim = kept.shape
     dwx, dh, dc = torch.empty_like(kept), dh.clone(), dc.clone()
-    inputs = dy, _tiles(R.flatten(2).transpose(1, 2), narrow), kept, cells, c, lengths, reset
+    inputs = dy, dcells, _tiles(R.flatten(2).transpose(1, 2), narrow), kept, cells, c, lengths, reset
     work = kept.new_zeros(rows, heads, 4, dim)
     _lstm_backward(rows, time, heads, dim, int(narrow), *inputs, dwx, dh, dc, work, threads(dim * dwx.numel()))
     before = torch.cat([h[:, None], y], 1)[:, :time]
