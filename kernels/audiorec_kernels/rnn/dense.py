@@ -54,7 +54,7 @@ def dense_lstm(
     x = x if padding is None else x.masked_fill(padding, 0)
     if _few(x):
         return _few_lstm(x, h0, c0, weights, padding)
-    if x.shape[0] <= _FEW_ROWS and trains_natively(x, weights):
+    if trains_natively(x, weights) and x.shape[0] <= _FEW_ROWS:
         y, (h, c) = native.lstm(*_in_one_head(x, weights), (h0[:, None], c0[:, None]), lengths, None)
         return y[:, :, 0], (h[:, 0], c[:, 0])
     if padding is None:
