@@ -13,6 +13,9 @@ def _search(
     *,
     search: Annotated[str, typer.Option(help="greedy or beam.")] = "greedy",
     beam: Annotated[int | None, typer.Option(min=1, show_default="4", help="Hypotheses of the beam.")] = None,
+    beam_threshold: Annotated[
+        float | None, typer.Option(show_default="none", help="Drop hypotheses so far below the best.")
+    ] = None,
     lm: Annotated[Path | None, typer.Option(help="ARPA n-gram over the tokenizer's pieces; needs a beam.")] = None,
     lm_weight: Annotated[float | None, typer.Option(min=0, show_default="0.3", help="Weight of the n-gram.")] = None,
     lm_bonus: Annotated[
@@ -53,7 +56,14 @@ def _search(
     ] = None,
 ) -> dict[str, Any]:
     """The keys of a SearchConfig, those that were given."""
-    settings = {"kind": search, "beam": beam, "lm": lm, "lm_weight": lm_weight, "lm_bonus": lm_bonus}
+    settings = {
+        "kind": search,
+        "beam": beam,
+        "beam_threshold": beam_threshold,
+        "lm": lm,
+        "lm_weight": lm_weight,
+        "lm_bonus": lm_bonus,
+    }
     settings |= {"hotwords": hotwords, "hotwords_score": hotwords_score, "lexicon": lexicon}
     settings |= {"word_lm": word_lm, "word_lm_weight": word_lm_weight, "word_bonus": word_bonus}
     settings |= {"unk_score": unk_score, "ilm_weight": ilm_weight, "skip_blank": skip_blank, "max_symbols": max_symbols}

@@ -106,6 +106,7 @@ def describe_search(config: SearchConfig, head: str | None = None) -> str | None
     parts = [f"head {head}"] if head else []
     if config.kind == "beam":
         parts.append(f"beam {config.beam}")
+        parts += [f"none {config.beam_threshold:g} below the best"] if config.beam_threshold else []
     if config.lm:
         parts.append(f"{config.lm.name} × {config.lm_weight:g}")
         parts += [f"bonus {config.lm_bonus:g}"] if config.lm_bonus else []

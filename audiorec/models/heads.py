@@ -147,7 +147,7 @@ class CtcHead(LinearHead):
             raise ConfigError(
                 "search.ilm_weight: CTC has no internal language model; leave it out, or use a transducer"
             )
-        options = automata, columns, self.linear.out_features, words, fusion
+        options = automata, columns, self.linear.out_features, words, fusion, config.beam_threshold
         if config.prior_weight and self.priors is None:
             raise ConfigError(UNMEASURED)
         scores = partial(self.without_priors, config.prior_weight) if config.prior_weight else self

@@ -93,7 +93,16 @@ class TransducerHead(Head):
             return TransducerGreedySearch(self.predictor, self.joiner, max_symbols)
         if config.prior_weight:
             raise ConfigError(NO_PRIORS)
-        beam = config.beam, config.window, automata, columns, words, config.ilm_weight or 0.0, fusion
+        beam = (
+            config.beam,
+            config.window,
+            automata,
+            columns,
+            words,
+            config.ilm_weight or 0.0,
+            fusion,
+            config.beam_threshold,
+        )
         return TransducerBeamSearch(self.predictor, self.joiner, *beam)
 
     def align(self, x: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Alignment:

@@ -32,8 +32,10 @@ class BeamSearch(NumpySearch):
         columns: int,
         symbols: int,
         words: Words | None = None,
+        threshold: float | None = None,
     ):
         self.beam = beam
+        self.threshold = threshold
         self.window = window
         self.automata = Owners(columns, automata, symbols)
         self.words = words
@@ -162,7 +164,7 @@ class BeamSearch(NumpySearch):
 
     def _kernel(self, state: State, time: int, lengths: np.ndarray | None, tried: int) -> Beam:
         automata = self.automata.kernel() if self.automata else None
-        return Beam(state, time, lengths, tried, automata, self.words.kernel if self.words else None)
+        return Beam(state, time, lengths, tried, automata, self.words.kernel if self.words else None, self.threshold)
 
 
 class CtcBeamSearch(BeamSearch):

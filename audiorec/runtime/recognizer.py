@@ -120,7 +120,15 @@ class Recognizer(BaseRecognizer):
     def _search_of(self, columns: int = 0) -> NumpySearch:
         """The search of its head; with ``columns``, of which streams may bring automata of their own."""
         head, config = self.export.head, self.search_config
-        options = config.beam, config.window, self.automata, columns, self.export.vocabulary, self.words
+        options = (
+            config.beam,
+            config.window,
+            self.automata,
+            columns,
+            self.export.vocabulary,
+            self.words,
+            config.beam_threshold,
+        )
         if config.kind == "beam" and head.kind == "ctc":
             return CtcBeamSearch(*options, priors=self.priors)
         if head.kind == "ctc":

@@ -30,6 +30,9 @@ OWNERS = {  # of settings that have no effect without them
 class SearchConfig(Config):
     kind: Literal["greedy", "beam"] = "greedy"
     beam: PositiveInt = Field(4, description="hypotheses")
+    beam_threshold: float | None = Field(
+        None, gt=0, description="drop hypotheses that score so much less than the best one; null: none for that"
+    )
     window: int = Field(64, ge=2, description="tokens that a hypothesis may hold before the first must be decided")
     lm: Path | None = Field(None, description="n-gram over the tokenizer's pieces, in an ARPA file")
     lm_weight: float = Field(0.3, ge=0)

@@ -32,8 +32,9 @@ class CtcBeamSearch(BeamSearch):
         symbols: int | None = None,
         words: Words | None = None,
         fusion: Fusion | None = None,
+        threshold: float | None = None,
     ):
-        super().__init__(beam, window, automata, columns, symbols, words, fusion)
+        super().__init__(beam, window, automata, columns, symbols, words, fusion, threshold)
         self.scores = scores
 
     def prepare(self, x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def beam_of(
     after = _copied(state, "", leaves)
     lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
     helpers = automata.kernel() if automata else None, words.kernel if words else None
-    return Beam(leaves, time, lengths, min(tried, symbols - 1), *helpers), after
+    return Beam(leaves, time, lengths, min(tried, symbols - 1), *helpers, search.threshold), after
 
 
 def ctc(search: "BeamSearch", scores: Tensor, lengths: Tensor | None, state: State) -> tuple[Tokens, State]:

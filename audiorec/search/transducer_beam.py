@@ -39,9 +39,10 @@ class TransducerBeamSearch(BeamSearch):
         words: Words | None = None,
         ilm_weight: float = 0.0,
         fusion: Fusion | None = None,
+        threshold: float | None = None,
     ):
         self.ilm_weight = ilm_weight
-        super().__init__(beam, window, automata, columns, joiner.output.out_features, words, fusion)
+        super().__init__(beam, window, automata, columns, joiner.output.out_features, words, fusion, threshold)
         self.predictor = predictor
         self.joiner = joiner
 

@@ -138,6 +138,7 @@ template <bool CTC> struct Frame {
                 }
             }
         }
+        while (w.picked > 1 && w.picks[w.picked - 1].score < w.picks[0].score - (float)r.c.threshold) --w.picked;
     }
 
     // What it means for the hypothesis's words to go on as it is.

@@ -103,6 +103,7 @@ struct Call {
     const int64_t *owner;      // (B,), or null: the first
     int64_t *said; // the numbers (B,) of tokens that are committed; their ids (B, T), frames, words, float32 log-probabilities
     int64_t *source, *token; // (B, K): where each hypothesis comes from; its new token, 0 where it has none
+    double threshold; // infinite where no hypothesis is dropped for its score alone
 };
 
 struct Pick {

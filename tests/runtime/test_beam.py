@@ -33,10 +33,12 @@ CASES = {
     "ctc, beam of one": (CTC, {"beam": 1}),
     "ctc, less of its priors": (CTC, {"beam": 6, "priors": True}),
     "ctc, little room": (CTC, {"beam": 6, "window": 3}),
+    "ctc, none far below": (CTC, {"beam": 6, "threshold": 3.0}),
     "ctc, words": (CTC, {"beam": 6, "words": words(DIM)}),
     "ctc, words, little room": (CTC, {"beam": 3, "window": 5, "words": words(DIM)}),
     "transducer": (STATELESS, {}),
     "transducer, lstm predictor, little room": (LSTM, {"beam": 6, "window": 3}),
+    "transducer, none far below": (LSTM, {"beam": 6, "threshold": 3.0}),
     "transducer, words": (LSTM, {"beam": 6, "words": words(VOCABULARY)}),
     "transducer, less of its internal language model": (LSTM, {"ilm_weight": 0.5}),
 }
@@ -59,7 +61,15 @@ def torchs(name: str, **more):
 def in_numpy(name: str, automata, columns: int):
     """The runtime's search of a case, and what makes its frames of torch's."""
     (kind, symbols), options = CASES[name]
-    shared = options.get("beam", 4), options.get("window", 64), automata, columns, symbols, options.get("words")
+    shared = (
+        options.get("beam", 4),
+        options.get("window", 64),
+        automata,
+        columns,
+        symbols,
+        options.get("words"),
+        options.get("threshold"),
+    )
     if kind is TorchCtcBeamSearch:
         priors = PRIORS.numpy() if options.get("priors") else None
         return CtcBeamSearch(*shared, priors=priors), lambda x: ctc(torch.from_numpy(x)).numpy()

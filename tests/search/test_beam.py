@@ -194,3 +194,15 @@ def test_hours_do_not_wear_the_scores_out():
         said.append(tokens.row(0)[0])
     assert float(state["score"].max()) == 0 and state["score"].isfinite().all()
     assert len({tuple(one) for one in said[1:]}) <= 2 and len(said[-1]) > 3
+
+
+def test_a_threshold_drops_what_is_far_below_the_best_and_commits_sooner():
+    torch.manual_seed(0)
+    x, found = (3 * torch.randn(1, 60, DIM)).log_softmax(-1), []
+    for threshold in (None, 1e6, 0.2):
+        search = CtcBeamSearch(lambda x: x, beam=16, threshold=threshold)
+        tokens, state = search.step(x, None, search.initial_state(1))
+        found.append((tokens.hypothesis(0).ids, [one.score for one in search.hypotheses(state, 0)]))
+    (ids, scores), wide, (ids_here, scores_here) = found
+    assert (ids, scores) == wide and scores[-1] < -0.2 <= scores_here[-1]
+    assert len(ids_here) > len(ids) and ids_here[: len(ids)] == ids

@@ -147,7 +147,7 @@ def test_the_forms_may_take_turns_in_a_stream(name):
     assert live(Turns(search, draw), rows, draw) == expected
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("base", [0, 1], ids=["none for all", "an n-gram and hotwords for all"])
 @pytest.mark.parametrize("name", OWNERS)
 def test_a_row_with_automata_of_its_own_is_that_row_alone_in_a_search_with_them(name, base, seed):

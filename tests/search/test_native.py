@@ -31,6 +31,7 @@ def drawn(kind: str, draw: random.Random):
     options = {
         "beam": draw.choice([1, 2, 4, 8]),
         "window": draw.choice([3, 8, 64]),
+        "threshold": draw.choice([None, None, 3.0, 6.0]),
         "automata": draw.choice([(), automata(symbols)]),
         "columns": draw.choice([0, 2]),
         "words": of_words(symbols, draw),

@@ -95,6 +95,7 @@ class _Call(ctypes.Structure):
             for name in ("scores", "gains", "lengths", *LEAVES.values(), "dropped", "automata", "lexicon", "owner")
         ],
         *[(name, _POINTER) for name in ("said", "source", "token")],
+        ("threshold", ctypes.c_double),
     )
 
 
@@ -102,7 +103,8 @@ class Beam:
     """The hypotheses of B rows, of which up to T frames are searched.
 
     ``state`` holds the leaves of a search's state by their dotted names: contiguous arrays, which are written to. ``tried``
-    tokens are tried after each hypothesis; rows have ``frames`` (B,) int64, or None: all of T.
+    tokens are tried after each hypothesis; rows have ``frames`` (B,) int64, or None: all of T. Hypotheses that score more than
+    ``threshold`` below the best are dropped.
 
     Its ``lengths`` (B,) are the numbers of tokens that rows have committed.
     """
@@ -115,6 +117,7 @@ class Beam:
         tried: int,
         automata: Automata | None = None,
         words: Words | None = None,
+        threshold: float | None = None,
     ):
         batch, beam, window = state["history.ids"].shape
         self._kept = state, frames, automata, words  # their memory is used
@@ -124,6 +127,7 @@ class Beam:
         self._said = np.zeros(batch + (7 * batch * time + 1) // 2, np.int64)  # ``lengths`` and ``said`` in one piece
         self.lengths = self._said[:batch]
         call.said = address(self._said)
+        call.threshold = math.inf if threshold is None else threshold
         if words is not None:
             call.lexicon = ctypes.addressof(words)
         if automata is not None:
