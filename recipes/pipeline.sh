@@ -9,6 +9,7 @@
 #   demo_options  settings for --demo
 #   searches_of   a function, if there is one: searches_of SPLIT prints decodings beside the plain one, a line each: a name,
 #                 then options of `audiorec decode`
+#   besides       parts of the data that are decoded beside the test set, offline: dev, where weights are chosen on it
 #   measure       a function, if there is one: measure RUN TEST writes RESULTS.md, for a task whose results are no words
 #   notes         lines for the end of the results
 #   noise_files   a pattern of files in the noise corpus that no training heard, for --robustness; unless set its fifth fold
@@ -19,7 +20,7 @@
 #   0 data   1 check   2 text   3 train   4 average   5 decode   6 score
 #
 # --robustness adds copies of the test set to the last two, in noise, in rooms and on the telephone; --long-form adds such of
-# utterances joined.
+# utterances joined. --int8 adds the exported model with weights of 8 bits, streamed without torch.
 #
 # results.jsonl keeps the rows of RESULTS.md: a recipe that is trained here replaces its own, the others stay.
 #
@@ -29,7 +30,7 @@
 # Bash 3.2, as on a Mac, calls an empty array unbound: write ${name[@]+"${name[@]}"} (tests/recipes/test_shell.py).
 
 usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND] [--splits \"NAME ...\"] [--demo] [--robustness] [--long-form]
-              [key=value ...] [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --lm, --lm-weight, --lm-bonus,
+              [--int8] [key=value ...] [--decode-name NAME] [options of \`audiorec decode\`: --search, --beam, --beam-threshold, --lm, --lm-weight, --lm-bonus,
               --hotwords, --hotwords-score, --lexicon, --word-lm, --word-lm-weight, --word-bonus, --unk-score,
               --prior-weight, --fuse, --fuse-weight, --fuse-bonus, --rescore, --rescore-weight, --rescore-bonus, --skip-blank, --head,
               --device]
@@ -37,7 +38,8 @@ usage="usage: run.sh [--stage N] [--stop-stage N] [--recipe NAME] [--tokens KIND
        --tokens phone trains with tokenizer.kind=phone in a run of its own, exp/<recipe>_phone.
        --decode-name keeps a second decoding beside the first: --stage 5 --decode-name beam4 --search beam --beam 4
        --robustness decodes the test set in noise, in rooms and on the telephone too: --stage 5 --robustness
-       --long-form decodes utterances joined to longer ones, too, whole and streamed: --stage 5 --long-form"
+       --long-form decodes utterances joined to longer ones, too, whole and streamed: --stage 5 --long-form
+       --int8 exports the model with weights of 8 bits and streams it by onnxruntime, too: --stage 5 --int8"
 wrong_use() {
   echo "${1:-$(echo "$usage" | head -n 1)}" >&2
   exit 2
@@ -45,8 +47,8 @@ wrong_use() {
 absolute() { case $1 in /* | ?:*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac; } # run.sh has changed the folder
 quoted() { case $1 in *[!][A-Za-z0-9_./=,:+-]*) echo "'$1'" ;; *) echo "$1" ;; esac; }
 
-stage=0 stop_stage=6 demo=false robustness=false long_form=false wanted_splits='' seed='' tokens=''
-data=data exp=exp chunks="40 160 640" best=5 test_set=test
+stage=0 stop_stage=6 demo=false robustness=false long_form=false int8=false wanted_splits='' seed='' tokens=''
+data=data exp=exp chunks="40 160 640" best=5 test_set=test exported=''
 settings=() decode_options=() decode_name='' labels=() shown=''
 while [ $# -gt 0 ]; do
   case $1:$# in
@@ -54,6 +56,7 @@ while [ $# -gt 0 ]; do
     --demo:*) demo=true ;;
     --robustness:*) robustness=true ;;
     --long-form:*) long_form=true ;;
+    --int8:*) int8=true ;;
     --*:1) wrong_use ;;
     --stage:*) stage=$2 && shift ;;
     --stop-stage:*) stop_stage=$2 && shift ;;
@@ -64,7 +67,7 @@ while [ $# -gt 0 ]; do
     --lm:* | --hotwords:* | --lexicon:* | --word-lm:* | --fuse:* | --rescore:*)
       decode_options+=("$1" "$(absolute "$2")") shown+=" $1 $(quoted "$2")" && shift
       ;;
-    --search:* | --beam:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --word-lm-weight:* | --word-bonus:* | \
+    --search:* | --beam:* | --beam-threshold:* | --lm-weight:* | --lm-bonus:* | --hotwords-score:* | --word-lm-weight:* | --word-bonus:* | \
       --unk-score:* | --prior-weight:* | --fuse-weight:* | --fuse-bonus:* | --rescore-weight:* | --rescore-bonus:* | --skip-blank:* | \
       --head:* | --device:*)
       decode_options+=("$1" "$2") shown+=" $1 $(quoted "$2")" && shift
@@ -79,8 +82,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $stage$stop_stage in *[!0-9]*) wrong_use "error: --stage and --stop-stage need a number from 0 to 6" ;; esac
-if { $robustness || $long_form; } && declare -F measure >/dev/null; then
-  wrong_use "error: --robustness and --long-form count words, and the results of $corpus are none"
+if { $robustness || $long_form || $int8; } && declare -F measure >/dev/null; then
+  wrong_use "error: --robustness, --long-form and --int8 count words, and the results of $corpus are none"
 fi
 case $decode_name in */* | .*) wrong_use "error: --decode-name $decode_name: must be the name of a folder" ;; esac
 
@@ -166,7 +169,23 @@ decode() {
   local split=$1 name=${decode_name:+$decode_name-}$2 run && shift 2 && run=$(run_of "$split")
   set -- "$@" ${decode_options[@]+"${decode_options[@]}"}
   once "$run/decode/.$name" "$run/model/model.safetensors $data/.done $data/$split/.$test_set" "$*" \
-    audiorec decode "$run" --data "$data/$split/$test_set" --out "$run/decode/$name" "$@"
+    audiorec decode "$run${exported:+/$exported}" --data "$data/$split/$test_set" --out "$run/decode/$name" "$@"
+}
+
+# Beside the test set: other parts of the data, and the model of 8 bits, which is made here.
+decode_besides() { # decode_besides SPLIT
+  local part run && run=$(run_of "$1")
+  for part in ${besides:-}; do (test_set=$part && decode "$1" "$part"); done
+  if $int8; then
+    once "$run/.onnx-int8" "$run/model/model.safetensors" "" audiorec export "$run" --int8 --out "$run/onnx-int8"
+    (exported=onnx-int8 && decode "$1" int8-160 --streaming --chunk-ms 160 --threads 1)
+  fi
+}
+
+score_besides() { # score_besides SPLIT
+  local part
+  for part in ${besides:-}; do (test_set=$part && score "$1" "$part"); done
+  if $int8; then (exported="onnx int8" command+=" --int8" && score "$1" int8-160 offline); fi
 }
 
 # each_search SPLIT ACTION: runs ACTION SPLIT with decode_name and decode_options of each search that the corpus adds.
@@ -229,6 +248,7 @@ decode_all() {
     decode "$1" "offline-at-$ahead" --latency-ms "$ahead"
     decode "$1" "streamed-at-$ahead" --latency-ms "$ahead" --streaming --chunk-ms 160 --threads 1
   done
+  decode_besides "$1"
   each_copy "$1" decode_copy
 }
 
@@ -239,27 +259,31 @@ score_all() {
     score "$1" "offline-at-$ahead"
     score "$1" "streamed-at-$ahead" "offline-at-$ahead"
   done
+  score_besides "$1"
   each_copy "$1" score_copy
 }
 
 decode_words() {
   decode "$1" offline
   decode "$1" streamed-160 --streaming --chunk-ms 160 --threads 1
+  decode_besides "$1"
   each_copy "$1" decode_copy
 }
 
 score_words() {
   score "$1" offline
   score "$1" streamed-160 offline
+  score_besides "$1"
   each_copy "$1" score_copy
 }
 
 score() { # score SPLIT NAME [SAME]: SAME is the decoding whose words should be the same
   local prefix=${decode_name:+$decode_name-} folder && folder=$(run_of "$1")/decode
+  local search=$decode_name${exported:+${decode_name:+, }$exported} part='' && case $test_set in test*) ;; *) part=" $test_set" ;; esac
   echo -n "$recipe on $1, $prefix$2: "
   audiorec score "$data/$1/$test_set" "$folder/$prefix$2" ${3:+--same-as "$folder/$prefix$3"} \
-    ${labels[@]+"${labels[@]/#/--label=}"} ${decode_name:+--label search="$decode_name"} ${seed:+--label seed="$seed"} \
-    --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1" \
+    ${labels[@]+"${labels[@]/#/--label=}"} ${search:+--label search="$search"} ${seed:+--label seed="$seed"} \
+    --label "recipe=$recipe${tokens:+ $tokens}" --label "split=$1$part" \
     --label "commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" --label "command=$command"
 }
 

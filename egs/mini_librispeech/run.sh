@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 corpus=mini_librispeech
 title="Mini LibriSpeech"
 splits=unseen
+besides=dev
 recipe=min_gru_ctc
 # Time masks count frames of 10 ms, frequency masks bins: LibriSpeech's are longer and wider than a string of digits allows.
 options=(
