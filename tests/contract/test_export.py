@@ -15,6 +15,22 @@ from .modules import MODULES
 SMALLER = {"layers": 1, "dropout": 0.0, "strides": [2], "kernel": 3}
 
 
+def new_layers() -> set[str]:
+    """Modules with layers that no module before them has, and attention by each context: a graph is made of their code."""
+    found: dict[frozenset, str] = {}
+    for name, make in MODULES.items():
+        found.setdefault(frozenset(type(layer) for layer in make().modules()), name)
+    return {*found.values(), *(name for name in MODULES if name.startswith("attention"))}
+
+
+QUICK = new_layers()
+CASES = [
+    pytest.param(name, ragged, marks=() if name in QUICK and not ragged else pytest.mark.slow, id=f"{name}-{kind}")
+    for ragged, kind in ((False, "whole"), (True, "ragged"))
+    for name in MODULES
+]
+
+
 class Step(torch.nn.Module):
     """``step`` as the forward of a module, which is what torch.export takes."""
 
@@ -26,8 +42,7 @@ class Step(torch.nn.Module):
         return self.module.step(x, lengths, state)
 
 
-@pytest.mark.parametrize("ragged", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "ragged"])
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name, ragged", CASES)
 def test_step_exports_with_a_dynamic_batch(name, ragged, monkeypatch):
     monkeypatch.setattr(modules, "DEFAULTS", SMALLER)
     torch.manual_seed(0)

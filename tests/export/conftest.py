@@ -11,6 +11,6 @@ def run(tmp_path_factory):
         pytest.importorskip(library)
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("run")
-    model = model_of(folder / "model", encoder={"kind": "lstm", "dim": 64, "layers": 2})
+    model = model_of(folder / "model", encoder={"kind": "lstm", "dim": 64, "layers": 1})
     (model / "times.yaml").write_text("delays: {}\n")
     return folder, export(folder, "--format", "onnx")

@@ -23,10 +23,10 @@ from tests.models.test_heads import HEADS, make
 for library in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(library)
 
-# An encoder's graphs know nothing of the head but its projection, so not every pair has to be tried. Quick are an encoder with a
-# graph for each number of periods here, and one with a graph for any, in test_command.py.
+# An encoder's graphs know nothing of the head but its projection, so not every pair has to be tried. All are slow: the quick
+# suite has an LSTM with CTC in test_command.py.
 PAIRS = [
-    pytest.param(encoder, head, marks=() if (encoder, head) == ("mamba", "ctc") else pytest.mark.slow)
+    (encoder, head)
     for encoder in sorted(ENCODERS.kinds)
     for head in HEADS
     if head == "ctc" or encoder == "lstm" or (encoder, head) in {("conformer", "pruned"), ("blstm", "hybrid")}
@@ -39,6 +39,7 @@ def few_graphs(monkeypatch):
     monkeypatch.setattr(onnx, "SIZES", (1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder, head", PAIRS)
 def test_exported_is_streamed_is_offline(encoder, head, tmp_path):
     model, config = make(encoder, head)

@@ -36,7 +36,7 @@ MINE = {
     },
     "jumps": {"transducer": {"loss": {"kind": "tdt", "durations": [1, 2, 3]}, "joiner_dim": 16}},
 }
-QUICK = {("transformer", "ctc"), ("lstm", "stateless"), ("transformer", "modified"), ("lstm", "jumps")}
+QUICK = {("transformer", "ctc"), ("lstm", "stateless")}
 PAIRS = [
     pytest.param(encoder, head, marks=() if (encoder, head) in QUICK else pytest.mark.slow)
     for encoder in sorted(ENCODERS.kinds)
