@@ -40,6 +40,7 @@ notes=(
   "Trained on train-clean-5 (OpenSLR 31, 5.3 hours)."
   "Where test has 236 utterances it is \"4088+8226\": these two speakers of train-clean-100. The corpus fetched from OpenSLR has every second speaker of dev-clean-2 instead. Neither compares with figures published on the whole of dev-clean-2."
   "A model of phones says phones until a search with the lexicon makes words of them: without it all its words are wrong."
+  "Rows of onnx int8 stream the exported model; their words are compared with torch's offline, so what differs is due to 8 bits."
 )
 
 # The words that phones and letters are searched for; the weights are dev's.
