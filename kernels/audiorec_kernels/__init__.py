@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from audiorec_kernels.lti import lti_scan, lti_scan_step
     from audiorec_kernels.precision import full_precision
     from audiorec_kernels.product import linear
-    from audiorec_kernels.rnn import dense_gru, dense_lstm, gru, lstm
+    from audiorec_kernels.rnn import dense_gru, dense_lstm, dense_lstm_states, gru, lstm, trains_natively
     from audiorec_kernels.scan import linear_scan, linear_scan_step, log_linear_scan
     from audiorec_kernels.ssm import selective_scan, selective_scan_step
 
@@ -20,6 +20,7 @@ __all__ = [
     "causal_conv1d",
     "dense_gru",
     "dense_lstm",
+    "dense_lstm_states",
     "full_precision",
     "gru",
     "linear",
@@ -31,6 +32,7 @@ __all__ = [
     "lti_scan_step",
     "selective_scan",
     "selective_scan_step",
+    "trains_natively",
     "transducer_lattice",
 ]
 _FAMILIES = "conv", "lattice", "lti", "product", "rnn", "scan", "ssm"
